@@ -1,0 +1,263 @@
+from google.protobuf import any_pb2 as _any_pb2
+from striate.v1 import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Reduction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REDUCTION_UNSPECIFIED: _ClassVar[Reduction]
+    REDUCTION_NONE: _ClassVar[Reduction]
+    REDUCTION_MEAN: _ClassVar[Reduction]
+    REDUCTION_MAX: _ClassVar[Reduction]
+REDUCTION_UNSPECIFIED: Reduction
+REDUCTION_NONE: Reduction
+REDUCTION_MEAN: Reduction
+REDUCTION_MAX: Reduction
+
+class ActivationsRequest(_message.Message):
+    __slots__ = ("model", "images", "layers", "fit", "reduction", "channels", "dtype", "classes")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    REDUCTION_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
+    layers: _containers.RepeatedScalarFieldContainer[str]
+    fit: _common_pb2.Fit
+    reduction: Reduction
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    dtype: _common_pb2.DataType
+    classes: int
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., layers: _Optional[_Iterable[str]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., reduction: _Optional[_Union[Reduction, str]] = ..., channels: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[_common_pb2.DataType, str]] = ..., classes: _Optional[int] = ...) -> None: ...
+
+class LayerActivations(_message.Message):
+    __slots__ = ("layer", "tensor")
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    layer: _common_pb2.Layer
+    tensor: _common_pb2.Tensor
+    def __init__(self, layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., tensor: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class ActivationsResponse(_message.Message):
+    __slots__ = ("model", "layers", "predictions", "views")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelRef
+    layers: _containers.RepeatedCompositeFieldContainer[LayerActivations]
+    predictions: _containers.RepeatedCompositeFieldContainer[_common_pb2.Predictions]
+    views: _containers.RepeatedCompositeFieldContainer[_common_pb2.View]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[LayerActivations, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ...) -> None: ...
+
+class StreamActivationsRequest(_message.Message):
+    __slots__ = ("id", "request")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    request: ActivationsRequest
+    def __init__(self, id: _Optional[str] = ..., request: _Optional[_Union[ActivationsRequest, _Mapping]] = ...) -> None: ...
+
+class StreamError(_message.Message):
+    __slots__ = ("code", "message", "details")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    message: str
+    details: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
+    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ...) -> None: ...
+
+class StreamActivationsResponse(_message.Message):
+    __slots__ = ("id", "response", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    response: ActivationsResponse
+    error: StreamError
+    def __init__(self, id: _Optional[str] = ..., response: _Optional[_Union[ActivationsResponse, _Mapping]] = ..., error: _Optional[_Union[StreamError, _Mapping]] = ...) -> None: ...
+
+class Position(_message.Message):
+    __slots__ = ("row", "column")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    row: int
+    column: int
+    def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
+
+class SemanticDictionaryRequest(_message.Message):
+    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    NEURONS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FOR_ICONS_FIELD_NUMBER: _ClassVar[int]
+    OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    image: _common_pb2.Image
+    layer: str
+    fit: _common_pb2.Fit
+    neurons: int
+    classes: int
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    positions: _containers.RepeatedCompositeFieldContainer[Position]
+    wait_for_icons: bool
+    omit_icons: bool
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ...) -> None: ...
+
+class Neuron(_message.Message):
+    __slots__ = ("channel", "label", "icon")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    ICON_FIELD_NUMBER: _ClassVar[int]
+    channel: int
+    label: _common_pb2.Label
+    icon: _common_pb2.Icon
+    def __init__(self, channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ...) -> None: ...
+
+class SemanticDictionaryResponse(_message.Message):
+    __slots__ = ("model", "layer", "view", "predictions", "magnitude", "positions", "channels", "activations", "classes", "effects", "neurons")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    NEURONS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelRef
+    layer: _common_pb2.Layer
+    view: _common_pb2.View
+    predictions: _common_pb2.Predictions
+    magnitude: _common_pb2.Tensor
+    positions: _common_pb2.Tensor
+    channels: _common_pb2.Tensor
+    activations: _common_pb2.Tensor
+    classes: _containers.RepeatedCompositeFieldContainer[_common_pb2.Class]
+    effects: _common_pb2.Tensor
+    neurons: _containers.RepeatedCompositeFieldContainer[Neuron]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, _Mapping]] = ..., predictions: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ..., magnitude: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., channels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ...) -> None: ...
+
+class ImageBatch(_message.Message):
+    __slots__ = ("images", "fit", "layer")
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
+    fit: _common_pb2.Fit
+    layer: str
+    def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layer: _Optional[str] = ...) -> None: ...
+
+class FactorizeRequest(_message.Message):
+    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    RECTIFY_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FOR_ICONS_FIELD_NUMBER: _ClassVar[int]
+    OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    images: ImageBatch
+    activations: _common_pb2.Tensor
+    components: int
+    classes: int
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    rectify: bool
+    wait_for_icons: bool
+    omit_icons: bool
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ...) -> None: ...
+
+class Group(_message.Message):
+    __slots__ = ("color", "icon", "label", "importance", "channels", "effects")
+    COLOR_FIELD_NUMBER: _ClassVar[int]
+    ICON_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    IMPORTANCE_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    color: int
+    icon: _common_pb2.Icon
+    label: _common_pb2.Label
+    importance: float
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    effects: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, color: _Optional[int] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., importance: _Optional[float] = ..., channels: _Optional[_Iterable[int]] = ..., effects: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class FactorizeResponse(_message.Message):
+    __slots__ = ("model", "layer", "views", "predictions", "spatial", "directions", "relative_error", "groups", "classes", "effects", "residual_effects", "overlays")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    SPATIAL_FIELD_NUMBER: _ClassVar[int]
+    DIRECTIONS_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_ERROR_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    RESIDUAL_EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    OVERLAYS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelRef
+    layer: _common_pb2.Layer
+    views: _containers.RepeatedCompositeFieldContainer[_common_pb2.View]
+    predictions: _containers.RepeatedCompositeFieldContainer[_common_pb2.Predictions]
+    spatial: _common_pb2.Tensor
+    directions: _common_pb2.Tensor
+    relative_error: float
+    groups: _containers.RepeatedCompositeFieldContainer[Group]
+    classes: _containers.RepeatedCompositeFieldContainer[_common_pb2.Class]
+    effects: _common_pb2.Tensor
+    residual_effects: _common_pb2.Tensor
+    overlays: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class RenderIconsRequest(_message.Message):
+    __slots__ = ("model", "layer", "channels", "omit_icons")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    layer: str
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    omit_icons: bool
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channels: _Optional[_Iterable[int]] = ..., omit_icons: _Optional[bool] = ...) -> None: ...
+
+class RenderIconsResponse(_message.Message):
+    __slots__ = ("model", "layer", "completed", "total", "progress", "remaining_seconds", "neurons")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    NEURONS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelRef
+    layer: _common_pb2.Layer
+    completed: int
+    total: int
+    progress: float
+    remaining_seconds: float
+    neurons: _containers.RepeatedCompositeFieldContainer[Neuron]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., completed: _Optional[int] = ..., total: _Optional[int] = ..., progress: _Optional[float] = ..., remaining_seconds: _Optional[float] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,57 @@
+"""Generate the gRPC stubs in client/striate/v1 from protos/, or with --check say whether they are fresh."""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parents[1]
+PROTOS = ROOT / "protos"
+STUBS = ROOT / "client"
+
+
+def generate(out: Path) -> None:
+    """Write the package striate.v1 below `out`: messages, services and their type hints."""
+    sources = sorted(str(path) for path in PROTOS.rglob("*.proto"))
+    well_known_types = str(files("grpc_tools") / "_proto")
+    arguments = [f"-I{PROTOS}", f"-I{well_known_types}", f"--python_out={out}", f"--pyi_out={out}"]
+    arguments += [f"--grpc_python_out={out}", f"--mypy_grpc_out={out}"]
+    if protoc.main(["protoc", *arguments, *sources]) != 0:
+        sys.exit("protoc failed")
+    package = out / "striate" / "v1"
+    for source in sources:  # a file without services still gets service stubs, which say nothing
+        if "\nservice " not in Path(source).read_text():
+            for suffix in ("_pb2_grpc.py", "_pb2_grpc.pyi"):
+                (package / f"{Path(source).stem}{suffix}").unlink(missing_ok=True)
+    (package / "__init__.py").write_text('"""Generated from protos/striate/v1 by `make protos`. Do not edit."""\n')
+
+
+def stale_stubs() -> list[str]:
+    """Return the names of the stubs that differ from what protos/ gives today."""
+    with tempfile.TemporaryDirectory() as folder:
+        generate(Path(folder))
+        fresh, committed = Path(folder) / "striate" / "v1", STUBS / "striate" / "v1"
+        names = {p.name for p in fresh.iterdir()} | {p.name for p in committed.glob("*.py*")}
+        _, mismatch, missing = filecmp.cmpfiles(fresh, committed, names, shallow=False)
+    return sorted(mismatch + missing)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the stubs are stale")
+    if parser.parse_args().check:
+        stale = stale_stubs()
+        if stale:
+            sys.exit(f"stale stubs: {', '.join(stale)}. Run `make protos`.")
+    else:
+        generate(STUBS)
+
+
+if __name__ == "__main__":
+    main()

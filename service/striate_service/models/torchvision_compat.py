@@ -1,0 +1,33 @@
+"""Import torchvision also where its C++ extension does not load.
+
+A torchvision wheel built for another torch (a CUDA build beside a CPU torch, say) fails at import with "operator
+torchvision::nms does not exist": its Python side registers fake kernels for operators that only the extension defines.
+Classification networks need none of these operators, so declaring their schemas is enough.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+import torch
+
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_library: torch.library.Library | None = None  # the schemas last as long as this object
+
+
+def import_torchvision() -> ModuleType:
+    """Return `torchvision`, declaring the operators that its missing C++ extension would have declared if need be."""
+    global _library
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error) or _library is not None:
+            raise
+    _library = torch.library.Library("torchvision", "DEF")
+    for schema in _SCHEMAS:
+        _library.define(schema)
+    return importlib.import_module("torchvision")
