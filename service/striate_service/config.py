@@ -1,0 +1,161 @@
+"""One typed tree of settings, from flags, environment (STRIATE_*) and a TOML file, in that order of precedence."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+MEBIBYTE = 2**20
+
+_file: ContextVar[Path | None] = ContextVar("configuration file", default=None)
+"""Where `load` tells pydantic-settings, which asks the class and not the caller, which file to read."""
+
+
+class PreprocessingSettings(BaseModel):
+    """How pixels become a model's input, where its weights do not tell."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resize: Annotated[int, Field(gt=0)]
+    crop: Annotated[int, Field(gt=0)]
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class ModelSettings(BaseModel):
+    """A model to serve."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    architecture: str
+    """torchvision's name of a classifier, "package.module:factory", or "parts", the embedded model."""
+    weights: str
+    """A .pth or .safetensors file; "torchvision": its own download; "embedded": what this package ships."""
+    classes: Path | None = None
+    """A text file of class names, one a line, in the order of the logits."""
+    preprocessing: PreprocessingSettings | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ModelSettings:
+        """Read `NAME=ARCHITECTURE:WEIGHTS`, or `parts` for the embedded model.
+
+        Raises:
+            ValueError: where the text is neither.
+        """
+        if text == "parts":
+            return EMBEDDED
+        name, equals, rest = text.partition("=")
+        architecture, colon, weights = rest.rpartition(":")
+        if not (name and equals and architecture and colon and weights):
+            raise ValueError(
+                f"{text!r} does not name a model: write NAME=ARCHITECTURE:WEIGHTS, such as "
+                "googlenet=googlenet:torchvision or pets=resnet18:pets.pth"
+            )
+        return cls(name=name, architecture=architecture, weights=weights)
+
+
+EMBEDDED = ModelSettings(name="parts", architecture="parts", weights="embedded")
+
+
+class Settings(BaseSettings):
+    """All that an operator can set. Durations are in seconds, sizes in bytes where the name says so."""
+
+    model_config = SettingsConfigDict(env_prefix="STRIATE_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    """Where to listen. 0.0.0.0 for all interfaces: there is no authentication, so choose who can reach it."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 50051
+    """0: a free one."""
+    metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 9464
+    """HTTP, for /metrics. 0: a free one. -1: none."""
+    home: Path = Path(platformdirs.user_cache_dir("striate"))
+    """Icons and labels live here."""
+    database: str = ""
+    """The SQLAlchemy URL of the label database. Empty: SQLite in `home`."""
+
+    models: tuple[ModelSettings, ...] = (EMBEDDED,)
+    """The first is the default of requests that name none."""
+    devices: Literal["auto"] | tuple[str, ...] = "auto"
+    """One worker process each: ["cuda:0", "cuda:1"], ["cpu", "cpu"]. auto: all GPUs, else the CPU's cores."""
+
+    max_batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Images that one forward takes."""
+    max_images_per_request: Annotated[int, Field(ge=1, le=1024)] = 64
+    max_pixels_per_image: Annotated[int, Field(ge=1)] = 100_000_000
+    """Width times height of an encoded image: a small file can unpack to a very large picture."""
+    max_message_bytes: Annotated[int, Field(ge=MEBIBYTE, le=2**31 - 1)] = 64 * MEBIBYTE
+    """Of a request and of a reply."""
+    max_queue: Annotated[int, Field(ge=1)] = 256
+    """Requests that may wait; further ones are refused at once."""
+    max_queue_per_caller: Annotated[int, Field(ge=0)] = 0
+    """Of one caller (metadata `striate-caller`, else the peer's address). 0: no limit."""
+    decode_threads: Annotated[int, Field(ge=1, le=256)] = 2
+
+    render_batch_size: Annotated[int, Field(ge=1, le=256)] = 16
+    """Icons that are optimized together."""
+    render_slice: Annotated[float, Field(gt=0)] = 0.25
+    """How long rendering may hold a worker before interactive requests get their turn."""
+
+    start_timeout: Annotated[float, Field(gt=0)] = 300
+    """How long a worker may take to load its models."""
+    batch_timeout: Annotated[float, Field(gt=0)] = 120
+    """A worker that takes longer over one batch is replaced."""
+    ping_interval: Annotated[float, Field(gt=0)] = 5
+    """How often an idle worker is asked whether it still answers, and how long it may take to."""
+    drain_timeout: Annotated[float, Field(ge=0)] = 30
+    """On SIGTERM: how long accepted requests may take to be answered."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _parse_models(cls, value: Any) -> Any:
+        return [ModelSettings.parse(item) if isinstance(item, str) else item for item in value]
+
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, models: tuple[ModelSettings, ...]) -> tuple[ModelSettings, ...]:
+        names = [model.name for model in models]
+        if not names:
+            raise ValueError("name at least one model")
+        if len(set(names)) < len(names):
+            raise ValueError(f"two models have the same name: {', '.join(names)}")
+        return models
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = TomlConfigSettingsSource(settings_cls, toml_file=_file.get())
+        return (init_settings, env_settings, file)
+
+
+def load(file: Path | None = None, **flags: object) -> Settings:
+    """Return the settings of `flags` over the environment over `file`.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        pydantic.ValidationError: where a setting is unknown or out of its range.
+    """
+    if file is not None and not file.is_file():
+        raise FileNotFoundError(f"there is no configuration file {file}")
+    token = _file.set(file)
+    try:
+        return Settings(**flags)  # type: ignore[arg-type]  # pydantic validates them
+    finally:
+        _file.reset(token)

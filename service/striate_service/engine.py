@@ -1,0 +1,200 @@
+"""Joins scheduling and workers, which do not know each other: submit a task, await its result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from striate_service.errors import DeadlineExceeded, InvalidArgument, Unavailable, WorkFailed
+from striate_service.models.description import ModelDescription
+from striate_service.monitoring.metrics import Metrics
+from striate_service.scheduling.job import Batch, Job, Lane
+from striate_service.scheduling.scheduler import Scheduler
+from striate_service.workers.messages import Failure, Refusal, RunFailed
+from striate_service.workers.pool import Pool, Result, Worker, WorkerState
+from striate_service.workers.process import WorkerDied
+from striate_service.workers.shared_memory import Arrays
+from striate_service.workers.tasks import ImageTask, Task
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Work:
+    """A job's payload."""
+
+    task: Task
+    inputs: Arrays
+    admitted: float
+    result: asyncio.Future[Arrays] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Engine:
+    """Keeps every worker in work: each has a loop that takes the next batch, runs it and hands out its results."""
+
+    def __init__(self, scheduler: Scheduler, pool: Pool, metrics: Metrics) -> None:
+        self._scheduler = scheduler
+        self._pool = pool
+        self._metrics = metrics
+        self._admitted = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._models: tuple[ModelDescription, ...] = ()
+
+    @property
+    def models(self) -> tuple[ModelDescription, ...]:
+        """What is served; the first is the default."""
+        return self._models
+
+    @property
+    def worker_count(self) -> int:
+        return len(self._pool.workers)
+
+    async def start(self) -> None:
+        """Start the workers and their loops.
+
+        Raises:
+            workers.pool.StartError: a worker cannot start.
+        """
+        for worker in self._pool.workers:
+            worker.on_change = self._count_workers
+        self._models = await self._pool.start()
+        self._loops = [asyncio.create_task(self._serve(worker)) for worker in self._pool.workers]
+
+    async def stop(self) -> None:
+        """End the loops and the workers. What has not been answered by now is lost, so drain first."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._pool.stop()
+
+    async def submit(
+        self,
+        task: Task,
+        inputs: Arrays,
+        *,
+        lane: Lane = Lane.INTERACTIVE,
+        deadline: float = math.inf,
+        caller: str = "",
+    ) -> Arrays:
+        """Have a task carried out and return its arrays, as `workers.tasks` names them.
+
+        A caller who stops waiting (cancels) frees the job's place in the queue.
+
+        Args:
+            deadline: on time.monotonic(), in seconds.
+
+        Raises:
+            RequestError: the job is not admitted, expires, is refused by its technique, or fails.
+        """
+        now = time.monotonic()
+        work = _Work(task, inputs, admitted=now)
+        job = Job(_batch_key(task, inputs), _image_count(task, inputs), lane, deadline, caller, work)
+        self._scheduler.admit(job, now)
+        self._count_queue()
+        self._admitted.set()
+        try:
+            return await asyncio.wait_for(work.result, None if deadline == math.inf else deadline - now)
+        except asyncio.TimeoutError as error:
+            raise DeadlineExceeded from error
+        finally:
+            if self._scheduler.cancel(job):
+                self._count_queue()
+
+    async def _serve(self, worker: Worker) -> None:
+        while True:
+            await worker.ready()
+            batch = await self._take()
+            if worker.state is WorkerState.IDLE:
+                await self._run(worker, batch)
+            else:  # it died while it waited for work
+                self._retry([batch])
+
+    async def _take(self) -> Batch:
+        while True:
+            now = time.monotonic()
+            batch, expired = self._scheduler.next_batch(now)
+            for job in expired:
+                _fail(job, DeadlineExceeded())
+            if batch is not None:
+                self._count_queue()
+                for job in batch.jobs:
+                    self._metrics.queue_wait.labels(lane=job.lane.value).observe(now - _work(job).admitted)
+                return batch
+            self._admitted.clear()
+            await self._admitted.wait()
+
+    async def _run(self, worker: Worker, batch: Batch) -> None:
+        works = [_work(job) for job in batch.jobs]
+        try:
+            reply = await worker.run([work.task for work in works], [work.inputs for work in works])
+        except WorkerDied as death:
+            self._try_again(batch, batch.after_crash(), WorkFailed(f"every worker that takes this request dies: {death}"))
+            return
+        except MemoryError as error:
+            self._try_again(batch, batch.halves(), Unavailable(f"the server is short of memory: {error}"))
+            return
+        if isinstance(reply, RunFailed):
+            failure = Unavailable if reply.out_of_memory else WorkFailed
+            self._try_again(batch, batch.halves(), failure(f"the request failed on {worker.device.name}: {reply.reason}"))
+            return
+        results, seconds = reply
+        self._scheduler.record(batch, seconds)
+        self._metrics.observe_batch(worker.device.name, works[0].task, batch.size, seconds)
+        for job, result in zip(batch.jobs, results, strict=True):
+            _settle(job, result)
+
+    def _try_again(self, batch: Batch, batches: Sequence[Batch], otherwise: WorkFailed | Unavailable) -> None:
+        if batches:
+            self._retry(batches)
+            return
+        logger.error("gave up on a request: %s", otherwise)
+        for job in batch.jobs:
+            _fail(job, otherwise)
+
+    def _retry(self, batches: Sequence[Batch]) -> None:
+        self._scheduler.retry(batches)
+        self._admitted.set()
+
+    def _count_queue(self) -> None:
+        for lane in Lane:
+            self._metrics.queue_jobs.labels(lane=lane.value).set(self._scheduler.waiting(lane))
+
+    def _count_workers(self) -> None:
+        self._metrics.count_workers((worker.device.name, worker.state.value) for worker in self._pool.workers)
+        self._metrics.count_restarts((worker.device.name, worker.restarts) for worker in self._pool.workers)
+
+
+def _batch_key(task: Task, inputs: Arrays) -> tuple[object, ...]:
+    """Image tasks share a forward where model and kind of input agree; any other task runs by itself."""
+    if isinstance(task, ImageTask):
+        images = inputs["images"]
+        return ("images", task.model, images.shape[1:], images.dtype.str)
+    return ("alone", object())
+
+
+def _image_count(task: Task, inputs: Arrays) -> int:
+    return len(inputs["images"]) if isinstance(task, ImageTask) else 1
+
+
+def _work(job: Job) -> _Work:
+    assert isinstance(job.payload, _Work)
+    return job.payload
+
+
+def _settle(job: Job, result: Result) -> None:
+    if isinstance(result, Refusal):
+        _fail(job, InvalidArgument(result.field, result.problem))
+    elif isinstance(result, Failure):
+        logger.error("a request failed: %s", result.reason)
+        _fail(job, WorkFailed(result.reason))
+    elif not _work(job).result.done():
+        _work(job).result.set_result(result)
+
+
+def _fail(job: Job, error: Exception) -> None:
+    if not _work(job).result.done():
+        _work(job).result.set_exception(error)

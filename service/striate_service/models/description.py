@@ -1,0 +1,65 @@
+"""What can be said of a model without computing with it. No torch here: the server's own process reads these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become the network's input, as torchvision's classification presets do it."""
+
+    resize: int
+    """Pixels of the shorter side after resizing."""
+    crop: int
+    """Pixels of the side of the centre square that the network sees."""
+    interpolation: str
+    """ "bilinear" or "bicubic", both antialiased."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Per channel (RGB), of values from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class LayerDescription:
+    """A module whose output is one tensor."""
+
+    path: str
+    type: str
+    shape: tuple[int, ...]
+    """Of its output for one image."""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether the output is a map, [channels, height, width]."""
+        return len(self.shape) == 3
+
+    @property
+    def channels(self) -> int:
+        """A map's channels come first, a sequence's (a transformer's [tokens, channels]) and a vector's last."""
+        return self.shape[0] if self.is_spatial else self.shape[-1]
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    name: str
+    version: str
+    """The SHA-256 of the weights, in hexadecimal."""
+    architecture: str
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    """By logit."""
+    layers: tuple[LayerDescription, ...] = field(repr=False)
+    """In the order in which they compute."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return (3, self.preprocessing.crop, self.preprocessing.crop)
+
+    @cached_property
+    def layer_by_name(self) -> dict[str, LayerDescription]:
+        """Layers by path and by alias."""
+        by_alias = {alias: layer for layer in self.layers for alias in layer.aliases}
+        return by_alias | {layer.path: layer for layer in self.layers}

@@ -1,0 +1,108 @@
+"""Layers: listing those that a network has, and capturing what they compute, no deeper than is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from striate_service.models.description import LayerDescription
+
+# The article calls GoogLeNet's inception blocks by the names of the original Caffe and TensorFlow models.
+_GOOGLENET_BLOCK = re.compile(r"inception(\d[a-e])")
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What one forward computed."""
+
+    layers: dict[str, Tensor]
+    """By path: the module's output as it was when the module returned, [N, *layer shape]."""
+    logits: Tensor | None
+    """[N, classes], or None where they were not asked for."""
+
+
+class _Stop(Exception):  # noqa: N818 - it ends a forward that has done its work; nothing went wrong
+    """Every layer that was asked for has computed."""
+
+
+def capture(
+    network: nn.Module, inputs: Tensor, layers: Sequence[str], *, logits: bool = False, gradients: Collection[str] = ()
+) -> Captured:
+    """Run `network` on `inputs` and return the outputs of `layers`, stopping after the last of them.
+
+    Args:
+        inputs: [N, 3, H, W], normalized.
+        layers: paths as `describe_layers` lists them.
+        logits: run to the end and return the network's output too.
+        gradients: those of `layers` that logits are to be differentiated with respect to. Only what comes after the
+            first of them is recorded, so parameters should not require gradients.
+
+    The network's later modules work on copies: torchvision's ReLUs overwrite their input, which is a layer's output.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keep(path: str, output: Tensor) -> Tensor:
+        if path in gradients and not output.requires_grad:
+            output = output.detach().requires_grad_()
+        outputs[path] = output
+        if not logits and len(outputs) == len(layers):
+            raise _Stop
+        return output.clone()
+
+    def hook(path: str) -> RemovableHandle:
+        return network.get_submodule(path).register_forward_hook(lambda _module, _inputs, output: keep(path, output))
+
+    handles = [hook(path) for path in layers]
+    try:
+        return Captured(outputs, network(inputs) if logits or not layers else None)
+    except _Stop:
+        return Captured(outputs, None)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.inference_mode()
+def describe_layers(network: nn.Module, input_shape: Sequence[int]) -> tuple[LayerDescription, ...]:
+    """Return the modules that run once and give one tensor, in the order in which they finish computing.
+
+    A module that runs several times in one forward (a shared ReLU) has no single output, so it is left out.
+
+    Args:
+        input_shape: of one image, [3, H, W].
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    runs: Counter[str] = Counter()
+
+    def note(path: str, output: object) -> None:
+        runs[path] += 1
+        if isinstance(output, Tensor) and output.dim() >= 2 and output.shape[0] == 1:
+            shapes[path] = tuple(output.shape[1:])
+
+    modules = {path: module for path, module in network.named_modules() if path}
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, output, path=path: note(path, output))
+        for path, module in modules.items()
+    ]
+    parameter = next(network.parameters())
+    try:
+        network(torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(
+        LayerDescription(path, type(modules[path]).__name__, shape, _aliases(path))
+        for path, shape in shapes.items()
+        if runs[path] == 1
+    )
+
+
+def _aliases(path: str) -> tuple[str, ...]:
+    block = _GOOGLENET_BLOCK.fullmatch(path)
+    return (f"mixed{block[1]}",) if block else ()

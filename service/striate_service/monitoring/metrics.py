@@ -1,0 +1,94 @@
+"""Every metric of the service: its name, unit, labels and meaning, in one place. docs/metrics.md is made from here."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.registry import Collector
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The metrics of one server. Labels hold what the operator or this code chose, never a caller's free text."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        one = {"registry": self.registry}
+        self.requests = Counter(
+            "striate_requests", "Requests answered, by gRPC method and status code.", ["method", "code"], **one
+        )
+        self.request_seconds = Histogram(
+            "striate_request_duration_seconds",
+            "Time from a request's arrival to its reply.",
+            ["method"],
+            buckets=_SECONDS,
+            **one,
+        )
+        self.requests_in_progress = Gauge(
+            "striate_requests_in_progress", "Requests that have arrived and not been answered.", ["method"], **one
+        )
+        self.images = Counter("striate_images", "Images explained, by model.", ["model"], **one)
+        self.decode_seconds = Histogram(
+            "striate_image_decode_duration_seconds", "Time to decode and resize an image.", buckets=_SECONDS, **one
+        )
+        self.queue_jobs = Gauge("striate_queue_jobs", "Jobs that wait for a worker, by lane.", ["lane"], **one)
+        self.queue_wait = Histogram(
+            "striate_queue_wait_seconds", "Time that jobs waited for a worker.", ["lane"], buckets=_SECONDS, **one
+        )
+        self.batch_images = Histogram(
+            "striate_batch_size_images", "Images that went through a network together.", ["model"], buckets=_IMAGES, **one
+        )
+        self.batch_seconds = Histogram(
+            "striate_batch_duration_seconds",
+            "Time that a worker took over a batch, by kind of task.",
+            ["device", "task"],
+            buckets=_SECONDS,
+            **one,
+        )
+        self.workers = Gauge("striate_workers", "Workers, by device and state.", ["device", "state"], **one)
+        self.worker_restarts = Counter(
+            "striate_worker_restarts", "Worker processes that died and were replaced.", ["device"], **one
+        )
+        self.icon_lookups = Counter(
+            "striate_icon_lookups", "Icons asked for, by whether the store had them (hit, miss).", ["result"], **one
+        )
+        self.icons_rendered = Counter("striate_icons_rendered", "Icons rendered.", ["model"], **one)
+        self.icons_pending = Gauge("striate_icons_pending", "Icons that are queued or being rendered.", **one)
+        self.info = Info("striate_build", "The server's version.", **one)
+        self._restarts: Tally[str] = Tally()
+
+    def observe_batch(self, device: str, task: object, images: int, seconds: float) -> None:
+        """Note a batch that a worker has carried out."""
+        self.batch_seconds.labels(device=device, task=type(task).__name__.removesuffix("Task").lower()).observe(seconds)
+        if hasattr(task, "class_count"):
+            self.batch_images.labels(model=getattr(task, "model", "")).observe(images)
+
+    def count_workers(self, workers: Iterable[tuple[str, str]]) -> None:
+        """Set the number of workers from each one's device and state."""
+        tally = Tally(workers)
+        self.workers.clear()
+        for (device, state), number in tally.items():
+            self.workers.labels(device=device, state=state).set(number)
+
+    def count_restarts(self, workers: Iterable[tuple[str, int]]) -> None:
+        """Bring the number of restarts up to date from each worker's device and its restarts so far."""
+        tally: Tally[str] = Tally()
+        for device, restarts in workers:
+            tally[device] += restarts
+        for device, restarts in (tally - self._restarts).items():
+            self.worker_restarts.labels(device=device).inc(restarts)
+        self._restarts = tally
+
+    def describe(self) -> list[tuple[str, str, tuple[str, ...], str]]:
+        """Return each metric's exposed name, type, labels and meaning, in the order of their definition."""
+        rows = []
+        for metric in vars(self).values():
+            if isinstance(metric, Collector):
+                family = next(iter(metric.describe()))
+                name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+                rows.append((name, family.type, tuple(getattr(metric, "_labelnames", ())), family.documentation))
+        return rows

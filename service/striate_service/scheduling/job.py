@@ -1,0 +1,55 @@
+"""What waits and what runs: jobs, and the batches that they travel in."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+
+
+class Lane(enum.Enum):
+    """Who waits for a job, which decides who goes first."""
+
+    INTERACTIVE = "interactive"
+    """A caller: before everything else."""
+    RENDERING = "rendering"
+    """An icon: whenever no caller waits, one short slice at a time."""
+
+
+@dataclass(frozen=True, eq=False)  # two jobs are never the same job
+class Job:
+    key: Hashable
+    """Jobs of equal keys can share a batch: the same model, the same input shape."""
+    size: int
+    """How many images it brings."""
+    lane: Lane = Lane.INTERACTIVE
+    deadline: float = math.inf
+    """On the scheduler's clock, in seconds."""
+    caller: str = ""
+    payload: object = None
+    """What is to be done; none of the scheduler's business."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    jobs: tuple[Job, ...]
+    attempt: int = 0
+    """How often it has already brought down a worker."""
+
+    @property
+    def size(self) -> int:
+        return sum(job.size for job in self.jobs)
+
+    def after_crash(self) -> tuple[Batch, ...]:
+        """Return how to try again: whole once, then in halves until the poisonous job is alone. Empty: give it up."""
+        if self.attempt == 0:
+            return (replace(self, attempt=1),)
+        return self.halves()
+
+    def halves(self) -> tuple[Batch, ...]:
+        """Return the batch as two smaller ones; empty where it is a single job."""
+        middle = len(self.jobs) // 2
+        if middle == 0:
+            return ()
+        return (replace(self, jobs=self.jobs[:middle]), replace(self, jobs=self.jobs[middle:]))

@@ -1,0 +1,87 @@
+"""Icons as files: content-addressed, so that an icon once rendered is found by whoever asks for the same thing again.
+
+An icon's address is the version of the weights, the layer, the objective and the recipe that it was rendered with. Its
+file is `icons/VERSION/LAYER/ADDRESS.webp` below the store's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_WEBP_QUALITY = 90  # at 128 pixels: about 6 KB, and no difference that the eye finds
+
+
+@dataclass(frozen=True)
+class IconAddress:
+    """What an icon shows, and how it was made."""
+
+    version: str
+    """SHA-256 of the weights."""
+    layer: str
+    """The layer's path."""
+    objective: str
+    """Canonical text of the objective: "channel:12", "direction:<SHA-256 of its components>"."""
+    recipe: str
+    """Canonical text of the recipe, its version and parameters included."""
+
+    @property
+    def path(self) -> Path:
+        digest = hashlib.sha256(f"{self.objective}\n{self.recipe}".encode()).hexdigest()
+        return Path(self.version[:16], self.layer, f"{digest[:32]}.webp")
+
+
+class IconStore:
+    """Icons below one folder, and those that ship with the package, which are found as if rendered here."""
+
+    def __init__(self, folder: Path, shipped: Sequence[Path] = ()) -> None:
+        self._folder = folder
+        self._shipped = tuple(shipped)
+
+    def get(self, address: IconAddress) -> bytes | None:
+        """Return the icon's WebP file; None where there is none, or where it is damaged (it is then removed)."""
+        for folder in (self._folder, *self._shipped):
+            file = folder / address.path
+            try:
+                data = file.read_bytes()
+            except FileNotFoundError:
+                continue
+            if _is_whole(data):
+                return data
+            if folder == self._folder:
+                file.unlink(missing_ok=True)
+        return None
+
+    def put(self, address: IconAddress, picture: NDArray[np.uint8]) -> bytes:
+        """Store a picture, [height, width, 3], and return it as a WebP file. Readers see all of it or nothing."""
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "WEBP", quality=_WEBP_QUALITY, method=4)
+        file = self._folder / address.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(buffer.getvalue())
+            os.replace(temporary, file)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return buffer.getvalue()
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether the file decodes: a crash of the machine can leave one that ends early."""
+    try:
+        Image.open(io.BytesIO(data)).load()
+    except (OSError, ValueError):
+        return False
+    return True

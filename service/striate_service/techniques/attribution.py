@@ -1,0 +1,70 @@
+"""Linear attribution: the effect of a neuron on a class is its activation times the gradient of the class's logit.
+
+From "The Building Blocks of Interpretability" (Olah et al., Distill 2018), section "How Does the Network Decide?".
+Logits are taken before the softmax.
+
+Notation: N images, C channels, H x W positions, M classes, K groups.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def class_gradients(logits: Tensor, layer: Tensor, classes: Tensor) -> Tensor:
+    """Differentiate logits with respect to a layer.
+
+    Images do not mix in a network that is in evaluation mode, so one backward pass of the summed logits gives every
+    image's own gradient: M passes in all, however many images there are.
+
+    Args:
+        logits: [N, classes], computed from `layer` with gradients on.
+        layer: [N, C, H, W].
+        classes: int64 [N, M], for each image the logits' indices.
+
+    Returns:
+        [N, M, C, H, W].
+    """
+    chosen = logits.gather(1, classes).sum(dim=0)
+    passes = range(len(chosen))
+    gradients = [torch.autograd.grad(chosen[m], layer, retain_graph=True)[0] for m in passes]
+    return torch.stack(gradients, dim=1) if gradients else layer.new_zeros(len(layer), 0, *layer.shape[1:])
+
+
+def neuron_effects(layer: Tensor, gradients: Tensor, channels: Tensor) -> Tensor:
+    """Return the effects of the chosen neurons, position by position.
+
+    Args:
+        layer: [C, H, W], of one image.
+        gradients: [M, C, H, W].
+        channels: int64 [K, H, W], the neurons at each position.
+
+    Returns:
+        [K, M, H, W].
+    """
+    activations = layer.gather(0, channels)
+    chosen = gradients.gather(1, channels.expand(len(gradients), *channels.shape))
+    return (activations * chosen).transpose(0, 1)
+
+
+def group_effects(
+    layer: Tensor, gradients: Tensor, spatial: Tensor, directions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the effects of neuron groups, summed over positions and channels, and what the groups leave out.
+
+    effect[n, k, m] = sum over c, y, x of gradients[n, m, c, y, x] * spatial[n, y, x, k] * directions[k, c]
+
+    Args:
+        layer: [N, C, H, W].
+        gradients: [N, M, C, H, W].
+        spatial: [N, H, W, K].
+        directions: [K, C].
+
+    Returns:
+        effects [N, K, M] and residual [N, M]; effects summed over K, plus residual, are gradient times activation.
+    """
+    along_directions = torch.einsum("nmchw,kc->nmkhw", gradients, directions)
+    effects = torch.einsum("nmkhw,nhwk->nkm", along_directions, spatial)
+    left_out = layer - torch.einsum("nhwk,kc->nchw", spatial, directions)
+    return effects, torch.einsum("nmchw,nchw->nm", gradients, left_out)

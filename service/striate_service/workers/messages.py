@@ -1,0 +1,85 @@
+"""What crosses the boundary between the server and a worker. Arrays travel beside it, in shared memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from striate_service.config import ModelSettings
+from striate_service.models.description import ModelDescription
+from striate_service.workers.shared_memory import ArrayRef
+from striate_service.workers.tasks import Task
+
+
+@dataclass(frozen=True)
+class Start:
+    """To a new worker, first of all."""
+
+    models: tuple[ModelSettings, ...]
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Started:
+    models: tuple[ModelDescription, ...]
+
+
+@dataclass(frozen=True)
+class StartFailed:
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """Carry out these tasks together."""
+
+    tasks: tuple[Task, ...]
+    inputs: tuple[dict[str, ArrayRef], ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The task cannot be done, and the caller can mend it."""
+
+    field: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The task cannot be done, and it is not the caller's fault."""
+
+    reason: str
+
+
+Outcome = dict[str, ArrayRef] | Refusal | Failure
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One outcome a task, in their order."""
+
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunFailed:
+    """The tasks failed together, in what they share; smaller batches may do better."""
+
+    reason: str
+    out_of_memory: bool
+
+
+@dataclass(frozen=True)
+class Ping:
+    """Still there?"""
+
+
+@dataclass(frozen=True)
+class Pong:
+    """Yes."""
+
+
+Request = Run | Ping
+Reply = Ran | RunFailed | Pong

@@ -1,0 +1,82 @@
+"""What a worker can be asked to do. Frozen values without torch: the server makes them, a worker carries them out.
+
+Each docstring names the arrays that go in with the task and come out of it. N images, K neurons or groups, M classes,
+P = H * W positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from striate_service.techniques.feature_visualization import Objective, Recipe
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """Starts from images, so it shares one forward with every other task on the same model and kind of input.
+
+    In: images, uint8 [N, H, W, 3] of the model's input size, or float32 [N, 3, H, W], preprocessed.
+    """
+
+    model: str
+    classes: tuple[int, ...]
+    """Explain these logits. Empty: the most probable ones."""
+    class_count: int
+    """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+
+
+@dataclass(frozen=True)
+class ActivationsTask(ImageTask):
+    """Out: each layer's tensor by its path; predictions as described at `predictions` in execution."""
+
+    layers: tuple[str, ...]
+    reduction: Literal["none", "mean", "max"]
+    channels: tuple[int, ...]
+    half: bool
+
+
+@dataclass(frozen=True)
+class DictionaryTask(ImageTask):
+    """Out: magnitude [H, W]; channels int32, activations [H, W, K]; effects [H, W, K, M]; classes int32 [M]."""
+
+    layer: str
+    neurons: int
+
+
+@dataclass(frozen=True)
+class FactorizeTask(ImageTask):
+    """Out: spatial [N, H, W, K], directions [K, C], relative_error, importance [K]; effects [N, K, M], residual [N, M],
+    classes int32 [M]."""
+
+    layer: str
+    components: int
+    rectify: bool
+
+
+@dataclass(frozen=True)
+class FactorizeActivationsTask:
+    """In: activations, float32 [N, C, H, W]. Out: as FactorizeTask, without effects and classes."""
+
+    components: int
+    rectify: bool
+
+
+@dataclass(frozen=True)
+class RenderTask:
+    """One slice of the optimization of several icons.
+
+    In: the state so far (see feature_visualization), nothing for the first slice. Out: the state; once it is finished
+    also `pictures`, uint8 [B, size, size, 3].
+    """
+
+    model: str
+    layer: str
+    objectives: tuple[Objective, ...]
+    recipe: Recipe
+    seconds: float
+    """How long the slice may take; it always makes at least one step."""
+
+
+Task = ActivationsTask | DictionaryTask | FactorizeTask | FactorizeActivationsTask | RenderTask

@@ -1,0 +1,86 @@
+"""A worker process: loads the models on its device, then answers one message after another until it is told no more.
+
+Started by `process.py` as `python -m striate_service.workers.worker CONNECTION INPUTS OUTPUTS`: three descriptors that
+it inherits. A process of its own, and not a fork: CUDA and threads survive no fork; and not multiprocessing's spawn,
+which runs the main script of whoever started the server a second time.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from striate_service.models.loading import ModelError, load_model
+from striate_service.workers.execution import Executor
+from striate_service.workers.messages import (
+    Failure,
+    Ping,
+    Pong,
+    Ran,
+    Refusal,
+    Reply,
+    Request,
+    Run,
+    RunFailed,
+    Start,
+    Started,
+    StartFailed,
+)
+from striate_service.workers.shared_memory import SharedBlock
+
+
+def main(connection_descriptor: int, inputs_descriptor: int, outputs_descriptor: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what it means
+    connection: Connection[Any, Any] = Connection(connection_descriptor)
+    inputs, outputs = SharedBlock(inputs_descriptor), SharedBlock(outputs_descriptor)
+    try:
+        executor = _start(connection, connection.recv())
+        while executor:
+            connection.send(_answer(connection.recv(), executor, inputs, outputs))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the server closed the connection, or is gone: either way nobody waits
+
+
+def _start(connection: Connection[Any, Any], start: Start) -> Executor | None:
+    torch.set_num_threads(start.threads)
+    try:
+        models = [load_model(settings, start.device) for settings in start.models]
+    except ModelError as error:
+        connection.send(StartFailed(str(error)))
+        return None
+    connection.send(Started(tuple(model.description for model in models)))
+    return Executor(models, start.device)
+
+
+def _answer(request: Request, executor: Executor, inputs: SharedBlock, outputs: SharedBlock) -> Reply:
+    if isinstance(request, Ping):
+        return Pong()
+    return _run(request, executor, inputs, outputs)
+
+
+def _run(run: Run, executor: Executor, inputs: SharedBlock, outputs: SharedBlock) -> Reply:
+    started = time.perf_counter()
+    arrays = [{name: inputs.view(ref) for name, ref in refs.items()} for refs in run.inputs]
+    try:
+        results = executor.run(run.tasks, arrays)
+        refs = outputs.write([{} if isinstance(result, Refusal | Failure) else result for result in results])
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return RunFailed(str(error), out_of_memory=True)
+    except Exception as error:
+        out_of_memory = "can't allocate memory" in str(error)  # what torch says on a CPU, as a RuntimeError
+        return RunFailed(f"{type(error).__name__}: {error}", out_of_memory)
+    outcomes = (
+        result if isinstance(result, Refusal | Failure) else ref for result, ref in zip(results, refs, strict=True)
+    )
+    return Ran(tuple(outcomes), time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
