@@ -60,7 +60,8 @@ def capture(
 
     handles = [hook(path) for path in layers]
     try:
-        return Captured(outputs, network(inputs) if logits or not layers else None)
+        output = network(inputs)
+        return Captured(outputs, output if logits else None)
     except _Stop:
         return Captured(outputs, None)
     finally:

@@ -1,0 +1,158 @@
+"""From an Image message to the array that a network takes: header check first, pixels later, in a decode thread."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from striate.tensors import array_from_tensor
+from striate.v1 import common_pb2 as pb
+from striate_service.errors import InvalidArgument
+from striate_service.models.description import Preprocessing
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_RESAMPLING = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
+
+# `check` refuses what is larger than the operator allows, by its header and before anything is decoded.
+Pillow.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    pixels: NDArray[np.generic]
+    """uint8 [H, W, 3] of the network's input size, or float32 [3, H, W], preprocessed."""
+    view: pb.View
+
+
+def check(image: pb.Image, field: str, preprocessing: Preprocessing, max_pixels: int) -> None:
+    """Look at what costs nothing to look at: the kind of source, a file's header, a tensor's shape.
+
+    Raises:
+        InvalidArgument: naming `field`.
+    """
+    match image.WhichOneof("source"):
+        case "encoded":
+            with _open(image.encoded, field) as opened:
+                width, height = opened.size
+            if width * height > max_pixels:
+                raise InvalidArgument(
+                    field, f"has {width} x {height} pixels; this server takes at most {max_pixels:,}. Send it smaller."
+                )
+        case "pixels":
+            shape, tensor = tuple(image.pixels.shape), image.pixels
+            if tensor.dtype != pb.DATA_TYPE_UINT8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+                raise InvalidArgument(
+                    f"{field}.pixels", f"should be uint8 [height, width, 3], RGB, and is {_describe(tensor)}."
+                )
+            _check_length(tensor, f"{field}.pixels")
+        case "preprocessed":
+            expected, tensor = (3, preprocessing.crop, preprocessing.crop), image.preprocessed
+            floats = (pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16)
+            if tensor.dtype not in floats or tuple(tensor.shape) != expected:
+                raise InvalidArgument(
+                    f"{field}.preprocessed",
+                    f"should be float32 or float16 {list(expected)}, normalized, and is {_describe(tensor)}.",
+                )
+            _check_length(tensor, f"{field}.preprocessed")
+        case _:
+            raise InvalidArgument(field, "is empty; set encoded, pixels or preprocessed.")
+
+
+def decode(image: pb.Image, field: str, preprocessing: Preprocessing, fit: pb.Fit.ValueType) -> Decoded:
+    """Decode an image that has passed `check`, and fit it to the network's input.
+
+    Raises:
+        InvalidArgument: naming `field`, where the file is damaged.
+    """
+    if image.WhichOneof("source") == "preprocessed":
+        array = array_from_tensor(image.preprocessed).astype(np.float32)
+        if not np.isfinite(array).all():
+            raise InvalidArgument(f"{field}.preprocessed", "holds NaN or infinity.")
+        _, height, width = array.shape
+        return Decoded(array, pb.View(width=width, height=height, crop=pb.Box(right=width, bottom=height)))
+    if image.WhichOneof("source") == "pixels":
+        picture = Pillow.fromarray(array_from_tensor(image.pixels))
+    else:
+        picture = _read(image.encoded, field)
+    return _fit(picture, preprocessing, fit)
+
+
+def _open(data: bytes, field: str) -> Pillow.Image:
+    try:
+        return Pillow.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as error:  # Pillow's readers raise whatever the damaged bytes provoke
+        raise InvalidArgument(field, f"is no image that can be read; send {', '.join(FORMATS)}.") from error
+
+
+def _read(data: bytes, field: str) -> Pillow.Image:
+    try:
+        with _open(data, field) as opened:
+            return _to_rgb(ImageOps.exif_transpose(opened))
+    except InvalidArgument:
+        raise
+    except Exception as error:  # as above
+        raise InvalidArgument(field, f"is damaged and cannot be decoded ({error}).") from error
+
+
+def _to_rgb(picture: Pillow.Image) -> Pillow.Image:
+    """Convert any mode to RGB: transparency over white, 16 bits to 8."""
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    if picture.mode.startswith("I"):
+        array = np.asarray(picture).astype(np.int64)
+        return Pillow.fromarray((array.clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if picture.mode == "F":
+        raise ValueError("its values are floating-point, of no known range")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Pillow.new("RGBA", picture.size, "white")
+        return Pillow.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _fit(picture: Pillow.Image, preprocessing: Preprocessing, fit: pb.Fit.ValueType) -> Decoded:
+    width, height = picture.size
+    side = preprocessing.crop
+    resampling = _RESAMPLING[preprocessing.interpolation]
+    if fit == pb.FIT_STRETCH:
+        box = (0.0, 0.0, float(width), float(height))
+        fitted = picture.resize((side, side), resampling)
+    elif fit == pb.FIT_PAD:
+        scale = side / max(width, height)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        left, top = (side - inner[0]) // 2, (side - inner[1]) // 2
+        fitted = Pillow.new("RGB", (side, side), tuple(round(255 * mean) for mean in preprocessing.mean))
+        fitted.paste(picture.resize(inner, resampling), (left, top))
+        across, down = width / inner[0], height / inner[1]
+        box = (-left * across, -top * down, (side - left) * across, (side - top) * down)
+    else:
+        box = _centre_crop(width, height, preprocessing)
+        # Resizing and then cropping, as torchvision does it, in one go: pixels that are cut off are never computed.
+        fitted = picture.resize((side, side), resampling, box=box)
+    crop = pb.Box(left=box[0], top=box[1], right=box[2], bottom=box[3])
+    return Decoded(np.asarray(fitted), pb.View(width=width, height=height, crop=crop))
+
+
+def _centre_crop(width: int, height: int, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
+    """Return what torchvision's Resize and CenterCrop leave of an image, in its own pixels, with their rounding."""
+    short, side = preprocessing.resize, preprocessing.crop
+    resized = (short, short * height // width) if width <= height else (short * width // height, short)
+    left, top = round((resized[0] - side) / 2), round((resized[1] - side) / 2)
+    across, down = width / resized[0], height / resized[1]
+    return left * across, top * down, (left + side) * across, (top + side) * down
+
+
+def _describe(tensor: pb.Tensor) -> str:
+    return f"{pb.DataType.Name(tensor.dtype).removeprefix('DATA_TYPE_').lower()} {list(tensor.shape)}"
+
+
+def _check_length(tensor: pb.Tensor, field: str) -> None:
+    try:
+        array_from_tensor(tensor)
+    except ValueError as error:
+        raise InvalidArgument(field, str(error)) from error
