@@ -19,6 +19,7 @@ from striate_service.config import ModelSettings
 from striate_service.models import parts
 from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.models.layers import describe_layers
+from striate_service.models.parts.network import parts as build_parts
 from striate_service.models.torchvision_compat import import_torchvision
 
 # torchvision sets these itself when it loads its own weights. The auxiliary classifiers serve training only.
@@ -82,7 +83,7 @@ def load_model(settings: ModelSettings, device: str = "cpu") -> LoadedModel:
 
 def _find_architecture(name: str) -> _Architecture:
     if name == "parts":
-        return _Architecture(parts.parts)
+        return _Architecture(build_parts)
     if ":" in name:
         return _Architecture(_import_factory(name))
     models = import_torchvision().models
