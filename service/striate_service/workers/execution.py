@@ -147,7 +147,7 @@ class Executor:
         )
         result = {name: torch.from_numpy(array) for name, array in state.to_arrays().items()}
         if state.step >= task.recipe.steps:
-            result["pictures"] = feature_visualization.pictures(task.recipe, state)
+            result["pictures"] = feature_visualization.pictures(state)
         return result
 
 

@@ -7,10 +7,9 @@ P = H * W positions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from striate_service.techniques.feature_visualization import Objective, Recipe
+from striate_service.techniques.recipe import Objective, Recipe
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from striate_service.models.parts.network import parts
 from striate_service.models.parts.pictures import draw
 
 BATCH = 64
-PICTURES = 64_000
+PICTURES = 40_000
 LEARNING_RATE = 4e-3  # of AdamW, at its peak
 PERTURBATION = 4 / 255  # how far the adversary may move a pixel
 TEST_SEED, TRAIN_SEED = 1, 2  # the first of a picture's seeds: no training picture is ever tested on

@@ -1,0 +1,91 @@
+"""From the service's own values to messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from striate.v1 import common_pb2 as pb
+from striate.v1 import labels_pb2, models_pb2
+from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.stores.labels import StoredLabel
+from striate_service.workers.shared_memory import Arrays
+
+
+def model_ref(model: ModelDescription) -> pb.ModelRef:
+    return pb.ModelRef(name=model.name, version=model.version)
+
+
+def layer(description: LayerDescription) -> pb.Layer:
+    return pb.Layer(
+        path=description.path, type=description.type, shape=description.shape, aliases=description.aliases
+    )
+
+
+def model(description: ModelDescription, *, default: bool) -> models_pb2.Model:
+    preprocessing = description.preprocessing
+    return models_pb2.Model(
+        name=description.name,
+        version=description.version,
+        architecture=description.architecture,
+        input_shape=description.input_shape,
+        preprocessing=models_pb2.Preprocessing(
+            resize=preprocessing.resize,
+            crop=preprocessing.crop,
+            interpolation=preprocessing.interpolation,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+        ),
+        classes=description.classes,
+        layers=[layer(each) for each in description.layers],
+        default=default,
+    )
+
+
+def classes(description: ModelDescription, indices: Sequence[int]) -> list[pb.Class]:
+    return [pb.Class(index=index, name=description.classes[index]) for index in indices]
+
+
+def predictions(description: ModelDescription, arrays: Arrays) -> list[pb.Predictions]:
+    """One an image, from what `workers.execution` calls predicted, probabilities and logits; none where it has none."""
+    if "predicted" not in arrays:
+        return []
+    rows = zip(*(arrays[name].tolist() for name in ("predicted", "probabilities", "logits")), strict=True)
+    return [
+        pb.Predictions(
+            predictions=[
+                pb.Prediction(
+                    predicted_class=pb.Class(index=index, name=description.classes[index]),
+                    probability=probability,
+                    logit=logit,
+                )
+                for index, probability, logit in zip(*row, strict=True)
+            ]
+        )
+        for row in rows
+    ]
+
+
+def label(stored: StoredLabel) -> pb.Label:
+    return pb.Label(
+        text=stored.text,
+        source=pb.LabelSource.ValueType(stored.source),
+        score=stored.score,
+        author=stored.author,
+    )
+
+
+def neuron_label(description: ModelDescription, stored: StoredLabel) -> labels_pb2.NeuronLabel:
+    message = labels_pb2.NeuronLabel(
+        model=model_ref(description), layer=stored.layer, channel=stored.channel, label=label(stored)
+    )
+    if stored.created:
+        message.create_time.FromDatetime(stored.created)
+    return message
+
+
+def color(rgb: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.uint8]]) -> int:
+    """0xRRGGBB"""
+    red, green, blue = (int(value) for value in rgb)
+    return red << 16 | green << 8 | blue

@@ -1,0 +1,88 @@
+"""What every request is asked before it costs anything. Each check names the field and what would be right."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import grpc
+
+from striate_service.errors import InvalidArgument, NotFound
+from striate_service.models.description import LayerDescription, ModelDescription
+
+MAX_CLASSES = 20
+
+
+def find_model(models: Sequence[ModelDescription], name: str) -> ModelDescription:
+    """Return the model of that name, the default one for the empty name."""
+    by_name = {model.name: model for model in models} | {"": models[0]}
+    if name not in by_name:
+        listing = f"this server has {', '.join(model.name for model in models)}"
+        raise NotFound.among("model", name, [model.name for model in models], listing)
+    return by_name[name]
+
+
+def find_layer(model: ModelDescription, name: str, field: str) -> LayerDescription:
+    """Return a layer by its path or alias."""
+    if not name:
+        raise InvalidArgument(field, f"is empty; name a layer of {model.name}, such as {model.layers[-1].path!r}.")
+    if name not in model.layer_by_name:
+        listing = f"ListModels gives the {len(model.layers)} layers of {model.name}"
+        raise NotFound.among("layer", name, model.layer_by_name, listing)
+    return model.layer_by_name[name]
+
+
+def find_spatial_layer(model: ModelDescription, name: str, field: str) -> LayerDescription:
+    """Return a layer of shape [channels, height, width]."""
+    layer = find_layer(model, name, field)
+    if not layer.is_spatial:
+        raise InvalidArgument(
+            field, f"{layer.path!r} has shape {list(layer.shape)}; choose a layer of shape [channels, height, width]."
+        )
+    return layer
+
+
+def find_classes(model: ModelDescription, names: Sequence[str]) -> tuple[int, ...]:
+    """Return the logits' indices of classes by name."""
+    if len(names) > MAX_CLASSES:
+        raise InvalidArgument("class_names", f"holds {len(names)} names; at most {MAX_CLASSES} at a time.")
+    index = {name: number for number, name in enumerate(model.classes)}
+    for name in names:
+        if name not in index:
+            raise NotFound.among("class", name, index, f"ListModels gives the {len(index)} classes of {model.name}")
+    return tuple(index[name] for name in names)
+
+
+def in_range(value: int, field: str, low: int, high: int, why: str = "") -> int:
+    """Return `value`, which must be `low` to `high`."""
+    if not low <= value <= high:
+        raise InvalidArgument(field, f"is {value}; it should be {low} to {high}{why and f' ({why})'}.")
+    return value
+
+
+def class_count(given: int | None, model: ModelDescription) -> int:
+    """Return how many classes to predict, 5 by default."""
+    most = min(MAX_CLASSES, len(model.classes))
+    return min(5, most) if given is None else in_range(given, "classes", 0, most)
+
+
+def find_channels(channels: Sequence[int], layers: Sequence[LayerDescription]) -> tuple[int, ...]:
+    """Return channels that all of the layers have."""
+    for layer in layers:
+        for position, channel in enumerate(channels):
+            in_range(channel, f"channels[{position}]", 0, layer.channels - 1, f"{layer.path} has {layer.channels}")
+    return tuple(channels)
+
+
+def deadline(context: grpc.aio.ServicerContext) -> float:  # type: ignore[type-arg]
+    """Return when the caller stops waiting, on time.monotonic(), in seconds; infinity if it never does."""
+    remaining = context.time_remaining()
+    return math.inf if remaining is None else time.monotonic() + remaining
+
+
+def caller(context: grpc.aio.ServicerContext) -> str:  # type: ignore[type-arg]
+    """Return who asks: the metadata `striate-caller`, else the peer's address without its port."""
+    metadata = dict(context.invocation_metadata() or ())
+    name = metadata.get("striate-caller")
+    return str(name) if name else context.peer().rpartition(":")[0]

@@ -1,0 +1,82 @@
+"""Colours for neuron groups: distinct in hue, alike in lightness, so that no group looks more important than another.
+
+Hues are spread over the circle of OKLCH (Ottosson 2020), a space in which equal steps look equal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The largest chroma that sRGB has at this lightness for every hue is about 0.12; red at 20 degrees is where people start.
+_LIGHTNESS, _CHROMA, _FIRST_HUE = 0.74, 0.125, 20.0
+_DIMMED = 0.35  # of the image's own brightness, where no group is present
+_GREY = np.array([0.299, 0.587, 0.114])  # luma of RGB (ITU-R BT.601)
+
+_OKLAB_TO_LMS = np.array(
+    [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]
+)
+_LMS_TO_RGB = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+)
+
+
+def colours(count: int) -> NDArray[np.uint8]:
+    """Return `count` colours as sRGB, uint8 [count, 3], neighbours far apart in hue.
+
+    Neighbours in the order of importance are looked at together, so every second hue is dealt out first.
+    """
+    order = np.concatenate([np.arange(0, count, 2), np.arange(1, count, 2)])
+    hues = np.radians(_FIRST_HUE + 360 / count * order)
+    lab = np.stack([np.full(count, _LIGHTNESS), _CHROMA * np.cos(hues), _CHROMA * np.sin(hues)], axis=1)
+    linear = ((lab @ _OKLAB_TO_LMS.T) ** 3 @ _LMS_TO_RGB.T).clip(0, 1)
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return (srgb * 255).round().astype(np.uint8)
+
+
+def overlay(
+    image: NDArray[np.uint8] | None,
+    spatial: NDArray[np.float32],
+    group_colours: NDArray[np.uint8],
+    *,
+    scale: float,
+    size: tuple[int, int] = (224, 224),
+) -> NDArray[np.uint8]:
+    """Lay neuron groups over the image that they were found in.
+
+    The colour at a point blends the groups' colours by their shares there; its opacity is their sum, as a share of
+    `scale`. The image shows beneath in grey, dimmed.
+
+    Args:
+        image: uint8 [H, W, 3]; None: black, of `size`.
+        spatial: float [h, w, K], how strongly each group is present at each position.
+        group_colours: uint8 [K, 3].
+        scale: the sum over groups that is fully opaque; the same for images that are to be compared.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    height, width = image.shape[:2] if image is not None else size
+    groups = _enlarge(spatial, height, width)
+    total = groups.sum(axis=2, keepdims=True)
+    blended = groups @ group_colours.astype(np.float64) / np.maximum(total, 1e-12)
+    opacity = (total / max(scale, 1e-12)).clip(0, 1)
+    beneath = np.zeros((height, width, 1)) if image is None else (image @ _GREY)[..., None]
+    # The image's own light and shade stay visible in the coloured places.
+    lit = blended * (0.55 + 0.45 * beneath / 255) if image is not None else blended
+    return (opacity * lit + (1 - opacity) * _DIMMED * beneath).round().clip(0, 255).astype(np.uint8)
+
+
+def _enlarge(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:
+    """Interpolate [h, w, K] bilinearly to [height, width, K], with pixels' centres aligned."""
+    for axis, size in ((0, height), (1, width)):
+        old = maps.shape[axis]
+        position = ((np.arange(size) + 0.5) * old / size - 0.5).clip(0, old - 1)
+        low = np.floor(position).astype(int)
+        share = (position - low).reshape([-1 if i == axis else 1 for i in range(3)])
+        maps = maps.take(low, axis) * (1 - share) + maps.take(np.minimum(low + 1, old - 1), axis) * share
+    return maps.astype(np.float64)
