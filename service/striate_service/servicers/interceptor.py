@@ -26,8 +26,8 @@ from striate_service.monitoring.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-Handler = grpc.RpcMethodHandler[Any, Any]
-Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler
+Context = grpc.aio.ServicerContext
 
 _CODES: dict[type[RequestError], int] = {
     InvalidArgument: code_pb2.INVALID_ARGUMENT,

@@ -173,7 +173,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
                     progress=progress / len(renderings),
                     remaining_seconds=(len(renderings) - progress) / speed if speed else None,
                     neurons=[
-                        pb.Neuron(
+                        messages.Neuron(
                             channel=channel,
                             label=labels[channel],
                             icon=pb.Icon(status=pb.ICON_STATUS_NOT_REQUESTED) if request.omit_icons else icon(each),
@@ -244,7 +244,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         omit: bool,
         wait: bool,
         deadline: float,
-    ) -> list[pb.Neuron]:
+    ) -> list[messages.Neuron]:
         """Name and picture every channel that the positions mention."""
         mentioned = [int(channel) for channel in np.unique(channels)]
         total_effects = {channel: effects[channels == channel].sum(0) for channel in mentioned}
@@ -252,7 +252,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         objectives: list[Objective] = [Channel(channel) for channel in mentioned]
         icons = await self._icons.icons(model, layer.path, objectives, omit=omit, wait=wait, deadline=deadline)
         return [
-            pb.Neuron(channel=channel, label=labels[channel], icon=picture)
+            messages.Neuron(channel=channel, label=labels[channel], icon=picture)
             for channel, picture in zip(mentioned, icons, strict=True)
         ]
 

@@ -17,5 +17,7 @@ STD = (0.25, 0.25, 0.25)
 WEIGHTS = Path(__file__).with_name("parts.safetensors")
 ICONS = Path(__file__).with_name("icons")
 """Icons rendered by this service, laid out as the icon store lays them out."""
+LABELS = Path(__file__).with_name("labels.json")
+"""Names of neurons: {"model_version": ..., "labels": [{layer, channel, text, source, score}]}."""
 
-__all__ = ["CLASSES", "ICONS", "INPUT_SIZE", "MEAN", "STD", "WEIGHTS"]
+__all__ = ["CLASSES", "ICONS", "INPUT_SIZE", "LABELS", "MEAN", "STD", "WEIGHTS"]

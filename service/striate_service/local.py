@@ -1,0 +1,48 @@
+"""A server inside another program, for trying things: what `striate.local()` starts."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import TracebackType
+
+from striate_service.config import Settings, load
+from striate_service.server import Server
+
+
+class LocalServer:
+    """A context manager: a server on a free loopback port, in a thread of its own, until the context ends."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or load(host="127.0.0.1", port=0, metrics_port=-1)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="striate", daemon=True)
+
+    @property
+    def target(self) -> str:
+        """Where it listens, as gRPC wants it."""
+        return f"{self._settings.host}:{self._server.port}"
+
+    def __enter__(self) -> LocalServer:
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        except BaseException:
+            self._end_thread()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result()
+        self._end_thread()
+
+    async def _start(self) -> None:
+        self._server = Server(self._settings)  # here, since gRPC and asyncio bind to the thread's loop
+        await self._server.start()
+
+    def _end_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

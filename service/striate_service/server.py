@@ -1,0 +1,182 @@
+"""The service's life: start, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from wsgiref.simple_server import WSGIServer
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from striate.v1 import interpretability_pb2, interpretability_pb2_grpc, labels_pb2, labels_pb2_grpc
+from striate.v1 import models_pb2, models_pb2_grpc
+from striate_service.config import EMBEDDED, Settings
+from striate_service.engine import Engine
+from striate_service.models import parts
+from striate_service.models.description import ModelDescription
+from striate_service.monitoring.metrics import Metrics
+from striate_service.rendering import IconRenderer
+from striate_service.scheduling.scheduler import Scheduler
+from striate_service.servicers.explanations import ImageDecoder, Namer
+from striate_service.servicers.interceptor import Interceptor
+from striate_service.servicers.interpretability import InterpretabilityServicer
+from striate_service.servicers.labels import LabelServicer
+from striate_service.servicers.models import ModelServicer
+from striate_service.stores.icons import IconStore
+from striate_service.stores.labels import LabelStore, StoredLabel
+from striate_service.techniques.recipe import Recipe
+from striate_service.workers.devices import choose_devices
+from striate_service.workers.pool import Pool, Timeouts
+
+logger = logging.getLogger(__name__)
+
+SERVICES = tuple(
+    file.DESCRIPTOR.services_by_name[name].full_name
+    for file, name in (
+        (interpretability_pb2, "InterpretabilityService"),
+        (models_pb2, "ModelService"),
+        (labels_pb2, "LabelService"),
+    )
+)
+_SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Server:
+    """Everything that runs in the server's process, joined together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.port = settings.port
+        self.metrics_port = settings.metrics_port
+        self._metrics = Metrics()
+        self._metrics.info.info({"version": version("striate")})
+        self._health = HealthServicer()
+        self._decode_threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._engine = Engine(
+            Scheduler(
+                max_batch_size=settings.max_batch_size,
+                max_queue=settings.max_queue,
+                max_queue_per_caller=settings.max_queue_per_caller,
+            ),
+            Pool(
+                choose_devices(settings.devices),
+                settings.models,
+                Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
+            ),
+            self._metrics,
+        )
+        self._renderer = IconRenderer(
+            self._engine,
+            IconStore(settings.home / "icons", shipped=[parts.ICONS]),
+            self._metrics,
+            Recipe(),
+            batch_size=settings.render_batch_size,
+            slice_seconds=settings.render_slice,
+        )
+        self._metrics_server: tuple[WSGIServer, threading.Thread] | None = None
+
+    async def start(self) -> None:
+        """Bind the ports, load the models, and answer.
+
+        Raises:
+            OSError: a port is taken, or STRIATE_HOME cannot be written to.
+            workers.pool.StartError: a model cannot be loaded.
+        """
+        settings = self.settings
+        settings.home.mkdir(parents=True, exist_ok=True)
+        options = [
+            ("grpc.max_receive_message_length", settings.max_message_bytes),
+            ("grpc.max_send_message_length", settings.max_message_bytes),
+            ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a helper
+        ]
+        self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics)], options=options)
+        try:
+            self.port = self._grpc.add_insecure_port(f"{settings.host}:{settings.port}")
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {settings.host}:{settings.port}: is another server there?") from error
+        if settings.metrics_port >= 0:
+            self._metrics_server = start_http_server(settings.metrics_port, settings.host, self._metrics.registry)
+            self.metrics_port = self._metrics_server[0].server_port
+        try:
+            await self._engine.start()
+        except BaseException:
+            self._close_metrics()
+            raise
+        self._labels = LabelStore(
+            settings.database or f"sqlite:///{settings.home / 'labels.db'}", _shipped_labels(self._engine.models)
+        )
+        self._register()
+        await self._grpc.start()
+        for service in ("", *SERVICES):
+            await self._health.set(service, _SERVING)
+
+    async def wait(self) -> None:
+        """Wait until the server has been stopped."""
+        await self._grpc.wait_for_termination()
+
+    async def stop(self) -> None:
+        """Take no new requests, answer those that have been accepted, then end everything."""
+        await self._health.enter_graceful_shutdown()
+        await self._grpc.stop(self.settings.drain_timeout)
+        await self._renderer.stop()
+        await self._engine.stop()
+        self._labels.close()
+        self._decode_threads.shutdown()
+        self._close_metrics()
+
+    def _register(self) -> None:
+        decoder = ImageDecoder(self.settings, self._decode_threads, self._metrics)
+        interpretability = InterpretabilityServicer(
+            self._engine, decoder, self._renderer, Namer(self._labels), self.settings
+        )
+        interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._engine, self.settings), self._grpc)
+        labels_pb2_grpc.add_LabelServiceServicer_to_server(LabelServicer(self._engine, self._labels), self._grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        reflection.enable_server_reflection((*SERVICES, health, reflection.SERVICE_NAME), self._grpc)
+
+    def _close_metrics(self) -> None:
+        if self._metrics_server:
+            self._metrics_server[0].shutdown()
+            self._metrics_server[0].server_close()
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    server = Server(settings)
+    await server.start()
+    metrics = f", metrics on http://{settings.host}:{server.metrics_port}/metrics" if settings.metrics_port >= 0 else ""
+    logger.info(
+        "serving %s on %s:%d%s",
+        ", ".join(model.name for model in settings.models),
+        settings.host,
+        server.port,
+        metrics,
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+    logger.info("draining: accepted requests are answered, for at most %.0f s", settings.drain_timeout)
+    await server.stop()
+
+
+def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:
+    """Return the names that ship with the embedded model, if it is among `models`."""
+    embedded = next((model for model in models if model.architecture == EMBEDDED.architecture), None)
+    if embedded is None or not parts.LABELS.is_file():
+        return []
+    shipped = json.loads(parts.LABELS.read_text())
+    if shipped["model_version"] != embedded.version:
+        return []  # names of other weights
+    return [StoredLabel(model_version=embedded.version, **label) for label in shipped["labels"]]
