@@ -49,4 +49,4 @@ def tensor_from_array(array: ArrayLike) -> pb.Tensor:
         known = ", ".join(dtype.name for dtype in _TYPES)
         raise ValueError(f"arrays of {elements.dtype} cannot be sent; convert to one of {known}.")
     data = np.ascontiguousarray(elements, _DTYPES[number]).tobytes()
-    return pb.Tensor(dtype=pb.DataType.ValueType(number), shape=elements.shape, data=data)
+    return pb.Tensor(dtype=pb.DataType.Name(number), shape=elements.shape, data=data)

@@ -21,7 +21,9 @@ def serve(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=ARCHITECTURE:WEIGHTS, or `parts`, the embedded one. Repeat for several.", show_default="parts"),
+        typer.Option(
+            help="NAME=ARCHITECTURE:WEIGHTS, or `parts`, the embedded one. Repeat for several.", show_default="parts"
+        ),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Where to listen.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="0: a free one.", show_default="50051")] = None,

@@ -132,14 +132,18 @@ class Engine:
         try:
             reply = await worker.run([work.task for work in works], [work.inputs for work in works])
         except WorkerDied as death:
-            self._try_again(batch, batch.after_crash(), WorkFailed(f"every worker that takes this request dies: {death}"))
+            self._try_again(
+                batch, batch.after_crash(), WorkFailed(f"every worker that takes this request dies: {death}")
+            )
             return
         except MemoryError as error:
             self._try_again(batch, batch.halves(), Unavailable(f"the server is short of memory: {error}"))
             return
         if isinstance(reply, RunFailed):
             failure = Unavailable if reply.out_of_memory else WorkFailed
-            self._try_again(batch, batch.halves(), failure(f"the request failed on {worker.device.name}: {reply.reason}"))
+            self._try_again(
+                batch, batch.halves(), failure(f"the request failed on {worker.device.name}: {reply.reason}")
+            )
             return
         results, seconds = reply
         self._scheduler.record(batch, seconds)

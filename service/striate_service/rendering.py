@@ -46,7 +46,14 @@ class IconRenderer:
     """Finds icons, and renders what it does not find: as many batches at a time as there are workers."""
 
     def __init__(
-        self, engine: Engine, store: IconStore, metrics: Metrics, recipe: Recipe, *, batch_size: int, slice_seconds: float
+        self,
+        engine: Engine,
+        store: IconStore,
+        metrics: Metrics,
+        recipe: Recipe,
+        *,
+        batch_size: int,
+        slice_seconds: float,
     ) -> None:
         self._engine = engine
         self._store = store

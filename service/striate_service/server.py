@@ -16,9 +16,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
+from striate.v1 import (
+    interpretability_pb2,
+    interpretability_pb2_grpc,
+    labels_pb2,
+    labels_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+)
 
-from striate.v1 import interpretability_pb2, interpretability_pb2_grpc, labels_pb2, labels_pb2_grpc
-from striate.v1 import models_pb2, models_pb2_grpc
 from striate_service.config import EMBEDDED, Settings
 from striate_service.engine import Engine
 from striate_service.models import parts

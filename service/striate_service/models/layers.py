@@ -27,7 +27,7 @@ class Captured:
     """[N, classes], or None where they were not asked for."""
 
 
-class _Stop(Exception):  # noqa: N818 - it ends a forward that has done its work; nothing went wrong
+class _Stop(Exception):
     """Every layer that was asked for has computed."""
 
 

@@ -78,7 +78,7 @@ def load_model(settings: ModelSettings, device: str = "cpu") -> LoadedModel:
         classes=_class_names(settings, weights, _count_classes(weights.state)),
         layers=layers,
     )
-    return LoadedModel(description, network.to(device=device, memory_format=cast(Any, torch.channels_last)))
+    return LoadedModel(description, cast(Any, network).to(device=device, memory_format=torch.channels_last))
 
 
 def _find_architecture(name: str) -> _Architecture:

@@ -6,7 +6,6 @@ from collections import Counter as Tally
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.registry import Collector
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -17,48 +16,76 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        one = {"registry": self.registry}
         self.requests = Counter(
-            "striate_requests", "Requests answered, by gRPC method and status code.", ["method", "code"], **one
+            "striate_requests",
+            "Requests answered, by gRPC method and status code.",
+            ["method", "code"],
+            registry=self.registry,
         )
         self.request_seconds = Histogram(
             "striate_request_duration_seconds",
             "Time from a request's arrival to its reply.",
             ["method"],
             buckets=_SECONDS,
-            **one,
+            registry=self.registry,
         )
         self.requests_in_progress = Gauge(
-            "striate_requests_in_progress", "Requests that have arrived and not been answered.", ["method"], **one
+            "striate_requests_in_progress",
+            "Requests that have arrived and not been answered.",
+            ["method"],
+            registry=self.registry,
         )
-        self.images = Counter("striate_images", "Images explained, by model.", ["model"], **one)
+        self.images = Counter("striate_images", "Images explained, by model.", ["model"], registry=self.registry)
         self.decode_seconds = Histogram(
-            "striate_image_decode_duration_seconds", "Time to decode and resize an image.", buckets=_SECONDS, **one
+            "striate_image_decode_duration_seconds",
+            "Time to decode and resize an image.",
+            buckets=_SECONDS,
+            registry=self.registry,
         )
-        self.queue_jobs = Gauge("striate_queue_jobs", "Jobs that wait for a worker, by lane.", ["lane"], **one)
+        self.queue_jobs = Gauge(
+            "striate_queue_jobs", "Jobs that wait for a worker, by lane.", ["lane"], registry=self.registry
+        )
         self.queue_wait = Histogram(
-            "striate_queue_wait_seconds", "Time that jobs waited for a worker.", ["lane"], buckets=_SECONDS, **one
+            "striate_queue_wait_seconds",
+            "Time that jobs waited for a worker.",
+            ["lane"],
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.batch_images = Histogram(
-            "striate_batch_size_images", "Images that went through a network together.", ["model"], buckets=_IMAGES, **one
+            "striate_batch_size_images",
+            "Images that went through a network together.",
+            ["model"],
+            buckets=_IMAGES,
+            registry=self.registry,
         )
         self.batch_seconds = Histogram(
             "striate_batch_duration_seconds",
             "Time that a worker took over a batch, by kind of task.",
             ["device", "task"],
             buckets=_SECONDS,
-            **one,
+            registry=self.registry,
         )
-        self.workers = Gauge("striate_workers", "Workers, by device and state.", ["device", "state"], **one)
+        self.workers = Gauge(
+            "striate_workers", "Workers, by device and state.", ["device", "state"], registry=self.registry
+        )
         self.worker_restarts = Counter(
-            "striate_worker_restarts", "Worker processes that died and were replaced.", ["device"], **one
+            "striate_worker_restarts",
+            "Worker processes that died and were replaced.",
+            ["device"],
+            registry=self.registry,
         )
         self.icon_lookups = Counter(
-            "striate_icon_lookups", "Icons asked for, by whether the store had them (hit, miss).", ["result"], **one
+            "striate_icon_lookups",
+            "Icons asked for, by whether the store had them (hit, miss).",
+            ["result"],
+            registry=self.registry,
         )
-        self.icons_rendered = Counter("striate_icons_rendered", "Icons rendered.", ["model"], **one)
-        self.icons_pending = Gauge("striate_icons_pending", "Icons that are queued or being rendered.", **one)
-        self.info = Info("striate_build", "The server's version.", **one)
+        self.icons_rendered = Counter("striate_icons_rendered", "Icons rendered.", ["model"], registry=self.registry)
+        self.icons_pending = Gauge(
+            "striate_icons_pending", "Icons that are queued or being rendered.", registry=self.registry
+        )
+        self.info = Info("striate_build", "The server's version.", registry=self.registry)
         self._restarts: Tally[str] = Tally()
 
     def observe_batch(self, device: str, task: object, images: int, seconds: float) -> None:
@@ -87,7 +114,7 @@ class Metrics:
         """Return each metric's exposed name, type, labels and meaning, in the order of their definition."""
         rows = []
         for metric in vars(self).values():
-            if isinstance(metric, Collector):
+            if isinstance(metric, Counter | Gauge | Histogram | Info):
                 family = next(iter(metric.describe()))
                 name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
                 rows.append((name, family.type, tuple(getattr(metric, "_labelnames", ())), family.documentation))

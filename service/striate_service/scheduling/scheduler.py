@@ -86,7 +86,8 @@ class Scheduler:
         if not queues:
             return None
         key = next(iter(queues))
-        queue, size, jobs = queues[key], 0, []
+        queue, size = queues[key], 0
+        jobs: list[Job] = []
         while queue and (not jobs or size + queue[0].size <= self._max_batch_size):
             jobs.append(queue.popleft())
             size += jobs[-1].size

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2, models_pb2
+
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.stores.labels import StoredLabel
 from striate_service.workers.shared_memory import Arrays
@@ -18,9 +18,7 @@ def model_ref(model: ModelDescription) -> pb.ModelRef:
 
 
 def layer(description: LayerDescription) -> pb.Layer:
-    return pb.Layer(
-        path=description.path, type=description.type, shape=description.shape, aliases=description.aliases
-    )
+    return pb.Layer(path=description.path, type=description.type, shape=description.shape, aliases=description.aliases)
 
 
 def model(description: ModelDescription, *, default: bool) -> models_pb2.Model:
@@ -70,7 +68,7 @@ def predictions(description: ModelDescription, arrays: Arrays) -> list[pb.Predic
 def label(stored: StoredLabel) -> pb.Label:
     return pb.Label(
         text=stored.text,
-        source=pb.LabelSource.ValueType(stored.source),
+        source=pb.LabelSource.Name(stored.source),
         score=stored.score,
         author=stored.author,
     )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
 from striate.v1 import common_pb2 as pb
+
 from striate_service.config import Settings
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import ModelDescription
@@ -46,7 +46,7 @@ class ImageDecoder:
         self._metrics = metrics
 
     async def decode(
-        self, given: Sequence[pb.Image], field: str, model: ModelDescription, fit: pb.Fit.ValueType
+        self, given: Sequence[pb.Image], field: str, model: ModelDescription, fit: pb.Fit
     ) -> DecodedImages:
         """Return the images as one array.
 
@@ -73,7 +73,7 @@ class ImageDecoder:
         self._metrics.images.labels(model=model.name).inc(len(decoded))
         return DecodedImages(np.stack([each.pixels for each in decoded]), [each.view for each in decoded])
 
-    def _decode(self, image: pb.Image, field: str, model: ModelDescription, fit: pb.Fit.ValueType) -> images.Decoded:
+    def _decode(self, image: pb.Image, field: str, model: ModelDescription, fit: pb.Fit) -> images.Decoded:
         with self._metrics.decode_seconds.time():
             return images.decode(image, field, model.preprocessing, fit)
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps
-
 from striate.tensors import array_from_tensor
 from striate.v1 import common_pb2 as pb
+
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import Preprocessing
 
@@ -63,7 +63,7 @@ def check(image: pb.Image, field: str, preprocessing: Preprocessing, max_pixels:
             raise InvalidArgument(field, "is empty; set encoded, pixels or preprocessed.")
 
 
-def decode(image: pb.Image, field: str, preprocessing: Preprocessing, fit: pb.Fit.ValueType) -> Decoded:
+def decode(image: pb.Image, field: str, preprocessing: Preprocessing, fit: pb.Fit) -> Decoded:
     """Decode an image that has passed `check`, and fit it to the network's input.
 
     Raises:
@@ -115,7 +115,7 @@ def _to_rgb(picture: Pillow.Image) -> Pillow.Image:
     return picture.convert("RGB")
 
 
-def _fit(picture: Pillow.Image, preprocessing: Preprocessing, fit: pb.Fit.ValueType) -> Decoded:
+def _fit(picture: Pillow.Image, preprocessing: Preprocessing, fit: pb.Fit) -> Decoded:
     width, height = picture.size
     side = preprocessing.crop
     resampling = _RESAMPLING[preprocessing.interpolation]

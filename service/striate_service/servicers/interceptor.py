@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -23,11 +23,11 @@ from striate_service.errors import (
     WorkFailed,
 )
 from striate_service.monitoring.metrics import Metrics
+from striate_service.servicers.validation import Context
 
 logger = logging.getLogger(__name__)
 
-Handler = grpc.RpcMethodHandler
-Context = grpc.aio.ServicerContext
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 _CODES: dict[type[RequestError], int] = {
     InvalidArgument: code_pb2.INVALID_ARGUMENT,
@@ -42,7 +42,7 @@ _STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
 
 
 def status_of(error: Exception) -> status_pb2.Status:
-    """Return an error's status with its details. What this code did not foresee is INTERNAL, and told to the log only."""
+    """Return an error's status and details; what this code did not foresee is INTERNAL, and told to the log only."""
     if not isinstance(error, RequestError):
         logger.error("unexpected error", exc_info=error)
         return status_pb2.Status(code=code_pb2.INTERNAL, message="the server made a mistake; its log says more")
@@ -88,24 +88,23 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
 
     async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]], details: grpc.HandlerCallDetails
-    ) -> Handler:
-        handler = await continuation(details)
-        if handler is None or not details.method.startswith("/striate."):
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith("/striate."):
             return handler
-        method = details.method.rpartition("/")[2]
-        if handler.response_streaming:
-            replace, inner = _REPLACE[handler.request_streaming, True], self._streaming(method, handler)
-        else:
-            replace, inner = _REPLACE[handler.request_streaming, False], self._unary(method, handler)
-        return replace(
-            inner,
+        method = handler_call_details.method.rpartition("/")[2]
+        observed = self._streaming if handler.response_streaming else self._unary
+        return _REPLACE[bool(handler.request_streaming), bool(handler.response_streaming)](
+            observed(method, handler),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
     def _unary(self, method: str, handler: Handler) -> Callable[[Any, Context], Awaitable[Any]]:
-        answer = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        answer = cast(Any, handler.stream_unary if handler.request_streaming else handler.unary_unary)
 
         async def call(request: Any, context: Context) -> Any:
             with _Observation(self._metrics, method) as observation:
@@ -117,7 +116,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return call
 
     def _streaming(self, method: str, handler: Handler) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        answer = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        answer = cast(Any, handler.stream_stream if handler.request_streaming else handler.unary_stream)
 
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             with _Observation(self._metrics, method) as observation:
@@ -130,7 +129,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return call
 
 
-_REPLACE = {
+_REPLACE: dict[tuple[bool, bool], Callable[..., Handler]] = {
     (False, False): grpc.unary_unary_rpc_method_handler,
     (False, True): grpc.unary_stream_rpc_method_handler,
     (True, False): grpc.stream_unary_rpc_method_handler,

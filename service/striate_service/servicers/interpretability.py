@@ -9,15 +9,14 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-
 from striate.tensors import array_from_tensor, tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceServicer
+
 from striate_service.config import Settings
 from striate_service.engine import Engine
 from striate_service.errors import InvalidArgument
@@ -26,12 +25,11 @@ from striate_service.rendering import IconRenderer
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.explanations import IconFinder, ImageDecoder, Namer, icon
 from striate_service.servicers.interceptor import status_of
+from striate_service.servicers.validation import Context
 from striate_service.techniques import palette
 from striate_service.techniques.recipe import Channel, Direction, Objective
 from striate_service.workers.shared_memory import Arrays
 from striate_service.workers.tasks import ActivationsTask, DictionaryTask, FactorizeActivationsTask, FactorizeTask
-
-Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
 
 _MAX_COMPONENTS = 64
 _MAX_NEURONS = 64
@@ -44,7 +42,7 @@ _REDUCTIONS = {
 }
 _STREAM_WINDOW = 32  # requests of one stream that are worked on at a time; more wait in gRPC's own flow control
 _PROGRESS_INTERVAL = 0.5  # seconds between two messages of RenderIcons
-_OVERLAY_QUANTILE = 0.98  # of the positions' total activation, that is fully opaque: a single peak dims no map
+_OVERLAY_QUANTILE = 0.9  # of the positions' total activation, that is fully opaque: a single peak dims no map
 
 
 class InterpretabilityServicer(InterpretabilityServiceServicer):
@@ -190,9 +188,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         model = validation.find_model(self._engine.models, request.model)
         if not request.layers:
             raise InvalidArgument("layers", "is empty; name at least one layer.")
-        layers = [
-            validation.find_layer(model, name, f"layers[{number}]") for number, name in enumerate(request.layers)
-        ]
+        layers = [validation.find_layer(model, name, f"layers[{number}]") for number, name in enumerate(request.layers)]
         if len({layer.path for layer in layers}) < len(layers):
             raise InvalidArgument("layers", "names a layer twice.")
         if request.dtype not in (pb.DATA_TYPE_UNSPECIFIED, pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16):

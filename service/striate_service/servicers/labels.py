@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-import grpc
-
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2 as messages
 from striate.v1.labels_pb2_grpc import LabelServiceServicer
+
 from striate_service.engine import Engine
 from striate_service.errors import InvalidArgument, NotFound
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.servicers import encoding, validation
+from striate_service.servicers.validation import Context
 from striate_service.stores.labels import LabelStore, StoredLabel
-
-Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
 
 _MAX_TEXT = 200  # characters: a name, not an essay
 _DEFAULT_PAGE, _MAX_PAGE = 1000, 10_000
@@ -86,9 +84,9 @@ def _checked_text(text: str, field: str, least: int) -> str:
     return text
 
 
-def _source(source: pb.LabelSource.ValueType) -> int:
+def _source(source: pb.LabelSource) -> int:
     allowed = (pb.LABEL_SOURCE_PERSON, pb.LABEL_SOURCE_DISSECTION, pb.LABEL_SOURCE_IMPORTED)
-    source = source or pb.LABEL_SOURCE_PERSON
-    if source not in allowed:
+    chosen = int(source) or int(pb.LABEL_SOURCE_PERSON)
+    if chosen not in allowed:
         raise InvalidArgument("label.source", "should be PERSON, DISSECTION or IMPORTED.")
-    return source
+    return chosen

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import grpc
-
 from striate.v1 import models_pb2 as messages
 from striate.v1.models_pb2_grpc import ModelServiceServicer
+
 from striate_service.config import Settings
 from striate_service.engine import Engine
 from striate_service.servicers import encoding, validation
-
-Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
+from striate_service.servicers.validation import Context
 
 
 class ModelServicer(ModelServiceServicer):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import grpc
 
 from striate_service.errors import InvalidArgument, NotFound
 from striate_service.models.description import LayerDescription, ModelDescription
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 MAX_CLASSES = 20
 
@@ -75,13 +78,13 @@ def find_channels(channels: Sequence[int], layers: Sequence[LayerDescription]) -
     return tuple(channels)
 
 
-def deadline(context: grpc.aio.ServicerContext) -> float:  # type: ignore[type-arg]
+def deadline(context: Context) -> float:
     """Return when the caller stops waiting, on time.monotonic(), in seconds; infinity if it never does."""
     remaining = context.time_remaining()
     return math.inf if remaining is None else time.monotonic() + remaining
 
 
-def caller(context: grpc.aio.ServicerContext) -> str:  # type: ignore[type-arg]
+def caller(context: Context) -> str:
     """Return who asks: the metadata `striate-caller`, else the peer's address without its port."""
     metadata = dict(context.invocation_metadata() or ())
     name = metadata.get("striate-caller")

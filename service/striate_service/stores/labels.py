@@ -109,14 +109,11 @@ class LabelStore:
     def list(
         self, model_version: str, layer: str = "", *, history: bool = False, limit: int = 1000, offset: int = 0
     ) -> Sequence[StoredLabel]:
-        """Return names by layer and channel, shipped ones included; with `history` all there have been, newest first."""
+        """Return names by layer and channel, shipped ones too; with `history` all there have been, newest first."""
         query = select(_labels).where(_labels.c.model_version == model_version)
         if layer:
             query = query.where(_labels.c.layer == layer)
-        if history:
-            query = query.order_by(_labels.c.id.desc())
-        else:
-            query = query.where(_labels.c.ended.is_(None))
+        query = query.order_by(_labels.c.id.desc()) if history else query.where(_labels.c.ended.is_(None))
         with self._engine.connect() as connection:
             stored = [_label(row._mapping) for row in connection.execute(query)]
         if not history:

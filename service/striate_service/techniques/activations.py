@@ -11,9 +11,7 @@ from torch import Tensor
 Reduction = Literal["none", "mean", "max"]
 
 
-def select(
-    layer: Tensor, *, reduction: Reduction = "none", channels: Sequence[int] = (), half: bool = False
-) -> Tensor:
+def select(layer: Tensor, *, reduction: Reduction = "none", channels: Sequence[int] = (), half: bool = False) -> Tensor:
     """Return chosen channels of a layer's output, reduced over its positions.
 
     Args:

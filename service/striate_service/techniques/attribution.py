@@ -48,9 +48,7 @@ def neuron_effects(layer: Tensor, gradients: Tensor, channels: Tensor) -> Tensor
     return (activations * chosen).transpose(0, 1)
 
 
-def group_effects(
-    layer: Tensor, gradients: Tensor, spatial: Tensor, directions: Tensor
-) -> tuple[Tensor, Tensor]:
+def group_effects(layer: Tensor, gradients: Tensor, spatial: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """Return the effects of neuron groups, summed over positions and channels, and what the groups leave out.
 
     effect[n, k, m] = sum over c, y, x of gradients[n, m, c, y, x] * spatial[n, y, x, k] * directions[k, c]

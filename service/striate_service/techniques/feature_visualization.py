@@ -135,7 +135,9 @@ class RedirectedReLU(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if function in _CEILINGS:
-            return _Redirected.apply(args[0], _CEILINGS[function])
+            return _Redirected.apply(  # type: ignore[no-untyped-call]
+                args[0], _CEILINGS[function]
+            )
         return function(*args, **(kwargs or {}))
 
 
@@ -159,7 +161,7 @@ class _Redirected(torch.autograd.Function):
         return x.clamp(0, ceiling)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (x,) = context.saved_tensors
         below, above = x <= 0, x >= context.ceiling
         usual = gradient.masked_fill(below | above, 0)
@@ -171,9 +173,7 @@ class _Redirected(torch.autograd.Function):
         return torch.where(silent.view(-1, *[1] * (x.dim() - 1)), redirected, usual), None
 
 
-def _objective(
-    objectives: Sequence[Objective], recipe: Recipe, device: torch.device
-) -> Callable[[Tensor], Tensor]:
+def _objective(objectives: Sequence[Objective], recipe: Recipe, device: torch.device) -> Callable[[Tensor], Tensor]:
     """Return the function from activations [B, C, H, W] to the scores [B] that the icons maximize."""
     rows = torch.arange(len(objectives), device=device)
     channels = torch.tensor(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# The largest chroma that sRGB has at this lightness for every hue is about 0.12; red at 20 degrees is where people start.
+# About the largest chroma that sRGB has for every hue at this lightness. Red, at 20 degrees, is where people start.
 _LIGHTNESS, _CHROMA, _FIRST_HUE = 0.74, 0.125, 20.0
 _DIMMED = 0.35  # of the image's own brightness, where no group is present
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of RGB (ITU-R BT.601)
@@ -35,7 +35,7 @@ def colours(count: int) -> NDArray[np.uint8]:
     lab = np.stack([np.full(count, _LIGHTNESS), _CHROMA * np.cos(hues), _CHROMA * np.sin(hues)], axis=1)
     linear = ((lab @ _OKLAB_TO_LMS.T) ** 3 @ _LMS_TO_RGB.T).clip(0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return (srgb * 255).round().astype(np.uint8)
+    return np.asarray((srgb * 255).round(), np.uint8)
 
 
 def overlay(
@@ -68,7 +68,7 @@ def overlay(
     beneath = np.zeros((height, width, 1)) if image is None else (image @ _GREY)[..., None]
     # The image's own light and shade stay visible in the coloured places.
     lit = blended * (0.55 + 0.45 * beneath / 255) if image is not None else blended
-    return (opacity * lit + (1 - opacity) * _DIMMED * beneath).round().clip(0, 255).astype(np.uint8)
+    return np.asarray((opacity * lit + (1 - opacity) * _DIMMED * beneath).round().clip(0, 255), np.uint8)
 
 
 def _enlarge(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:

@@ -1,4 +1,7 @@
-"""What an icon shows and how it is made: values that name a picture. No torch here: the server's own process has them."""
+"""What an icon shows and how it is made: values that name a picture.
+
+No torch here: the server's own process has them too.
+"""
 
 from __future__ import annotations
 

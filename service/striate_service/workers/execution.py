@@ -32,7 +32,7 @@ from striate_service.workers.tasks import (
 Result = dict[str, NDArray[np.generic]] | Refusal | Failure
 
 
-class _Refused(Exception):  # noqa: N818 - carries a refusal to where the task's outcome is noted
+class _Refused(Exception):
     def __init__(self, field: str, problem: str) -> None:
         self.refusal = Refusal(field, problem)
 
@@ -98,7 +98,7 @@ class Executor:
         """Run the network once on everybody's images, no deeper than somebody needs it."""
         model = self._models[tasks[0].model]
         layers = list(dict.fromkeys(path for task in tasks for path in _layers(task)))
-        explained = list(dict.fromkeys(task.layer for task in tasks if _is_explained(task)))
+        explained = list(dict.fromkeys(path for task in tasks for path in _explained_layers(task)))
         logits = any(task.class_count or task.classes for task in tasks)
         pixels = self._normalize(model, np.concatenate(images))
         with torch.set_grad_enabled(bool(explained)):
@@ -112,7 +112,7 @@ class Executor:
                 {path: captured.layers[path][part].detach() for path in _layers(task)},
                 None if captured.logits is None else captured.logits[part].detach(),
                 chosen,
-                {task.layer: gradients[task.layer][part, : chosen.shape[1]]} if _is_explained(task) else {},
+                {path: gradients[path][part, : chosen.shape[1]] for path in _explained_layers(task)},
             )
             for task, part, chosen in zip(tasks, slices, classes, strict=True)
         ]
@@ -160,14 +160,16 @@ def _layers(task: ImageTask) -> tuple[str, ...]:
     raise TypeError(f"{task} starts from no layer")
 
 
-def _is_explained(task: ImageTask) -> bool:
-    """Whether the task needs gradients of logits with respect to its layer."""
-    return isinstance(task, DictionaryTask | FactorizeTask) and bool(task.class_count or task.classes)
+def _explained_layers(task: ImageTask) -> tuple[str, ...]:
+    """The layers that the task needs logits' gradients with respect to."""
+    if isinstance(task, DictionaryTask | FactorizeTask) and (task.class_count or task.classes):
+        return (task.layer,)
+    return ()
 
 
 def _explained_classes(task: ImageTask, captured: Captured, part: slice) -> Tensor:
     """Return int64 [N, M]: the logits whose gradients the task needs."""
-    if captured.logits is None or not _is_explained(task):
+    if captured.logits is None or not _explained_layers(task):
         return torch.empty(part.stop - part.start, 0, dtype=torch.int64)
     logits = captured.logits[part].detach()
     if task.classes:

@@ -7,6 +7,7 @@ import enum
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from striate_service.workers.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-Result = dict[str, NDArray[np.generic]] | Refusal | Failure
+Result = dict[str, NDArray[Any]] | Refusal | Failure
 
 # A worker that cannot start (a GPU that fell off the bus) is tried again ever less often.
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 30.0  # seconds

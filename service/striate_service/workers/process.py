@@ -18,7 +18,7 @@ from striate_service.workers.shared_memory import SharedBlock
 _KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
 
 
-class WorkerDied(Exception):  # noqa: N818 - an event in a worker's life, not the caller's error
+class WorkerDied(Exception):
     """The process ended, or had to be ended, before it answered."""
 
 
@@ -47,7 +47,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         inputs, outputs = SharedBlock.create(), SharedBlock.create()
         descriptors = (theirs.fileno(), inputs.descriptor, outputs.descriptor)
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220 - a fork takes milliseconds, and asyncio would own its pipes
             [sys.executable, "-m", "striate_service.workers.worker", *map(str, descriptors)],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,

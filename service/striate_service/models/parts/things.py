@@ -39,7 +39,9 @@ def _snout(d: Drawing, fur: Colour, y: float, width: float, height: float) -> No
 
 
 def _whiskers(d: Drawing, y: float) -> None:
-    colour = d.colour((200, 200, 200), (250, 250, 250)) if d.rng.random() < 0.5 else d.colour((10, 10, 10), (70, 70, 70))
+    colour = (
+        d.colour((200, 200, 200), (250, 250, 250)) if d.rng.random() < 0.5 else d.colour((10, 10, 10), (70, 70, 70))
+    )
     for side in (-1, 1):
         for rise in (-0.12, 0.0, 0.12):
             d.stroke("whiskers", colour, [(side * 0.16, y), (side * 0.68, y + rise)], 0.025)
@@ -115,12 +117,16 @@ def _bird_legs(d: Drawing, y: float) -> None:
 
 def _bird(d: Drawing) -> None:
     feathers = d.colour(*_ANY)
-    d.polygon("tail feathers", shade(feathers, 0.6), [(-0.45, 0.1), (-1.0, d.vary(-0.2, 0.8)), (-0.98, 0.22), (-0.45, 0.35)])
+    d.polygon(
+        "tail feathers", shade(feathers, 0.6), [(-0.45, 0.1), (-1.0, d.vary(-0.2, 0.8)), (-0.98, 0.22), (-0.45, 0.35)]
+    )
     _bird_legs(d, 0.85)
     d.ellipse("feathered body", feathers, (-0.05, 0.2), (0.58, d.vary(0.4)))
     d.ellipse("wing", shade(feathers, 0.65), (-0.18, 0.15), (d.vary(0.4), 0.2), d.rng.uniform(-0.5, 0.3))
     d.ellipse("feathered head", shade(feathers, 1.15), (0.45, -0.3), (0.29, 0.28))
-    d.polygon("beak", d.colour((190, 120, 10), (250, 190, 70)), [(0.67, -0.4), (d.vary(1.05, 0.08), -0.26), (0.67, -0.16)])
+    d.polygon(
+        "beak", d.colour((190, 120, 10), (250, 190, 70)), [(0.67, -0.4), (d.vary(1.05, 0.08), -0.26), (0.67, -0.16)]
+    )
     _eye(d, 0.53, -0.36, d.vary(0.085), (60, 40, 20))
 
 

@@ -86,7 +86,9 @@ def train(seed: int, pictures: int, workers: int) -> nn.Module:
 
 
 @torch.inference_mode()
-def accuracy(network: nn.Module, seed: int, difficulty: float, workers: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def accuracy(
+    network: nn.Module, seed: int, difficulty: float, workers: int
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the share of fresh pictures that is recognized, by class: [classes]."""
     loader = DataLoader(Pictures(seed, TEST_SEED, TEST_PICTURES, difficulty), BATCH, num_workers=workers)
     right = torch.zeros(len(CLASSES))
@@ -130,7 +132,9 @@ def main() -> None:
     started = time.monotonic()
     network = train(args.seed, args.pictures, args.workers)
     minutes = (time.monotonic() - started) / 60
-    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in network.state_dict().items()}
+    half = {
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in network.state_dict().items()
+    }
     save_file(half, args.out)
     network.load_state_dict(half)  # what is measured is what ships
     write_card(args.out.with_name("MODEL_CARD.md"), network, args, minutes)

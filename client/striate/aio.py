@@ -1,0 +1,304 @@
+"""The client that is awaited. `striate.Client` is the one that blocks; they differ in nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+import grpc
+from numpy.typing import NDArray
+
+from striate import calls
+from striate.calls import ICON_TIMEOUT, ActivationsCall, Connection, DictionaryCall, DType, FactorizeCall, Fit, Reduce
+from striate.errors import StriateError, from_rpc_error
+from striate.images import Image
+from striate.results import Activations, Factorization, Label, Model, RenderProgress, SemanticDictionary
+from striate.v1 import interpretability_pb2 as messages
+from striate.v1 import labels_pb2, models_pb2
+from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
+from striate.v1.labels_pb2_grpc import LabelServiceStub
+from striate.v1.models_pb2_grpc import ModelServiceStub
+
+
+class Client:
+    """A connection to a Striate server. Use it as an async context manager, or `close` it.
+
+    Every call takes `timeout`, in seconds, and raises a `StriateError` where it brings no answer. It belongs to one
+    event loop.
+
+    Args:
+        target: the server's address, "host:port".
+        timeout: seconds that a call waits for its answer, unless it says otherwise.
+        max_message_bytes: the largest request and reply.
+        caller: who calls, for the server's quotas.
+        metadata: sent with every call.
+        credentials: for TLS; None: without.
+    """
+
+    def __init__(
+        self,
+        target: str = "localhost:50051",
+        *,
+        timeout: float = 60.0,
+        max_message_bytes: int = 64 * 2**20,
+        caller: str = "",
+        metadata: Sequence[tuple[str, str]] = (),
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self._connection = Connection(target, timeout, max_message_bytes, caller, metadata)
+        options = self._connection.options
+        self._channel = (
+            grpc.aio.secure_channel(target, credentials, options)
+            if credentials
+            else grpc.aio.insecure_channel(target, options)
+        )
+        self._interpretability = InterpretabilityServiceStub(self._channel)
+        self._models = ModelServiceStub(self._channel)
+        self._labels = LabelServiceStub(self._channel)
+
+    @property
+    def target(self) -> str:
+        return self._connection.target
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+    async def models(self, *, timeout: float | None = None) -> list[Model]:
+        """Return the models that the server explains, the default one first."""
+        with self._errors():
+            response = await self._models.ListModels(models_pb2.ListModelsRequest(), **self._how(timeout))
+        return calls.models_result(response)
+
+    async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
+        """Return one model, the default one without a name."""
+        with self._errors():
+            response = await self._models.GetModel(models_pb2.GetModelRequest(name=name), **self._how(timeout))
+        return calls.model_result(response.model)
+
+    async def activations(
+        self,
+        images: Image | Sequence[Image],
+        layers: str | Sequence[str],
+        *,
+        model: str = "",
+        reduce: Reduce = "none",
+        channels: Sequence[int] | None = None,
+        dtype: DType = "float32",
+        classes: int | None = None,
+        fit: Fit = "crop",
+        timeout: float | None = None,
+    ) -> Activations:
+        """Return what layers compute for images, and what the model predicts.
+
+        Args:
+            images: one or a list; see `striate.images.Image`.
+            layers: paths or aliases.
+            reduce: "mean" or "max" over positions.
+            channels: only these, in this order.
+            classes: how many to predict, 5 by default. 0: none; the network then runs only as deep as it must.
+            fit: how an image is brought to the model's input size.
+        """
+        call = ActivationsCall.of(
+            images, layers, model=model, reduce=reduce, channels=channels, dtype=dtype, classes=classes, fit=fit
+        )
+        with self._errors():
+            response = await self._interpretability.Activations(call.request, **self._how(timeout))
+        return call.result(response)
+
+    async def stream_activations(
+        self,
+        images: AsyncIterable[tuple[str, Image | Sequence[Image]]],
+        layers: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> AsyncIterator[tuple[str, Activations | StriateError]]:
+        """Yield (id, what came of it) for a stream of (id, images), as they finish. One failure does not end the rest.
+
+        Args:
+            timeout: of the whole stream, in seconds; without limit by default.
+            **options: those of `activations`.
+        """
+        pending: dict[str, ActivationsCall] = {}
+
+        async def requests() -> AsyncIterator[messages.StreamActivationsRequest]:
+            async for key, given in images:
+                pending[key] = call = ActivationsCall.of(given, layers, **options)
+                yield messages.StreamActivationsRequest(id=key, request=call.request)
+
+        with self._errors():
+            metadata = self._connection.call_metadata
+            async for response in self._interpretability.StreamActivations(
+                requests(), timeout=timeout, metadata=metadata
+            ):
+                yield response.id, calls.stream_result(pending.pop(response.id), response, self.target)
+
+    async def semantic_dictionary(
+        self,
+        image: Image,
+        layer: str,
+        *,
+        model: str = "",
+        neurons: int | None = None,
+        classes: int | Sequence[str] | None = None,
+        positions: Sequence[tuple[int, int]] | None = None,
+        wait_for_icons: bool = True,
+        icons: bool = True,
+        fit: Fit = "crop",
+        timeout: float | None = None,
+    ) -> SemanticDictionary:
+        """Return what each position of a layer means: its strongest neurons, pictured and named.
+
+        Args:
+            layer: of shape [channels, height, width].
+            neurons: how many per position, 6 by default.
+            classes: effects on so many of the most probable classes, 5 by default, or on classes by name.
+            positions: (row, column), all by default.
+            wait_for_icons: wait until missing icons are rendered; else they are marked "queued".
+            icons: False: neither send nor render any.
+        """
+        call = DictionaryCall.of(
+            image,
+            layer,
+            model=model,
+            neurons=neurons,
+            classes=classes,
+            positions=positions,
+            wait_for_icons=wait_for_icons,
+            icons=icons,
+            fit=fit,
+        )
+        with self._errors():
+            how = self._how(timeout, waits=icons and wait_for_icons)
+            response = await self._interpretability.SemanticDictionary(call.request, **how)
+        return call.result(response)
+
+    async def factorize(
+        self,
+        images: Image | Sequence[Image] | None = None,
+        layer: str = "",
+        *,
+        activations: NDArray[Any] | None = None,
+        model: str = "",
+        components: int | None = None,
+        classes: int | Sequence[str] | None = None,
+        rectify: bool = False,
+        wait_for_icons: bool = True,
+        icons: bool = True,
+        fit: Fit = "crop",
+        timeout: float | None = None,
+    ) -> Factorization:
+        """Return groups of neurons that are active together, in images or in activations from elsewhere.
+
+        Args:
+            images: one or a list; they are factorized together.
+            layer: of shape [channels, height, width].
+            activations: [N, C, H, W], instead of images and layer.
+            components: how many groups, 6 by default.
+            classes: effects on so many of the most probable classes, 5 by default, or on classes by name.
+            rectify: count negative activations as 0; else they are an error.
+            wait_for_icons, icons: as in `semantic_dictionary`.
+        """
+        call = FactorizeCall.of(
+            images,
+            layer,
+            activations=activations,
+            model=model,
+            components=components,
+            classes=classes,
+            rectify=rectify,
+            wait_for_icons=wait_for_icons,
+            icons=icons,
+            fit=fit,
+        )
+        with self._errors():
+            how = self._how(timeout, waits=icons and wait_for_icons)
+            response = await self._interpretability.Factorize(call.request, **how)
+        return call.result(response)
+
+    async def render_icons(
+        self,
+        layer: str,
+        *,
+        model: str = "",
+        channels: Sequence[int] | None = None,
+        icons: bool = True,
+        timeout: float | None = None,
+    ) -> AsyncIterator[RenderProgress]:
+        """Render a layer's icons ahead of time and yield progress.
+
+        Args:
+            channels: all by default.
+            icons: False: report progress only.
+            timeout: without limit by default.
+        """
+        request = messages.RenderIconsRequest(model=model, layer=layer, channels=channels or (), omit_icons=not icons)
+        with self._errors():
+            metadata = self._connection.call_metadata
+            async for response in self._interpretability.RenderIcons(request, timeout=timeout, metadata=metadata):
+                yield calls.render_result(response)
+
+    async def set_label(
+        self,
+        layer: str,
+        channel: int,
+        text: str,
+        *,
+        model: str = "",
+        source: str = "person",
+        score: float | None = None,
+        author: str = "",
+        timeout: float | None = None,
+    ) -> Label:
+        """Name a neuron."""
+        label = calls.label_message(text, source, score, author)
+        request = labels_pb2.SetLabelRequest(model=model, layer=layer, channel=channel, label=label)
+        with self._errors():
+            response = await self._labels.SetLabel(request, **self._how(timeout))
+        return calls.label_result(response.label)
+
+    async def delete_label(self, layer: str, channel: int, *, model: str = "", timeout: float | None = None) -> None:
+        """Take a neuron's name away."""
+        request = labels_pb2.DeleteLabelRequest(model=model, layer=layer, channel=channel)
+        with self._errors():
+            await self._labels.DeleteLabel(request, **self._how(timeout))
+
+    async def labels(
+        self, layer: str = "", *, model: str = "", history: bool = False, timeout: float | None = None
+    ) -> list[Label]:
+        """Return the names of a layer's neurons, or of all.
+
+        Args:
+            history: also those that have been replaced or deleted, newest first.
+        """
+        request = labels_pb2.ListLabelsRequest(model=model, layer=layer, include_history=history)
+        found: list[Label] = []
+        while True:
+            with self._errors():
+                response = await self._labels.ListLabels(request, **self._how(timeout))
+            found += [calls.label_result(label) for label in response.labels]
+            if not response.next_page_token:
+                return found
+            request.page_token = response.next_page_token
+
+    def _how(self, timeout: float | None, *, waits: bool = False) -> dict[str, Any]:
+        usual = max(ICON_TIMEOUT, self._connection.timeout) if waits else self._connection.timeout
+        return {"timeout": usual if timeout is None else timeout, "metadata": self._connection.call_metadata}
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, self.target) from error

@@ -1,0 +1,350 @@
+"""From arguments to requests and from replies to results: all that the two clients share, which is all but waiting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.errors import StriateError, from_status
+from striate.images import Image, as_list, image_message, seen_part
+from striate.results import (
+    Activations,
+    Factorization,
+    Group,
+    Icon,
+    Label,
+    Layer,
+    Model,
+    Neuron,
+    Predictions,
+    RenderProgress,
+    SemanticDictionary,
+    View,
+)
+from striate.tensors import array_from_tensor, tensor_from_array
+from striate.v1 import common_pb2 as pb
+from striate.v1 import interpretability_pb2 as messages
+from striate.v1 import labels_pb2, models_pb2
+
+Fit = Literal["crop", "stretch", "pad"]
+Reduce = Literal["none", "mean", "max"]
+DType = Literal["float32", "float16"]
+
+STATUS = {status.value[0]: status for status in grpc.StatusCode}
+
+ICON_TIMEOUT = 600.0
+"""Seconds that a call waits by default when it may have to wait for icons: on a CPU one takes a second or more."""
+
+_SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")],
+                # Every call can be repeated: none but SetLabel changes anything, and setting a label twice is one label.
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.2s",
+                    "maxBackoff": "2s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a server."""
+
+    target: str = "localhost:50051"
+    timeout: float = 60.0
+    """Seconds that a call waits for its answer, unless it says otherwise."""
+    max_message_bytes: int = 64 * 2**20
+    """The largest request and reply."""
+    caller: str = ""
+    """Who calls, for the server's quotas."""
+    metadata: Sequence[tuple[str, str]] = field(default=(), repr=False)
+
+    @property
+    def options(self) -> list[tuple[str, Any]]:
+        return [
+            ("grpc.max_send_message_length", self.max_message_bytes),
+            ("grpc.max_receive_message_length", self.max_message_bytes),
+            ("grpc.service_config", _SERVICE_CONFIG),
+            ("grpc.keepalive_time_ms", 30_000),
+        ]
+
+    @property
+    def call_metadata(self) -> list[tuple[str, str]]:
+        return [*self.metadata, *([("striate-caller", self.caller)] if self.caller else [])]
+
+
+@dataclass(frozen=True)
+class ActivationsCall:
+    layers: Sequence[str]
+    request: messages.ActivationsRequest
+
+    @classmethod
+    def of(
+        cls,
+        images: Image | Sequence[Image],
+        layers: str | Sequence[str],
+        *,
+        model: str = "",
+        reduce: Reduce = "none",
+        channels: Sequence[int] | None = None,
+        dtype: DType = "float32",
+        classes: int | None = None,
+        fit: Fit = "crop",
+    ) -> ActivationsCall:
+        names = [layers] if isinstance(layers, str) else list(layers)
+        request = messages.ActivationsRequest(
+            model=model,
+            images=[image_message(image) for image in as_list(images)],
+            layers=names,
+            fit=_enum(pb.Fit, "FIT", fit, "fit"),
+            reduction=_enum(messages.Reduction, "REDUCTION", reduce, "reduce"),
+            channels=channels or (),
+            dtype=_enum(pb.DataType, "DATA_TYPE", dtype, "dtype"),
+            classes=classes,
+        )
+        return cls(names, request)
+
+    def result(self, response: messages.ActivationsResponse) -> Activations:
+        return Activations(
+            tensors={
+                name: array_from_tensor(layer.tensor) for name, layer in zip(self.layers, response.layers, strict=True)
+            },
+            predictions=[_predictions(each) for each in response.predictions],
+            views=[_view(view) for view in response.views],
+            layers=tuple(_layer(each.layer) for each in response.layers),
+            model=_model_ref(response.model),
+        )
+
+
+@dataclass(frozen=True)
+class DictionaryCall:
+    image: Image
+    request: messages.SemanticDictionaryRequest
+
+    @classmethod
+    def of(
+        cls,
+        image: Image,
+        layer: str,
+        *,
+        model: str = "",
+        neurons: int | None = None,
+        classes: int | Sequence[str] | None = None,
+        positions: Sequence[tuple[int, int]] | None = None,
+        wait_for_icons: bool = True,
+        icons: bool = True,
+        fit: Fit = "crop",
+    ) -> DictionaryCall:
+        request = messages.SemanticDictionaryRequest(
+            model=model,
+            image=image_message(image),
+            layer=layer,
+            fit=_enum(pb.Fit, "FIT", fit, "fit"),
+            neurons=neurons,
+            positions=[messages.Position(row=row, column=column) for row, column in positions or ()],
+            wait_for_icons=wait_for_icons,
+            omit_icons=not icons,
+        )
+        _set_classes(request, classes)
+        return cls(image, request)
+
+    def result(self, response: messages.SemanticDictionaryResponse) -> SemanticDictionary:
+        return SemanticDictionary(
+            model=_model_ref(response.model),
+            layer=_layer(response.layer),
+            view=_view(response.view),
+            predictions=_predictions(response.predictions),
+            magnitude=array_from_tensor(response.magnitude),
+            positions=array_from_tensor(response.positions),
+            channels=array_from_tensor(response.channels),
+            activations=array_from_tensor(response.activations),
+            classes=[each.name for each in response.classes],
+            effects=array_from_tensor(response.effects),
+            neurons={neuron.channel: _neuron(neuron) for neuron in response.neurons},
+            image=seen_part(self.image, response.view),
+        )
+
+
+@dataclass(frozen=True)
+class FactorizeCall:
+    images: Sequence[Image]
+    request: messages.FactorizeRequest
+
+    @classmethod
+    def of(
+        cls,
+        images: Image | Sequence[Image] | None = None,
+        layer: str = "",
+        *,
+        activations: NDArray[Any] | None = None,
+        model: str = "",
+        components: int | None = None,
+        classes: int | Sequence[str] | None = None,
+        rectify: bool = False,
+        wait_for_icons: bool = True,
+        icons: bool = True,
+        fit: Fit = "crop",
+    ) -> FactorizeCall:
+        if (images is None) == (activations is None):
+            raise TypeError("factorize takes images and a layer, or activations; give one of them.")
+        request = messages.FactorizeRequest(
+            model=model,
+            components=components,
+            rectify=rectify,
+            wait_for_icons=wait_for_icons,
+            omit_icons=not icons,
+        )
+        _set_classes(request, classes)
+        if images is None:
+            array = np.asarray(activations)
+            request.activations.CopyFrom(
+                tensor_from_array(array if array.dtype == np.float16 else array.astype(np.float32))
+            )
+            return cls([], request)
+        given = as_list(images)
+        request.images.CopyFrom(
+            messages.ImageBatch(
+                images=[image_message(image) for image in given], fit=_enum(pb.Fit, "FIT", fit, "fit"), layer=layer
+            )
+        )
+        return cls(given, request)
+
+    def result(self, response: messages.FactorizeResponse) -> Factorization:
+        classes = [each.name for each in response.classes]
+        return Factorization(
+            model=_model_ref(response.model) if response.HasField("model") else None,
+            layer=_layer(response.layer) if response.HasField("layer") else None,
+            views=[_view(view) for view in response.views],
+            predictions=[_predictions(each) for each in response.predictions],
+            spatial=array_from_tensor(response.spatial),
+            directions=array_from_tensor(response.directions),
+            relative_error=response.relative_error,
+            groups=[_group(group, classes) for group in response.groups],
+            classes=classes,
+            effects=array_from_tensor(response.effects),
+            residual_effects=array_from_tensor(response.residual_effects),
+            overlays=list(response.overlays),
+            images=[seen_part(image, view) for image, view in zip(self.images, response.views, strict=True)],
+        )
+
+
+def stream_result(
+    call: ActivationsCall, response: messages.StreamActivationsResponse, target: str
+) -> Activations | StriateError:
+    """Return what one request of a stream brought."""
+    if response.WhichOneof("result") == "response":
+        return call.result(response.response)
+    error = response.error
+    return from_status(STATUS[error.code], error.message, error.details, target)
+
+
+def models_result(response: models_pb2.ListModelsResponse) -> list[Model]:
+    return [model_result(model) for model in response.models]
+
+
+def model_result(model: models_pb2.Model) -> Model:
+    _, height, width = model.input_shape
+    return Model(
+        name=model.name,
+        version=model.version,
+        architecture=model.architecture,
+        input_size=(height, width),
+        classes=tuple(model.classes),
+        layers=tuple(_layer(layer) for layer in model.layers),
+        default=model.default,
+    )
+
+
+def render_result(response: messages.RenderIconsResponse) -> RenderProgress:
+    return RenderProgress(
+        completed=response.completed,
+        total=response.total,
+        progress=response.progress,
+        remaining=response.remaining_seconds if response.HasField("remaining_seconds") else None,
+        neurons=[_neuron(neuron) for neuron in response.neurons],
+    )
+
+
+def label_message(text: str, source: str, score: float | None, author: str) -> pb.Label:
+    return pb.Label(
+        text=text, source=_enum(pb.LabelSource, "LABEL_SOURCE", source, "source"), score=score, author=author
+    )
+
+
+def label_result(message: labels_pb2.NeuronLabel) -> Label:
+    return _label(message.label, message.layer, message.channel)
+
+
+def _set_classes(
+    request: messages.SemanticDictionaryRequest | messages.FactorizeRequest, classes: int | Sequence[str] | None
+) -> None:
+    """A number asks for that many of the most probable classes, names for those."""
+    if isinstance(classes, int):
+        request.classes = classes
+    elif isinstance(classes, str):
+        request.class_names.append(classes)
+    elif classes is not None:
+        request.class_names.extend(classes)
+
+
+def _enum(kind: Any, prefix: str, name: str, argument: str) -> Any:
+    """Return the value of an enum that is called PREFIX_NAME."""
+    known = [key.removeprefix(f"{prefix}_").lower() for key in kind.keys() if not key.endswith("_UNSPECIFIED")]
+    if name not in known:
+        raise ValueError(f"{argument} is {name!r}; it should be one of {', '.join(known)}.")
+    return kind.Value(f"{prefix}_{name.upper()}")
+
+
+def _model_ref(ref: pb.ModelRef) -> Model:
+    return Model(ref.name, ref.version)
+
+
+def _layer(layer: pb.Layer) -> Layer:
+    return Layer(layer.path, layer.type, tuple(layer.shape), tuple(layer.aliases))
+
+
+def _view(view: pb.View) -> View:
+    crop = view.crop
+    return View(view.width, view.height, (crop.left, crop.top, crop.right, crop.bottom))
+
+
+def _predictions(message: pb.Predictions) -> Predictions:
+    return [(each.predicted_class.name, each.probability) for each in message.predictions]
+
+
+def _label(label: pb.Label, layer: str = "", channel: int | None = None) -> Label:
+    source = pb.LabelSource.Name(label.source).removeprefix("LABEL_SOURCE_").lower() if label.source else ""
+    return Label(label.text, source, label.score if label.HasField("score") else None, label.author, layer, channel)
+
+
+def _icon(icon: pb.Icon) -> Icon:
+    return Icon(pb.IconStatus.Name(icon.status).removeprefix("ICON_STATUS_").lower(), icon.data)
+
+
+def _neuron(neuron: messages.Neuron) -> Neuron:
+    return Neuron(neuron.channel, _label(neuron.label), _icon(neuron.icon))
+
+
+def _group(group: messages.Group, classes: list[str]) -> Group:
+    return Group(
+        color=f"#{group.color:06x}",
+        icon_file=_icon(group.icon),
+        label=_label(group.label),
+        importance=group.importance,
+        channels=list(group.channels),
+        effects=dict(zip(classes, group.effects, strict=True)),
+    )

@@ -1,0 +1,158 @@
+"""What a call can raise.
+
+StriateError
+├── InvalidArgument      a field of the request holds what it must not: `violations`
+├── NotFound             no such model, layer, class or label: `kind`, `name`
+├── ResourceExhausted    the server has too much work: come again after `retry_after` seconds
+│   ├── QuotaExceeded    this caller has too much work there
+│   └── MessageTooLarge  the request or the reply is larger than one side takes
+├── DeadlineExceeded     no answer within the timeout
+├── Unavailable          the server does not answer now: starting, stopping, gone
+│   └── ConnectionFailed nothing listens at the address
+├── Cancelled            the call was cancelled
+└── InternalError        the server's own fault
+
+Each reads as a sentence for a person. `code` is the gRPC status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import grpc
+from google.protobuf.any_pb2 import Any as PackedMessage
+from google.rpc import error_details_pb2, status_pb2
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class StriateError(Exception):
+    """A call that brought no answer."""
+
+    code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+
+
+class InvalidArgument(StriateError):
+    """A field of the request holds what it must not."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+    def __init__(self, message: str, violations: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.violations = dict(violations or {})
+        """What is wrong, by field."""
+
+
+class NotFound(StriateError):
+    """There is no such model, layer, class or label."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, message: str, kind: str = "", name: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.name = name
+
+
+class ResourceExhausted(StriateError):
+    """The server has too much work."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds after which it is worth trying again, where the server says so."""
+
+
+class QuotaExceeded(ResourceExhausted):
+    """This caller has too much work at the server."""
+
+
+class MessageTooLarge(ResourceExhausted):
+    """The request or the reply is larger than one side takes."""
+
+
+class DeadlineExceeded(StriateError):
+    """There was no answer within the timeout."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class Unavailable(StriateError):
+    """The server does not answer now."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ConnectionFailed(Unavailable):
+    """Nothing listens at the address."""
+
+
+class Cancelled(StriateError):
+    """The call was cancelled."""
+
+    code = grpc.StatusCode.CANCELLED
+
+
+class InternalError(StriateError):
+    """The server's own fault."""
+
+    code = grpc.StatusCode.INTERNAL
+
+
+def from_rpc_error(error: grpc.RpcError, target: str) -> StriateError:
+    """Return the error that a failed call raises.
+
+    Args:
+        target: the server's address.
+    """
+    code = error.code()  # type: ignore[attr-defined]  # every RpcError that a call raises is a grpc.Call too
+    message = error.details() or code.name  # type: ignore[attr-defined]
+    trailers = error.trailing_metadata() or ()  # type: ignore[attr-defined]
+    packed = next((value for key, value in trailers if key == _DETAILS_KEY), None)
+    details = status_pb2.Status.FromString(packed).details if isinstance(packed, bytes) else ()
+    return from_status(code, message, details, target)
+
+
+def from_status(code: grpc.StatusCode, message: str, details: Iterable[PackedMessage], target: str) -> StriateError:
+    """Return the error for a status and its google.rpc details."""
+    violations, resource, retry_after, quota = {}, error_details_pb2.ResourceInfo(), None, False
+    for detail in details:
+        request, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        if detail.Unpack(request):
+            violations |= {violation.field: violation.description for violation in request.field_violations}
+        elif detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+        elif detail.Is(error_details_pb2.QuotaFailure.DESCRIPTOR):
+            quota = True
+        else:
+            detail.Unpack(resource)
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return InvalidArgument(message, violations)
+    if code is grpc.StatusCode.NOT_FOUND:
+        return NotFound(message, resource.resource_type, resource.resource_name)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        if "message larger than max" in message:  # gRPC's own refusal, before any code of the server
+            return MessageTooLarge(
+                f"{message}. Send fewer images at a time, ask for less (reduce, channels, float16), or raise "
+                "max_message_bytes of the server and of this client."
+            )
+        return (QuotaExceeded if quota else ResourceExhausted)(message, retry_after)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(f"{target} did not answer in time: {message}")
+    if code is grpc.StatusCode.UNAVAILABLE:
+        if "onnect" in message and retry_after is None:  # "failed to connect", "Connection refused"
+            return ConnectionFailed(
+                f"no server answers at {target}. Start one with `striate serve`, or check the address. ({message})"
+            )
+        return Unavailable(message, retry_after)
+    if code is grpc.StatusCode.CANCELLED:
+        return Cancelled(message)
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return InternalError(f"the server at {target} does not know this call; it may be older: {message}")
+    return InternalError(message)

@@ -1,0 +1,131 @@
+"""Interactive pages of results, each one file that needs nothing else: pictures, data and code are all inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from striate.results import Factorization, Icon, Label, SemanticDictionary
+
+_LARGEST_PICTURE = 640  # pixels of the longer side: what the page shows, on a dense screen
+_DIGITS = 4  # of numbers in the page: more than a bar can show
+
+
+def page(title: str, parts: Sequence[SemanticDictionary | Factorization], path: str | Path | None = None) -> str:
+    """Return a page of dictionaries and factorizations, in that order, and write it to `path`.
+
+    Names of neurons are other people's text: they travel as data, and the page sets them as text, never as markup.
+    """
+    data = [_dictionary(part) if isinstance(part, SemanticDictionary) else _factorization(part) for part in parts]
+    template = files("striate.html").joinpath("page.html").read_text(encoding="utf-8")
+    content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = template.replace("{{title}}", escape(title)).replace("{{data}}", content)
+    if path is not None:
+        Path(path).write_text(text, encoding="utf-8")
+    return text
+
+
+def _dictionary(found: SemanticDictionary) -> dict[str, Any]:
+    return {
+        "kind": "dictionary",
+        **_heading(found),
+        "predictions": found.predictions,
+        "picture": _picture(found.image),
+        "size": found.magnitude.shape,
+        "magnitude": _rounded(found.magnitude),
+        "positions": found.positions.tolist(),
+        "channels": found.channels.tolist(),
+        "activations": _rounded(found.activations),
+        "classes": found.classes,
+        "effects": _rounded(found.effects),
+        "neurons": {
+            channel: {"name": neuron.name, "label": _label(neuron.label), "icon": _icon(neuron.icon_file)}
+            for channel, neuron in found.neurons.items()
+        },
+    }
+
+
+def _factorization(found: Factorization) -> dict[str, Any]:
+    return {
+        "kind": "factorization",
+        **_heading(found),
+        "predictions": found.predictions[0] if found.predictions else [],
+        "pictures": [_picture(image) for image in found.images],
+        "overlays": [_uri(overlay, "webp") for overlay in found.overlays],
+        "spatial": _rounded(found.spatial),
+        "classes": found.classes,
+        "relative_error": found.relative_error,
+        "residual": _rounded(found.residual_effects.sum(0)),
+        "groups": [
+            {
+                "name": group.name,
+                "label": _label(group.label),
+                "color": group.color,
+                "icon": _icon(group.icon_file),
+                "importance": group.importance,
+                "channels": group.channels,
+                "effects": _rounded(np.array(list(group.effects.values()))),
+            }
+            for group in found.groups
+        ],
+    }
+
+
+def _heading(found: SemanticDictionary | Factorization) -> dict[str, Any]:
+    return {
+        "model": found.model.name if found.model else "",
+        "version": found.model.version[:12] if found.model else "",
+        "layer": found.layer.name if found.layer else "activations",
+        "shape": list(found.layer.shape) if found.layer else [],
+    }
+
+
+def _label(label: Label) -> str:
+    """Where a name comes from, and how good it is, in words."""
+    if not label.text:
+        return "nobody has named it"
+    source = {
+        "person": f"named by {label.author or 'a person'}",
+        "dissection": "named by network dissection",
+        "class_effect": "the class that it pushes most",
+        "imported": "an imported name",
+    }.get(label.source, "")
+    measure = {"dissection": "IoU", "class_effect": "share of its effect"}.get(label.source, "score")
+    return source if label.score is None else f"{source}, {measure} {label.score:.2f}"
+
+
+def _icon(icon: Icon) -> dict[str, str]:
+    return {"status": icon.status, "data": _uri(icon.data, "webp") if icon.data else ""}
+
+
+def _picture(image: Pillow.Image | None) -> str:
+    if image is None:
+        return ""
+    shown = image.copy()
+    shown.thumbnail((_LARGEST_PICTURE, _LARGEST_PICTURE))
+    buffer = io.BytesIO()
+    shown.save(buffer, "WEBP", quality=88)
+    return _uri(buffer.getvalue(), "webp")
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _rounded(array: NDArray[Any] | Iterable[float]) -> Any:
+    """Return nested lists of numbers of a few digits."""
+
+    def shorten(value: Any) -> Any:
+        return [shorten(each) for each in value] if isinstance(value, list) else float(f"{value:.{_DIGITS}g}")
+
+    return shorten(np.asarray(array, np.float64).tolist())

@@ -1,0 +1,89 @@
+"""What counts as an image, and the part of it that a network saw."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from striate.tensors import tensor_from_array
+from striate.v1 import common_pb2 as pb
+
+Image: TypeAlias = "str | os.PathLike[str] | bytes | Pillow.Image | NDArray[Any]"
+"""A path; an image file's bytes; a PIL image; uint8 [H, W, 3] or [H, W] (grey); or, preprocessed as the network itself
+takes it, float [3, H, W]."""
+
+
+def image_message(image: Image) -> pb.Image:
+    """Return an image as a message.
+
+    Raises:
+        FileNotFoundError: there is no file at the path.
+        TypeError: it is none of the kinds above.
+        ValueError: it is an array of another shape or dtype.
+    """
+    if isinstance(image, str | os.PathLike):
+        return pb.Image(encoded=_read(Path(image)))
+    if isinstance(image, bytes):
+        return pb.Image(encoded=image)
+    if isinstance(image, Pillow.Image):
+        buffer = io.BytesIO()
+        ImageOps.exif_transpose(image).convert("RGB").save(buffer, "PNG", compress_level=1)
+        return pb.Image(encoded=buffer.getvalue())
+    if isinstance(image, np.ndarray):
+        return _array_message(image)
+    raise TypeError(
+        f"a {type(image).__name__} is no image; give a path, bytes, a PIL.Image, or an array: uint8 [H, W, 3], or float "
+        "[3, H, W] if it is preprocessed."
+    )
+
+
+def as_list(images: Image | Sequence[Image]) -> list[Image]:
+    """Return one image, or several, as a list."""
+    if isinstance(images, list | tuple):
+        return list(images)
+    if isinstance(images, np.ndarray) and images.ndim == 4:
+        return list(images)
+    return [images]  # type: ignore[list-item]
+
+
+def seen_part(image: Image, view: pb.View) -> Pillow.Image | None:
+    """Return what the network saw of an image, at the image's own resolution; None if it was preprocessed."""
+    if isinstance(image, np.ndarray) and image.dtype.kind == "f":
+        return None
+    if isinstance(image, Pillow.Image):
+        opened = image
+    elif isinstance(image, np.ndarray):
+        opened = Pillow.fromarray(image)
+    else:
+        opened = Pillow.open(io.BytesIO(image) if isinstance(image, bytes) else image)
+    upright = ImageOps.exif_transpose(opened).convert("RGB")
+    crop = view.crop
+    return upright.crop((round(crop.left), round(crop.top), round(crop.right), round(crop.bottom)))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.expanduser().read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no image file {path}") from None
+
+
+def _array_message(array: NDArray[Any]) -> pb.Image:
+    if array.dtype == np.uint8 and array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
+        return pb.Image(pixels=tensor_from_array(array))
+    if array.dtype.kind == "f" and array.ndim == 3 and array.shape[0] == 3:
+        return pb.Image(preprocessed=tensor_from_array(array.astype(np.float32)))
+    raise ValueError(
+        f"an array {array.dtype} {list(array.shape)} is no image; give uint8 [H, W, 3] or [H, W], or float [3, H, W] "
+        "preprocessed for the model."
+    )

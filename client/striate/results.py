@@ -1,0 +1,274 @@
+"""What the calls return. Arrays are numpy's; N images, K neurons or groups, M classes, P positions."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+Predictions = list[tuple[str, float]]
+"""(class name, probability), best first."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module of a network whose output is one tensor."""
+
+    name: str
+    """Its path in the network."""
+    type: str
+    shape: tuple[int, ...]
+    """Of its output for one image."""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether its output is a map, [channels, height, width]."""
+        return len(self.shape) == 3
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    version: str
+    """The SHA-256 of its weights."""
+    architecture: str = ""
+    input_size: tuple[int, int] = (0, 0)
+    """Height and width in pixels."""
+    classes: tuple[str, ...] = field(default=(), repr=False)
+    layers: tuple[Layer, ...] = field(default=(), repr=False)
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of an image the network saw."""
+
+    width: int
+    height: int
+    """Of the original in pixels, upright."""
+    crop: tuple[float, float, float, float]
+    """left, top, right, bottom in the original's pixels."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name of a neuron or group."""
+
+    text: str
+    """Empty: it has none."""
+    source: str = ""
+    """ "person", "dissection", "class_effect" or "imported"."""
+    score: float | None = None
+    author: str = ""
+    layer: str = ""
+    channel: int | None = None
+
+
+@dataclass(frozen=True)
+class Activations(Mapping[str, NDArray[Any]]):
+    """Layers' outputs by name: [N, C, H, W], or [N, C] where reduced."""
+
+    tensors: dict[str, NDArray[Any]] = field(repr=False)
+    """By the names that were asked for."""
+    predictions: list[Predictions]
+    """One an image."""
+    views: list[View] = field(repr=False)
+    layers: tuple[Layer, ...] = field(repr=False)
+    model: Model = field(repr=False)
+
+    def __getitem__(self, layer: str) -> NDArray[Any]:
+        """Return a layer by the name that was asked for, or by its path."""
+        for asked, described in zip(self.tensors, self.layers, strict=True):
+            if layer in (asked, described.name, *described.aliases):
+                return self.tensors[asked]
+        raise KeyError(layer)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
+@dataclass(frozen=True)
+class Icon:
+    """A picture of what excites a neuron or group."""
+
+    status: str
+    """ "ready", "queued", "not_requested" or "failed"."""
+    data: bytes = field(default=b"", repr=False)
+    """A WebP file, when ready."""
+
+    @property
+    def image(self) -> Pillow.Image | None:
+        return Pillow.open(io.BytesIO(self.data)) if self.data else None
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A channel, at a position of an image."""
+
+    channel: int
+    label: Label
+    icon_file: Icon = field(repr=False)
+    activation: float = float("nan")
+    effects: dict[str, float] = field(default_factory=dict)
+    """On each class: activation times the gradient of its logit."""
+
+    @property
+    def name(self) -> str:
+        return self.label.text or f"channel {self.channel}"
+
+    @property
+    def icon(self) -> Pillow.Image | None:
+        """The feature visualization; None while it is not rendered."""
+        return self.icon_file.image
+
+
+@dataclass(frozen=True)
+class SemanticDictionary:
+    """What each position of a layer means, in neurons."""
+
+    model: Model = field(repr=False)
+    layer: Layer
+    view: View = field(repr=False)
+    predictions: Predictions
+    magnitude: NDArray[np.float32] = field(repr=False)
+    """[H, W]: the length of each position's activation vector."""
+    positions: NDArray[np.int32] = field(repr=False)
+    """[P, 2]: (row, column)."""
+    channels: NDArray[np.int32] = field(repr=False)
+    """[P, K], strongest first."""
+    activations: NDArray[np.float32] = field(repr=False)
+    """[P, K]"""
+    classes: list[str]
+    effects: NDArray[np.float32] = field(repr=False)
+    """[P, K, M]"""
+    neurons: dict[int, Neuron] = field(repr=False)
+    """Every channel that a position mentions."""
+    image: Pillow.Image | None = field(repr=False)
+    """What the network saw; None if the image was preprocessed."""
+
+    def at(self, row: int, column: int) -> list[Neuron]:
+        """Return the strongest neurons of a position, strongest first.
+
+        Raises:
+            IndexError: the position was not asked for, or is not in the layer.
+        """
+        place = self._places.get((row, column))
+        if place is None:
+            _, height, width = self.layer.shape
+            raise IndexError(f"({row}, {column}) is not among the positions; the layer has {height} x {width}")
+        return [
+            Neuron(
+                channel := int(self.channels[place, k]),
+                self.neurons[channel].label,
+                self.neurons[channel].icon_file,
+                float(self.activations[place, k]),
+                dict(zip(self.classes, self.effects[place, k].tolist(), strict=True)),
+            )
+            for k in range(self.channels.shape[1])
+        ]
+
+    @property
+    def pending_icons(self) -> int:
+        """How many icons are not rendered yet."""
+        return sum(neuron.icon_file.status == "queued" for neuron in self.neurons.values())
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return an interactive page that needs nothing else, and write it to `path`."""
+        from striate.html import page
+
+        return page(self.layer.name, [self], path)
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, int], int]:
+        return {(row, column): place for place, (row, column) in enumerate(self.positions.tolist())}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neurons that are active together."""
+
+    color: str
+    """ "#rrggbb" """
+    icon_file: Icon = field(repr=False)
+    label: Label
+    importance: float
+    """The share of the activations that the group explains by itself, 0 to 1."""
+    channels: list[int]
+    """Its strongest, at most 5."""
+    effects: dict[str, float]
+    """On each class, summed over positions and images."""
+
+    @property
+    def name(self) -> str:
+        return self.label.text or "channels " + ", ".join(map(str, self.channels[:3]))
+
+    @property
+    def icon(self) -> Pillow.Image | None:
+        """The feature visualization of the group's direction; None while it is not rendered."""
+        return self.icon_file.image
+
+
+@dataclass(frozen=True)
+class Factorization:
+    """Neuron groups of some images, by non-negative matrix factorization."""
+
+    model: Model | None = field(repr=False)
+    layer: Layer | None
+    views: list[View] = field(repr=False)
+    predictions: list[Predictions]
+    spatial: NDArray[np.float32] = field(repr=False)
+    """[N, H, W, K]: how strongly each group is present."""
+    directions: NDArray[np.float32] = field(repr=False)
+    """[K, C], of unit length."""
+    relative_error: float
+    """||X - W H|| / ||X||"""
+    groups: list[Group]
+    classes: list[str]
+    effects: NDArray[np.float32] = field(repr=False)
+    """[N, K, M]"""
+    residual_effects: NDArray[np.float32] = field(repr=False)
+    """[N, M]: the effects of what the groups leave out."""
+    overlays: list[bytes] = field(repr=False)
+    """WebP files, one an image."""
+    images: list[Pillow.Image | None] = field(repr=False)
+    """What the network saw of each; None if the image was preprocessed."""
+
+    def overlay(self, number: int = 0) -> Pillow.Image:
+        """Return the groups' colours over image `number`."""
+        return Pillow.open(io.BytesIO(self.overlays[number]))
+
+    @property
+    def pending_icons(self) -> int:
+        """How many icons are not rendered yet."""
+        return sum(group.icon_file.status == "queued" for group in self.groups)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return an interactive page that needs nothing else, and write it to `path`."""
+        from striate.html import page
+
+        return page(self.layer.name if self.layer else "activations", [self], path)
+
+
+@dataclass(frozen=True)
+class RenderProgress:
+    """How far rendering is."""
+
+    completed: int
+    total: int
+    progress: float
+    """0 to 1, of all optimization steps."""
+    remaining: float | None
+    """The server's estimate in seconds."""
+    neurons: list[Neuron] = field(repr=False)
+    """What was finished since the last one."""
