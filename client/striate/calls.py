@@ -46,7 +46,7 @@ _SERVICE_CONFIG = json.dumps(
         "methodConfig": [
             {
                 "name": [{"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")],
-                # Every call can be repeated: none but SetLabel changes anything, and setting a label twice is one label.
+                # Every call can be repeated: only labels change anything, and setting one twice is setting it once.
                 "retryPolicy": {
                     "maxAttempts": 3,
                     "initialBackoff": "0.2s",
@@ -83,8 +83,8 @@ class Connection:
         ]
 
     @property
-    def call_metadata(self) -> list[tuple[str, str]]:
-        return [*self.metadata, *([("striate-caller", self.caller)] if self.caller else [])]
+    def call_metadata(self) -> tuple[tuple[str, str], ...]:
+        return (*self.metadata, *((("striate-caller", self.caller),) if self.caller else ()))
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ def _set_classes(
 
 def _enum(kind: Any, prefix: str, name: str, argument: str) -> Any:
     """Return the value of an enum that is called PREFIX_NAME."""
-    known = [key.removeprefix(f"{prefix}_").lower() for key in kind.keys() if not key.endswith("_UNSPECIFIED")]
+    known = [key.removeprefix(f"{prefix}_").lower() for key in list(kind.keys()) if not key.endswith("_UNSPECIFIED")]
     if name not in known:
         raise ValueError(f"{argument} is {name!r}; it should be one of {', '.join(known)}.")
     return kind.Value(f"{prefix}_{name.upper()}")

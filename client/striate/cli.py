@@ -75,7 +75,7 @@ def activations(
     with Client(server) as client:
         found = client.activations(photos, layers, model=model, reduce=reduce)  # type: ignore[arg-type]
     if output:
-        np.savez(output, **found)
+        np.savez(output, allow_pickle=False, **found)
     if as_json:
         shapes = {name: list(array.shape) for name, array in found.items()}
         _print_json({"predictions": found.predictions, "shapes": shapes})
@@ -364,10 +364,14 @@ def _print_json(value: Any) -> None:
 def _add_commands(entries: tuple[EntryPoint, ...]) -> None:
     """Add the server's commands, where it is installed, and a word on installing it where it is not."""
     for entry in entries:
-        try:
-            app.command(entry.name)(entry.load())
-        except ImportError as error:
-            app.command(entry.name)(_not_installed(entry.name, str(error)))
+        app.command(entry.name)(_loaded(entry))
+
+
+def _loaded(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except ImportError as error:
+        return _not_installed(entry.name, str(error))
 
 
 def _not_installed(command: str, reason: str) -> Any:

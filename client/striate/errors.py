@@ -18,9 +18,10 @@ Each reads as a sentence for a person. `code` is the gRPC status.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import grpc
-from google.protobuf.any_pb2 import Any as PackedMessage
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -105,23 +106,25 @@ class InternalError(StriateError):
     code = grpc.StatusCode.INTERNAL
 
 
-def from_rpc_error(error: grpc.RpcError, target: str) -> StriateError:
+def from_rpc_error(error: Any, target: str) -> StriateError:
     """Return the error that a failed call raises.
 
     Args:
+        error: the grpc.RpcError that it raised, which is the grpc.Call too.
         target: the server's address.
     """
-    code = error.code()  # type: ignore[attr-defined]  # every RpcError that a call raises is a grpc.Call too
-    message = error.details() or code.name  # type: ignore[attr-defined]
-    trailers = error.trailing_metadata() or ()  # type: ignore[attr-defined]
+    code = error.code()
+    message = error.details() or code.name
+    trailers = error.trailing_metadata() or ()
     packed = next((value for key, value in trailers if key == _DETAILS_KEY), None)
     details = status_pb2.Status.FromString(packed).details if isinstance(packed, bytes) else ()
     return from_status(code, message, details, target)
 
 
-def from_status(code: grpc.StatusCode, message: str, details: Iterable[PackedMessage], target: str) -> StriateError:
+def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessage], target: str) -> StriateError:
     """Return the error for a status and its google.rpc details."""
-    violations, resource, retry_after, quota = {}, error_details_pb2.ResourceInfo(), None, False
+    violations: dict[str, str] = {}
+    resource, retry_after, quota = error_details_pb2.ResourceInfo(), None, False
     for detail in details:
         request, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if detail.Unpack(request):

@@ -17,8 +17,8 @@ from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 
 Image: TypeAlias = "str | os.PathLike[str] | bytes | Pillow.Image | NDArray[Any]"
-"""A path; an image file's bytes; a PIL image; uint8 [H, W, 3] or [H, W] (grey); or, preprocessed as the network itself
-takes it, float [3, H, W]."""
+"""A path; an image file's bytes; a PIL image; uint8 [H, W, 3] or [H, W] (grey); or float [3, H, W], preprocessed as the
+network takes it."""
 
 
 def image_message(image: Image) -> pb.Image:
@@ -40,8 +40,8 @@ def image_message(image: Image) -> pb.Image:
     if isinstance(image, np.ndarray):
         return _array_message(image)
     raise TypeError(
-        f"a {type(image).__name__} is no image; give a path, bytes, a PIL.Image, or an array: uint8 [H, W, 3], or float "
-        "[3, H, W] if it is preprocessed."
+        f"a {type(image).__name__} is no image; give a path, bytes, a PIL.Image, or an array: uint8 [H, W, 3], "
+        "or float [3, H, W] if it is preprocessed."
     )
 
 

@@ -24,8 +24,11 @@ logger = logging.getLogger(__name__)
 class Rendering:
     """An icon that is in the store, on its way there, or lost."""
 
+    model: str
     objective: Objective
     address: IconAddress
+    urgent: bool = False
+    """Whether a caller waits for it: it then goes before those that nobody waits for."""
     progress: float = 0.0
     """The share of its steps that have been made, 0 to 1."""
     wanted_by: int = 1
@@ -33,13 +36,23 @@ class Rendering:
     icon: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """A WebP file; an exception if rendering failed."""
 
+    @property
+    def group(self) -> tuple[str, str]:
+        """The model and layer; icons of one group can be optimized in one batch."""
+        return self.model, self.address.layer
 
-@dataclass(frozen=True)
-class _Group:
-    """Icons that can be optimized in one batch."""
 
-    model: str
-    layer: str
+@dataclass(eq=False)
+class _Batch:
+    """Icons that are optimized together."""
+
+    renderings: Sequence[Rendering]
+    state: Arrays = field(default_factory=dict)
+    """The optimization so far, as `workers.tasks.RenderTask` has it."""
+
+    @property
+    def urgent(self) -> bool:
+        return any(rendering.urgent for rendering in self.renderings)
 
 
 class IconRenderer:
@@ -62,10 +75,14 @@ class IconRenderer:
         self._batch_size = batch_size
         self._slice_seconds = slice_seconds
         self._under_way: dict[IconAddress, Rendering] = {}
-        self._backlog: dict[_Group, list[Rendering]] = {}
+        self._backlog: list[Rendering] = []
+        self._begun: list[_Batch] = []
+        """Batches between two slices. The one that a loop works on is in neither list."""
         self._loops: set[asyncio.Task[None]] = set()
 
-    async def request(self, model: ModelDescription, layer: str, objectives: Sequence[Objective]) -> list[Rendering]:
+    async def request(
+        self, model: ModelDescription, layer: str, objectives: Sequence[Objective], *, urgent: bool
+    ) -> list[Rendering]:
         """Return each objective's icon, finished or not; what the store does not have is queued."""
         addresses = [IconAddress(model.version, layer, objective.text, self._recipe.text) for objective in objectives]
         stored = await asyncio.to_thread(lambda: [self._store.get(address) for address in addresses])
@@ -73,13 +90,14 @@ class IconRenderer:
         for objective, address, data in zip(objectives, addresses, stored, strict=True):
             self._metrics.icon_lookups.labels(result="hit" if data else "miss").inc()
             if data is not None:
-                renderings.append(_finished(Rendering(objective, address), data))
+                renderings.append(_finished(Rendering(model.name, objective, address), data))
             elif rendering := self._under_way.get(address):
                 rendering.wanted_by += 1
+                rendering.urgent |= urgent
                 renderings.append(rendering)
             else:
-                rendering = self._under_way[address] = Rendering(objective, address)
-                self._backlog.setdefault(_Group(model.name, layer), []).append(rendering)
+                rendering = self._under_way[address] = Rendering(model.name, objective, address, urgent)
+                self._backlog.append(rendering)
                 renderings.append(rendering)
         self._work()
         return renderings
@@ -88,13 +106,10 @@ class IconRenderer:
         """Say that a caller no longer wants these: what nobody else wants and has not begun is forgotten."""
         for rendering in renderings:
             rendering.wanted_by -= 1
-        for group, backlog in list(self._backlog.items()):
-            for rendering in [rendering for rendering in backlog if rendering.wanted_by <= 0]:
-                backlog.remove(rendering)
-                self._under_way.pop(rendering.address)
-                rendering.icon.cancel()
-            if not backlog:
-                del self._backlog[group]
+        for rendering in [rendering for rendering in self._backlog if rendering.wanted_by <= 0]:
+            self._backlog.remove(rendering)
+            self._under_way.pop(rendering.address)
+            rendering.icon.cancel()
         self._count()
 
     async def stop(self) -> None:
@@ -104,7 +119,7 @@ class IconRenderer:
         await asyncio.gather(*self._loops, return_exceptions=True)
 
     def _work(self) -> None:
-        batches = sum(-(-len(backlog) // self._batch_size) for backlog in self._backlog.values())
+        batches = -(-len(self._backlog) // self._batch_size)
         for _ in range(min(batches, self._engine.worker_count) - len(self._loops)):
             loop = asyncio.create_task(self._render_backlog())
             self._loops.add(loop)
@@ -112,36 +127,48 @@ class IconRenderer:
         self._count()
 
     async def _render_backlog(self) -> None:
-        while self._backlog:
-            group, backlog = next(iter(self._backlog.items()))
-            batch, rest = backlog[: self._batch_size], backlog[self._batch_size :]
-            del self._backlog[group]
-            if rest:  # behind other layers, which have waited longer
-                self._backlog[group] = rest
+        """Give one slice after another to whichever batch is most urgent then."""
+        while batch := self._next_batch():
             try:
-                await self._render(group, batch)
-            except RequestError as error:
-                logger.error("icons of %s %s could not be rendered: %s", group.model, group.layer, error)
-                for rendering in batch:
-                    rendering.icon.set_exception(error)
-                    rendering.icon.exception()  # seen: nobody may be waiting for it
-            finally:
-                for rendering in batch:
-                    self._under_way.pop(rendering.address, None)
+                await self._render_slice(batch)
+            except (RequestError, OSError) as error:
+                logger.error("icons of %s %s could not be rendered: %s", *batch.renderings[0].group, error)
+                for rendering in batch.renderings:
+                    if self._under_way.pop(rendering.address, None):
+                        rendering.icon.set_exception(error)
+                        rendering.icon.exception()  # seen: nobody may be waiting for it
                 self._count()
 
-    async def _render(self, group: _Group, batch: Sequence[Rendering]) -> None:
-        objectives = tuple(rendering.objective for rendering in batch)
-        task = RenderTask(group.model, group.layer, objectives, self._recipe, self._slice_seconds)
-        state: Arrays = {}
-        while "pictures" not in state:
-            state = await self._engine.submit(task, state, lane=Lane.RENDERING)
-            for rendering in batch:
-                rendering.progress = int(state["step"]) / self._recipe.steps
-        pictures = state["pictures"].astype("uint8", copy=False)
-        for rendering, picture in zip(batch, pictures, strict=True):
-            _finished(rendering, await asyncio.to_thread(self._store.put, rendering.address, picture))
-        self._metrics.icons_rendered.labels(model=group.model).inc(len(batch))
+    def _next_batch(self) -> _Batch | None:
+        """Return what somebody waits for before what nobody waits for, and what has been begun before what has not."""
+        begun = min(self._begun, key=lambda batch: not batch.urgent, default=None)
+        if begun and (begun.urgent or not any(rendering.urgent for rendering in self._backlog)):
+            self._begun.remove(begun)
+            return begun
+        if not self._backlog:
+            return None
+        waiting = sorted(self._backlog, key=lambda rendering: not rendering.urgent)
+        chosen = [rendering for rendering in waiting if rendering.group == waiting[0].group][: self._batch_size]
+        taken = set(map(id, chosen))
+        self._backlog = [rendering for rendering in self._backlog if id(rendering) not in taken]
+        return _Batch(chosen)
+
+    async def _render_slice(self, batch: _Batch) -> None:
+        model, layer = batch.renderings[0].group
+        objectives = tuple(rendering.objective for rendering in batch.renderings)
+        task = RenderTask(model, layer, objectives, self._recipe, self._slice_seconds)
+        batch.state = await self._engine.submit(task, batch.state, lane=Lane.RENDERING)
+        for rendering in batch.renderings:
+            rendering.progress = int(batch.state["step"]) / self._recipe.steps
+        if "pictures" not in batch.state:
+            self._begun.append(batch)
+            return
+        for rendering, picture in zip(batch.renderings, batch.state["pictures"], strict=True):
+            data = await asyncio.to_thread(self._store.put, rendering.address, picture)
+            self._under_way.pop(rendering.address)
+            _finished(rendering, data)
+        self._metrics.icons_rendered.labels(model=model).inc(len(objectives))
+        self._count()
 
     def _count(self) -> None:
         self._metrics.icons_pending.set(len(self._under_way))

@@ -102,6 +102,8 @@ class Server:
         options = [
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
+            # Clients ping to find dead connections; gRPC's default calls any ping within five minutes too many.
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a helper
         ]
         self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics)], options=options)

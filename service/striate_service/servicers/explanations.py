@@ -97,7 +97,7 @@ class IconFinder:
         """Return one icon an objective. What is not ready in time is marked, and goes on being rendered."""
         if omit:
             return [pb.Icon(status=pb.ICON_STATUS_NOT_REQUESTED) for _ in objectives]
-        renderings = await self._renderer.request(model, layer, objectives)
+        renderings = await self._renderer.request(model, layer, objectives, urgent=wait)
         if wait:
             remaining = deadline - time.monotonic()
             timeout = None if remaining == math.inf else remaining - max(_REPLY_SECONDS, _REPLY_SHARE * remaining)

@@ -150,7 +150,8 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         layer = validation.find_spatial_layer(model, request.layer, "layer")
         channels = validation.find_channels(request.channels, [layer]) or tuple(range(layer.channels))
         channels = tuple(dict.fromkeys(channels))
-        renderings = await self._renderer.request(model, layer.path, [Channel(channel) for channel in channels])
+        objectives = [Channel(channel) for channel in channels]
+        renderings = await self._renderer.request(model, layer.path, objectives, urgent=False)
         labels = await self._namer.neurons(model, layer.path, dict.fromkeys(channels, _NO_EFFECT), [])
         started, first_progress = time.monotonic(), sum(rendering.progress for rendering in renderings)
         unsent = dict(zip(channels, renderings, strict=True))
