@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import NMF
-
 from striate_service.techniques.factorization import factorize, nndsvd
 
 REFERENCE = sorted((Path(__file__).resolve().parents[2].parent / "shared/reference/distill").glob("*_mixed4d.npy"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from striate_service.errors import DeadlineExceeded, QueueFull, QuotaExceeded
 from striate_service.scheduling.job import Batch, Job, Lane
 from striate_service.scheduling.scheduler import Scheduler

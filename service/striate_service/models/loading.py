@@ -68,14 +68,15 @@ def load_model(settings: ModelSettings, device: str = "cpu") -> LoadedModel:
     architecture = _find_architecture(settings.architecture)
     weights = _read_weights(settings)
     preprocessing = _choose_preprocessing(settings, weights)
-    network = _with_weights(architecture, weights.state, settings)
+    class_count = _count_classes(architecture, weights.state)
+    network = _with_weights(architecture, weights.state, class_count, settings)
     layers = describe_layers(network, (3, preprocessing.crop, preprocessing.crop))
     description = ModelDescription(
         name=settings.name,
         version=weights.version,
         architecture=settings.architecture,
         preprocessing=preprocessing,
-        classes=_class_names(settings, weights, _count_classes(weights.state)),
+        classes=_class_names(settings, weights, class_count),
         layers=layers,
     )
     return LoadedModel(description, cast(Any, network).to(device=device, memory_format=torch.channels_last))
@@ -194,9 +195,11 @@ def _choose_preprocessing(settings: ModelSettings, weights: _Weights) -> Preproc
     return weights.preprocessing
 
 
-def _with_weights(architecture: _Architecture, state: StateDict, settings: ModelSettings) -> nn.Module:
+def _with_weights(
+    architecture: _Architecture, state: StateDict, class_count: int, settings: ModelSettings
+) -> nn.Module:
     used = {key: value for key, value in state.items() if not key.startswith(architecture.unused_weights or ("\0",))}
-    network = architecture.build(_count_classes(state))
+    network = architecture.build(class_count)
     try:
         network.load_state_dict(used)
     except RuntimeError as error:
@@ -204,9 +207,11 @@ def _with_weights(architecture: _Architecture, state: StateDict, settings: Model
     return network.eval().requires_grad_(False).float()
 
 
-def _count_classes(state: StateDict) -> int:
-    """The last parameter of a classifier is its last layer's bias (or weight), whose first extent is the classes."""
-    return next(value.shape[0] for value in reversed(state.values()) if value.dim() > 0)
+def _count_classes(architecture: _Architecture, state: StateDict) -> int:
+    """A classifier's last parameter is its last layer's bias (or weight), whose first extent is the classes."""
+    with torch.device("meta"):  # no memory, no initialization: only names are wanted
+        name, parameter = list(architecture.build(1).named_parameters())[-1]
+    return len(state.get(name, parameter))
 
 
 def _class_names(settings: ModelSettings, weights: _Weights, count: int) -> tuple[str, ...]:

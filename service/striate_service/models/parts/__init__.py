@@ -1,7 +1,6 @@
-"""`parts`: the embedded model, trained by this project on pictures that it draws, so that every part's place is known.
+"""`parts`, the embedded model: a small GoogLeNet-style network trained on pictures that this package draws itself.
 
-It answers on a machine that has never been online, and it is ground truth: whether a dictionary or a group names the
-right part can be measured here.
+Its weights, icons and names ship in this package; `train.py` reproduces them. Importing this imports neither torch nor training code.
 """
 
 from __future__ import annotations
@@ -10,14 +9,18 @@ from pathlib import Path
 
 from striate_service.models.parts.classes import CLASSES
 
-INPUT_SIZE = 128
-"""Pixels of a picture's sides."""
+_HERE = Path(__file__).parent
+
+INPUT_SIZE = 112
+"""Pixels of the side of the pictures that it was trained on."""
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
-WEIGHTS = Path(__file__).with_name("parts.safetensors")
-ICONS = Path(__file__).with_name("icons")
-"""Icons rendered by this service, laid out as the icon store lays them out."""
-LABELS = Path(__file__).with_name("labels.json")
-"""Names of neurons: {"model_version": ..., "labels": [{layer, channel, text, source, score}]}."""
+"""Per channel (RGB), of values from 0 to 1."""
+WEIGHTS = _HERE / "parts.safetensors"
+ICONS = _HERE / "icons"
+"""Icons that this service rendered, laid out as its icon store lays them out."""
+LABELS = _HERE / "labels.json"
+"""Names of channels by layer, from network dissection."""
+
 
 __all__ = ["CLASSES", "ICONS", "INPUT_SIZE", "LABELS", "MEAN", "STD", "WEIGHTS"]
