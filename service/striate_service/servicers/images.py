@@ -131,20 +131,16 @@ def _fit(picture: Pillow.Image, preprocessing: Preprocessing, fit: pb.Fit) -> De
         across, down = width / inner[0], height / inner[1]
         box = (-left * across, -top * down, (side - left) * across, (side - top) * down)
     else:
-        box = _centre_crop(width, height, preprocessing)
-        # Resizing and then cropping, as torchvision does it, in one go: pixels that are cut off are never computed.
-        fitted = picture.resize((side, side), resampling, box=box)
+        # As torchvision's Resize and CenterCrop, with their rounding. Resizing only what is kept would be faster, but
+        # rounds some pixels differently.
+        short = preprocessing.resize
+        resized = (short, short * height // width) if width <= height else (short * width // height, short)
+        left, top = round((resized[0] - side) / 2), round((resized[1] - side) / 2)
+        fitted = picture.resize(resized, resampling).crop((left, top, left + side, top + side))
+        across, down = width / resized[0], height / resized[1]
+        box = (left * across, top * down, (left + side) * across, (top + side) * down)
     crop = pb.Box(left=box[0], top=box[1], right=box[2], bottom=box[3])
     return Decoded(np.asarray(fitted), pb.View(width=width, height=height, crop=crop))
-
-
-def _centre_crop(width: int, height: int, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
-    """Return what torchvision's Resize and CenterCrop leave of an image, in its own pixels, with their rounding."""
-    short, side = preprocessing.resize, preprocessing.crop
-    resized = (short, short * height // width) if width <= height else (short * width // height, short)
-    left, top = round((resized[0] - side) / 2), round((resized[1] - side) / 2)
-    across, down = width / resized[0], height / resized[1]
-    return left * across, top * down, (left + side) * across, (top + side) * down
 
 
 def _describe(tensor: pb.Tensor) -> str:

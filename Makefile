@@ -1,0 +1,50 @@
+# Every command a person needs. `make help` lists them.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+
+.PHONY: help install demo test check serve bench protos docs gpu clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+install: $(INSTALLED) ## set up .venv with the tested versions
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED) ## start a server, run the three RPCs through the client, leave report.html, stop the server
+	$(PYTHON) scripts/demo.py
+
+test: $(INSTALLED) check ## all tests
+	$(PYTHON) -m pytest
+
+check: $(INSTALLED) ## style, types, architecture, fresh stubs and docs
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy client service
+	$(VENV)/bin/lint-imports
+	PATH="$(abspath $(VENV)/bin):$$PATH" $(PYTHON) scripts/protos.py --check
+	$(PYTHON) scripts/metrics_docs.py --check
+
+serve: $(INSTALLED) ## serve the embedded model on port 50051
+	$(VENV)/bin/striate serve
+
+bench: $(INSTALLED) ## the headline figures: ours, the peer's, the ratio
+	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(PYTHON) $$benchmark || exit 1; done
+
+protos: $(INSTALLED) ## regenerate client/striate/v1 from protos/
+	PATH="$(abspath $(VENV)/bin):$$PATH" $(PYTHON) scripts/protos.py
+
+docs: $(INSTALLED) ## regenerate docs/metrics.md from the code
+	$(PYTHON) scripts/metrics_docs.py
+
+gpu: $(INSTALLED) ## the tests that need a GPU
+	$(PYTHON) -m pytest tests/gpu
+
+clean: ## remove what the other commands made
+	rm -rf $(VENV) build dist report.html .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

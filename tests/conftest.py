@@ -1,0 +1,112 @@
+"""Servers for the tests: real ones, with worker processes, on free loopback ports."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch and scikit-learn load: on few cores, more threads only collide
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import striate
+from striate_service.config import ModelSettings, Settings, load
+from striate_service.local import LocalServer
+from striate_service.models.torchvision_compat import import_torchvision
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+SQUEEZENET = SHARED / "models" / "squeezenet1_0_imagenet.pth"
+
+torch.set_num_threads(1)
+
+
+def settings(home: Path, **changes: object) -> Settings:
+    """Return settings for a server that gets in nobody's way."""
+    return load(**{"host": "127.0.0.1", "port": 0, "metrics_port": 0, "home": home, **changes})
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip("the real data (../shared) is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A photograph, uint8 [427, 640, 3]."""
+    from sklearn.datasets import load_sample_image
+
+    return np.asarray(load_sample_image("china.jpg"))
+
+
+@pytest.fixture(scope="session")
+def photos(photo: np.ndarray) -> list[np.ndarray]:
+    """Five views of photographs."""
+    from sklearn.datasets import load_sample_image
+
+    flower = np.asarray(load_sample_image("flower.jpg"))
+    return [photo, flower, photo[:, ::-1].copy(), flower[50:350, 100:500].copy(), photo[::2, ::2].copy()]
+
+
+@pytest.fixture(scope="session")
+def random_networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSettings]:
+    """torchvision architectures with random weights, by name, saved as a user's own files would be."""
+    folder = tmp_path_factory.mktemp("weights")
+    models = import_torchvision().models
+    torch.manual_seed(0)
+    networks = {}
+    for name in ("googlenet", "resnet18", "mobilenet_v2", "vit_b_16"):
+        arguments = {"init_weights": True, "aux_logits": True} if name == "googlenet" else {}
+        network = models.get_model(name, weights=None, num_classes=10, **arguments)
+        for module in network.modules():  # batch statistics of random weights that keep activations alive
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.1, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+        torch.save(network.state_dict(), folder / f"{name}.pth")
+        networks[name] = ModelSettings(name=name, architecture=name, weights=str(folder / f"{name}.pth"))
+    return networks
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A server of the embedded model and, where it is here, of a real ImageNet network."""
+    models = ["parts"]
+    if SQUEEZENET.is_file():
+        models.append(f"squeezenet=squeezenet1_0:{SQUEEZENET}")
+    with LocalServer(settings(tmp_path_factory.mktemp("home"), models=models)) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: LocalServer) -> Iterator[striate.Client]:
+    with striate.Client(server.target, timeout=120) as connected:
+        yield connected
+
+
+@pytest.fixture
+def squeezenet(server: LocalServer, shared: Path) -> torch.nn.Module:
+    """The network that the server calls squeezenet, in this process."""
+    network = import_torchvision().models.squeezenet1_0()
+    network.load_state_dict(torch.load(SQUEEZENET, weights_only=True))
+    return network.eval().requires_grad_(False)
+
+
+def preprocess(image: np.ndarray, resize: int = 256, crop: int = 224) -> torch.Tensor:
+    """Bring an image [H, W, 3] to [1, 3, crop, crop] as torchvision's own transforms do."""
+    transforms = import_torchvision().transforms
+    chain = transforms.Compose(
+        [
+            transforms.Resize(resize, antialias=True),
+            transforms.CenterCrop(crop),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    return chain(Image.fromarray(image))[None]
