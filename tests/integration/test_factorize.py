@@ -1,0 +1,96 @@
+"""Neuron groups through the service: completeness of effects, scikit-learn's groups, and activations from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import preprocess
+from sklearn.decomposition import NMF
+
+import striate
+
+
+def test_effects_and_residual_add_up_to_gradient_times_activation(
+    client: striate.Client, squeezenet: torch.nn.Module, shared: Path
+) -> None:
+    found = client.factorize(
+        [shared / "photos" / name for name in ("dog_cat.jpeg", "bowtie_guy.jpeg")],
+        "features.7",
+        model="squeezenet",
+        classes=["golden retriever", "tabby", "bow tie"],
+        icons=False,
+    )
+    from PIL import Image
+
+    names = list(client.model("squeezenet").classes)
+    for number, name in enumerate(("dog_cat.jpeg", "bowtie_guy.jpeg")):
+        image = np.asarray(Image.open(shared / "photos" / name).convert("RGB"))
+        layer = squeezenet.features[:8](preprocess(image)).requires_grad_()
+        logits = squeezenet.classifier(squeezenet.features[8:](layer)).flatten()
+        for m, class_name in enumerate(found.classes):
+            (gradient,) = torch.autograd.grad(logits[names.index(class_name)], layer, retain_graph=True)
+            whole = float((gradient * layer).sum())
+            ours = float(found.effects[number, :, m].sum() + found.residual_effects[number, m])
+            assert ours == pytest.approx(whole, rel=1e-4, abs=1e-4 * float((gradient * layer).abs().sum()))
+
+
+def test_groups_are_scikit_learns(client: striate.Client, photos: list[np.ndarray]) -> None:
+    activations = client.activations(photos[:2], "mixed4a")["mixed4a"]
+    found = client.factorize(activations=activations, components=4)
+    x = activations.transpose(0, 2, 3, 1).reshape(-1, activations.shape[1]).astype(np.float64)
+    model = NMF(4, init="nndsvd", tol=1e-6, max_iter=1000)
+    w = model.fit_transform(x)
+    error = np.linalg.norm(x - w @ model.components_) / np.linalg.norm(x)
+    assert found.relative_error <= 1.001 * error
+    correlations = np.corrcoef(w.T, found.spatial.reshape(-1, 4).T)[:4, 4:]
+    assert correlations.max(1).min() > 0.99
+    assert found.groups[0].icon is None
+    assert found.groups[0].effects == {}
+
+
+def test_images_and_their_activations_give_the_same_groups(client: striate.Client, photos: list[np.ndarray]) -> None:
+    of_images = client.factorize(photos[:2], "mixed4a", components=3, icons=False)
+    activations = client.activations(photos[:2], "mixed4a")["mixed4a"]
+    of_activations = client.factorize(activations=activations, components=3)
+    np.testing.assert_allclose(of_images.spatial, of_activations.spatial, atol=1e-3 * of_images.spatial.max())
+    np.testing.assert_allclose(of_images.directions, of_activations.directions, atol=1e-3)
+
+
+def test_the_same_question_has_the_same_answer(client: striate.Client, photo: np.ndarray) -> None:
+    first, second = (client.factorize(photo, "mixed4b", components=5, icons=False) for _ in range(2))
+    np.testing.assert_array_equal(first.spatial, second.spatial)
+    assert first.groups == second.groups
+    assert first.overlays == second.overlays
+
+
+def test_a_group_has_a_colour_an_icon_an_importance_and_its_channels(client: striate.Client, photo: np.ndarray) -> None:
+    found = client.factorize(photo, "conv2", components=3, classes=2)
+    assert len({group.color for group in found.groups}) == 3
+    assert [group.importance for group in found.groups] == sorted((g.importance for g in found.groups), reverse=True)
+    for k, group in enumerate(found.groups):
+        assert group.icon is not None
+        assert group.channels[0] == found.directions[k].argmax()
+        assert list(group.effects) == found.classes
+    assert found.overlay(0).size == (112, 112)
+
+
+def test_animals_are_separated_from_the_background(client: striate.Client, shared: Path) -> None:
+    found = client.factorize(shared / "photos" / "dog_cat.jpeg", "features.12", model="squeezenet", icons=False)
+    assert found.predictions[0][0][0] == "golden retriever"
+    strength = found.spatial[0].sum(2) / found.spatial[0].sum(2).max()
+    dog, kitten, dark_corner = strength[0:5, 0:5], strength[4:7, 8:11], strength[0:3, 7:13]
+    assert dog.mean() > 3 * dark_corner.mean()
+    assert kitten.mean() > 3 * dark_corner.mean()
+    assert found.spatial[0, 0:5, 0:5].mean((0, 1)).argmax() != found.spatial[0, 4:7, 8:11].mean((0, 1)).argmax()
+
+
+def test_negative_activations_are_an_error_unless_rectified(client: striate.Client) -> None:
+    activations = np.random.default_rng(0).normal(size=(1, 8, 5, 5)).astype(np.float32)
+    with pytest.raises(striate.InvalidArgument, match="negative values.*rectify"):
+        client.factorize(activations=activations, components=2)
+    rectified = client.factorize(activations=activations, components=2, rectify=True)
+    same = client.factorize(activations=activations.clip(0), components=2)
+    np.testing.assert_array_equal(rectified.spatial, same.spatial)

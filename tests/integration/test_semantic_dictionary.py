@@ -1,0 +1,116 @@
+"""Dictionaries: effects against autograd and finite differences, icons and names."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import preprocess
+from PIL import Image
+
+import striate
+from striate_service.models.layers import capture
+
+LAYER = "features.7"
+
+
+@pytest.fixture(scope="module")
+def dog_cat(shared: Path) -> np.ndarray:
+    return np.asarray(Image.open(shared / "photos" / "dog_cat.jpeg").convert("RGB"))
+
+
+@pytest.fixture
+def dictionary(client: striate.Client, dog_cat: np.ndarray) -> striate.SemanticDictionary:
+    return client.semantic_dictionary(dog_cat, LAYER, model="squeezenet", neurons=4, classes=3, icons=False)
+
+
+def tail(network: torch.nn.Module, activations: torch.Tensor) -> torch.Tensor:
+    """What squeezenet does after LAYER."""
+    return torch.flatten(network.classifier(network.features[8:](activations)), 1)
+
+
+def test_the_strongest_neurons_are_those_of_the_activations(
+    dictionary: striate.SemanticDictionary, squeezenet: torch.nn.Module, dog_cat: np.ndarray
+) -> None:
+    with torch.no_grad():
+        layer = squeezenet.features[:8](preprocess(dog_cat))[0]
+    expected = layer.sort(dim=0, descending=True).values[:4].permute(1, 2, 0).reshape(-1, 4)
+    np.testing.assert_allclose(dictionary.activations, expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(dictionary.magnitude, layer.norm(dim=0), rtol=1e-4)
+    assert dictionary.predictions[0][0] == "golden retriever"
+    assert [neuron.channel for neuron in dictionary.at(2, 3)] == dictionary.channels[2 * layer.shape[2] + 3].tolist()
+
+
+def test_effects_are_gradient_times_activation(
+    dictionary: striate.SemanticDictionary, client: striate.Client, squeezenet: torch.nn.Module, dog_cat: np.ndarray
+) -> None:
+    layer = squeezenet.features[:8](preprocess(dog_cat)).requires_grad_()
+    logits = tail(squeezenet, layer)[0]
+    names = list(client.model("squeezenet").classes)
+    for m, name in enumerate(dictionary.classes):
+        (gradient,) = torch.autograd.grad(logits[names.index(name)], layer, retain_graph=True)
+        expected = (gradient * layer)[0].detach().numpy()
+        for place, (row, column) in enumerate(dictionary.positions):
+            ours = dictionary.effects[place, :, m]
+            theirs = expected[dictionary.channels[place], row, column]
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_effects_agree_with_finite_differences(
+    dictionary: striate.SemanticDictionary, client: striate.Client, squeezenet: torch.nn.Module, dog_cat: np.ndarray
+) -> None:
+    squeezenet = squeezenet.double()
+    layer = squeezenet.features[:8](preprocess(dog_cat).double())
+    name = dictionary.classes[0]
+    number = list(client.model("squeezenet").classes).index(name)
+    strongest = np.argsort(-np.abs(dictionary.effects[:, 0, 0]))[:5]
+    for place in strongest:
+        row, column = dictionary.positions[place]
+        neuron = dictionary.at(int(row), int(column))[0]
+        more, less, step = layer.clone(), layer.clone(), 1e-4
+        more[0, neuron.channel, row, column] += step
+        less[0, neuron.channel, row, column] -= step
+        with torch.no_grad():
+            slope = (tail(squeezenet, more) - tail(squeezenet, less))[0, number] / (2 * step)
+        assert neuron.effects[name] == pytest.approx(float(slope) * neuron.activation, rel=1e-2, abs=1e-3)
+
+
+def test_chosen_positions_and_classes_come_in_their_order(client: striate.Client, photo: np.ndarray) -> None:
+    found = client.semantic_dictionary(
+        photo, "mixed4a", positions=[(5, 6), (0, 1)], classes=["cat", "car"], neurons=2, icons=False
+    )
+    assert found.positions.tolist() == [[5, 6], [0, 1]]
+    assert found.classes == ["cat", "car"]
+    assert found.effects.shape == (2, 2, 2)
+    with pytest.raises(IndexError):
+        found.at(3, 3)
+
+
+def test_without_waiting_missing_icons_are_marked_and_later_there(client: striate.Client, photo: np.ndarray) -> None:
+    ask = {"image": photo, "layer": "conv2", "positions": [(4, 4)], "neurons": 2, "classes": 1}
+    first = client.semantic_dictionary(**ask, wait_for_icons=False)
+    assert {neuron.icon_file.status for neuron in first.neurons.values()} == {"queued"}
+    then = client.semantic_dictionary(**ask, wait_for_icons=True)
+    for neuron in then.neurons.values():
+        assert neuron.icon is not None
+        assert neuron.icon.size == (128, 128)
+        assert np.asarray(neuron.icon).std() > 10, "not a blank"
+    again = client.semantic_dictionary(**ask, wait_for_icons=False)
+    assert [n.icon_file.data for n in again.neurons.values()] == [n.icon_file.data for n in then.neurons.values()]
+
+
+def test_an_icon_excites_its_neuron_more_than_photographs_do(
+    client: striate.Client, squeezenet: torch.nn.Module, photos: list[np.ndarray], dog_cat: np.ndarray
+) -> None:
+    channels = [20, 75, 130]
+    finished = [n for update in client.render_icons(LAYER, model="squeezenet", channels=channels) for n in update.neurons]
+    assert sorted(neuron.channel for neuron in finished) == channels
+    inputs = torch.cat([preprocess(photo) for photo in [*photos, dog_cat]])
+    natural = capture(squeezenet, inputs, [LAYER]).layers[LAYER].mean((2, 3))
+    for neuron in finished:
+        icon = np.asarray(Image.open(io.BytesIO(neuron.icon_file.data)))
+        own = capture(squeezenet, preprocess(icon, 128, 128), [LAYER]).layers[LAYER].mean((2, 3))[0, neuron.channel]
+        assert own > 2 * natural[:, neuron.channel].max()
