@@ -126,7 +126,7 @@ def dictionary_table(network: nn.Module, labels: list[dict[str, object]], count:
     masks = mask_tensor(pictures)
     inputs = to_inputs(pictures)
     for layer in MIXED:
-        named = {int(str(l["channel"])): CONCEPTS.index(str(l["text"])) for l in labels if l["layer"] == layer}
+        named = {int(str(n["channel"])): CONCEPTS.index(str(n["text"])) for n in labels if n["layer"] == layer}
         maps = capture(network, inputs, [layer]).layers[layer]
         shares = [f"{share:.0%}" for share in right_names(maps, masks, named)]
         table.add_row(layer, *shares)

@@ -14,9 +14,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_sample_image
-
 import striate
+from sklearn.datasets import load_sample_image
 from striate.html import page
 from striate_service.models.parts.pictures import draw
 
@@ -47,7 +46,7 @@ def start_server() -> tuple[subprocess.Popen[str], str]:
     assert process.stderr is not None
     for line in process.stderr:  # until it says where it listens, or ends
         print(line, end="")
-        if address := re.search(r"serving .* on (\S+:\d+)", line):
+        if address := re.search(r"serving .*? on (\S+:\d+)", line):
             return process, address[1]
     sys.exit(f"the server ended with status {process.wait()}")
 
@@ -66,7 +65,9 @@ def explain(client: striate.Client, photo: np.ndarray, drawing: np.ndarray) -> N
     for name, image in (("drawing", drawing), ("photograph", photo)):
         dictionary = client.semantic_dictionary(image, LAYER)
         row, column = np.unravel_index(dictionary.magnitude.argmax(), dictionary.magnitude.shape)
-        said = ", ".join(f"{neuron.name} ({neuron.activation:.1f})" for neuron in dictionary.at(int(row), int(column))[:4])
+        said = ", ".join(
+            f"{neuron.name} ({neuron.activation:.1f})" for neuron in dictionary.at(int(row), int(column))[:4]
+        )
         print(f"SemanticDictionary of the {name}: strongest at row {row}, column {column}: {said}.")
         groups = client.factorize(image, LAYER, components=6)
         said = ", ".join(f"{group.name} ({group.importance:.0%})" for group in groups.groups)

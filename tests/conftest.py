@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import striate
 import torch
 from PIL import Image
-
-import striate
 from striate_service.config import ModelSettings, Settings, load
 from striate_service.local import LocalServer
 from striate_service.models.torchvision_compat import import_torchvision

@@ -23,6 +23,11 @@ class LocalServer:
         """Where it listens, as gRPC wants it."""
         return f"{self._settings.host}:{self._server.port}"
 
+    @property
+    def metrics_port(self) -> int:
+        """Where `/metrics` is, -1 if nowhere."""
+        return self._server.metrics_port
+
     def __enter__(self) -> LocalServer:
         self._thread.start()
         try:

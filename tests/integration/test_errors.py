@@ -8,17 +8,18 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+import striate
 from conftest import settings
 from PIL import Image
-
-import striate
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
 from striate_service.local import LocalServer
 
 
-def test_an_unknown_model_or_layer_is_not_found_and_close_ones_are_named(client: striate.Client, photo: np.ndarray) -> None:
+def test_an_unknown_model_or_layer_is_not_found_and_close_ones_are_named(
+    client: striate.Client, photo: np.ndarray
+) -> None:
     with pytest.raises(striate.NotFound, match="no model 'part'; did you mean 'parts'") as missing:
         client.activations(photo, "mixed4a", model="part")
     assert (missing.value.kind, missing.value.name) == ("model", "part")
@@ -110,12 +111,15 @@ def test_an_oversized_image_is_refused_by_its_header(tmp_path: Path) -> None:
 
 
 def test_nobody_at_the_address_is_said_with_what_to_do() -> None:
-    with striate.Client("127.0.0.1:1", timeout=5) as client, pytest.raises(striate.ConnectionFailed, match="striate serve"):
+    with (
+        striate.Client("127.0.0.1:1", timeout=5) as client,
+        pytest.raises(striate.ConnectionFailed, match="striate serve"),
+    ):
         client.models()
 
 
 def test_a_missing_file_is_noticed_before_any_call(client: striate.Client) -> None:
-    with pytest.raises(FileNotFoundError, match="no image file nowhere.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"no image file nowhere\.jpg"):
         client.activations("nowhere.jpg", "mixed4a")
     with pytest.raises(TypeError, match="int is no image"):
         client.activations(3, "mixed4a")  # type: ignore[arg-type]

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import striate
 import torch
 from conftest import preprocess
 from sklearn.decomposition import NMF
-
-import striate
 
 
 def test_effects_and_residual_add_up_to_gradient_times_activation(
@@ -89,7 +88,7 @@ def test_animals_are_separated_from_the_background(client: striate.Client, share
 
 def test_negative_activations_are_an_error_unless_rectified(client: striate.Client) -> None:
     activations = np.random.default_rng(0).normal(size=(1, 8, 5, 5)).astype(np.float32)
-    with pytest.raises(striate.InvalidArgument, match="negative values.*rectify"):
+    with pytest.raises(striate.InvalidArgument, match=r"negative values.*rectify"):
         client.factorize(activations=activations, components=2)
     rectified = client.factorize(activations=activations, components=2, rectify=True)
     same = client.factorize(activations=activations.clip(0), components=2)

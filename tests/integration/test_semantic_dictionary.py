@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import striate
 import torch
 from conftest import preprocess
 from PIL import Image
-
-import striate
 from striate_service.models.layers import capture
 
 LAYER = "features.7"
@@ -106,7 +105,9 @@ def test_an_icon_excites_its_neuron_more_than_photographs_do(
     client: striate.Client, squeezenet: torch.nn.Module, photos: list[np.ndarray], dog_cat: np.ndarray
 ) -> None:
     channels = [20, 75, 130]
-    finished = [n for update in client.render_icons(LAYER, model="squeezenet", channels=channels) for n in update.neurons]
+    finished = [
+        n for update in client.render_icons(LAYER, model="squeezenet", channels=channels) for n in update.neurons
+    ]
     assert sorted(neuron.channel for neuron in finished) == channels
     inputs = torch.cat([preprocess(photo) for photo in [*photos, dog_cat]])
     natural = capture(squeezenet, inputs, [LAYER]).layers[LAYER].mean((2, 3))

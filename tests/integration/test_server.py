@@ -16,11 +16,10 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+import striate
 from conftest import settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-
-import striate
 from striate_service.local import LocalServer
 
 
@@ -32,7 +31,7 @@ def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert running.stderr
     for line in running.stderr:
-        if address := re.search(r"serving .* on (\S+:\d+)", line):
+        if address := re.search(r"serving .*? on (\S+:\d+)", line):
             break
     yield running, address[1]
     if running.poll() is None:
@@ -40,7 +39,9 @@ def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     running.wait()
 
 
-def test_on_sigterm_what_was_accepted_is_answered(process: tuple[subprocess.Popen[str], str], photo: np.ndarray) -> None:
+def test_on_sigterm_what_was_accepted_is_answered(
+    process: tuple[subprocess.Popen[str], str], photo: np.ndarray
+) -> None:
     running, target = process
     with striate.Client(target) as client, ThreadPoolExecutor(6) as callers:
         client.models()
@@ -84,7 +85,8 @@ def test_metrics_count_what_was_done(tmp_path: Path, photo: np.ndarray) -> None:
 def test_labels_name_neurons_and_outlive_the_server(tmp_path: Path, photo: np.ndarray) -> None:
     own = settings(tmp_path, devices=("cpu",))
     with LocalServer(own) as server, striate.Client(server.target) as client:
-        channel = client.semantic_dictionary(photo, "conv2", positions=[(1, 1)], neurons=1, icons=False).at(1, 1)[0].channel
+        dictionary = client.semantic_dictionary(photo, "conv2", positions=[(1, 1)], neurons=1, icons=False)
+        channel = dictionary.at(1, 1)[0].channel
         client.set_label("conv2", channel, "stripes", author="ann")
         client.set_label("conv2", channel, "<b>edges</b>", author="bob")
     with LocalServer(own) as server, striate.Client(server.target) as client:
@@ -103,10 +105,12 @@ def test_a_model_that_cannot_be_loaded_ends_the_start_with_its_reason(tmp_path: 
     environment = os.environ | {"STRIATE_HOME": str(tmp_path)}
     for model, reason in (
         ("net=resnet18:nowhere.pth", "there is no weights file nowhere.pth"),
-        ("net=resnet8:torchvision", "no weights for 'resnet8'"),
+        ("net=resnet8:torchvision", "no classifier called 'resnet8'"),
         ("net", "NAME=ARCHITECTURE:WEIGHTS"),
     ):
-        ended = subprocess.run([*command, "--model", model], capture_output=True, text=True, env=environment, timeout=60)
+        ended = subprocess.run(
+            [*command, "--model", model], capture_output=True, text=True, env=environment, timeout=60
+        )
         assert ended.returncode != 0
         assert reason in " ".join(re.sub(r"[│╭╮╰╯─]", " ", ended.stderr).split())
         assert "Traceback" not in ended.stderr

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from striate_service.models.layers import capture, describe_layers
 from striate_service.models.parts import CLASSES, INPUT_SIZE, LABELS, MEAN, STD, WEIGHTS
 from striate_service.models.parts.network import parts
@@ -27,8 +29,6 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def trained() -> nn.Module:
-    from safetensors.torch import load_file
-
     network = parts()
     network.load_state_dict(load_file(WEIGHTS))
     return network.eval().requires_grad_(False)
@@ -73,8 +73,6 @@ def test_the_weights_recognize_fresh_pictures(trained: nn.Module) -> None:
 
 @pytest.mark.skipif(not LABELS.exists(), reason="the names have not been made yet")
 def test_the_names_are_those_of_these_weights() -> None:
-    import hashlib
-
     shipped = json.loads(LABELS.read_text(encoding="utf-8"))
     assert shipped["model_version"] == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     assert {label["text"] for label in shipped["labels"]} <= {*PARTS, *SCENERY}

@@ -30,7 +30,7 @@ _PARTS_OF = {
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Picture]:
-    return [draw(seed) for seed in range(200)]
+    return [draw(seed) for seed in range(80)]
 
 
 def test_the_same_seed_gives_the_same_picture() -> None:
@@ -53,14 +53,14 @@ def test_every_mask_has_a_known_name_and_shows_something(pictures: list[Picture]
 
 
 def test_every_class_and_every_part_comes_up() -> None:
-    drawn = [draw(seed, name) for name in CLASSES for seed in range(25)]
+    drawn = [draw(15 * label + seed, name) for label, name in enumerate(CLASSES) for seed in range(15)]
     assert {part for picture in drawn for part in picture.masks} == {*PARTS, *SCENERY}
     assert {picture.label for picture in drawn} == set(range(len(CLASSES)))
 
 
 @pytest.mark.parametrize("name", _PARTS_OF)
 def test_a_class_shows_its_parts(name: str) -> None:
-    drawn = [draw(seed, name, difficulty=0.0) for seed in range(12)]
+    drawn = [draw(seed, name, difficulty=0.0) for seed in range(8)]
     shown = [len(_PARTS_OF[name] & picture.masks.keys()) / len(_PARTS_OF[name]) for picture in drawn]
     assert np.mean(shown) > 0.85  # a little is cut off by the picture's edge
 
@@ -72,10 +72,10 @@ def test_most_parts_belong_to_objects(pictures: list[Picture]) -> None:
             if part in PARTS:
                 parts |= mask
         objects = np.any(list(picture.objects.values()), axis=0) if picture.objects else ~parts
-        assert (parts & ~objects).sum() <= 0.05 * parts.sum() + 300  # the gaps between a wheel's spokes
+        assert (parts & ~objects).sum() <= 0.05 * parts.sum()
 
 
 def test_difficulty_hides_more() -> None:
-    easy = [sum(int(m.sum()) for m in draw(seed, "car", 0.0).masks.values()) for seed in range(40)]
-    hard = [sum(int(m.sum()) for m in draw(seed, "car", 4.0).masks.values()) for seed in range(40)]
+    easy = [sum(int(m.sum()) for m in draw(seed, "car", 0.0).masks.values()) for seed in range(25)]
+    hard = [sum(int(m.sum()) for m in draw(seed, "car", 4.0).masks.values()) for seed in range(25)]
     assert sum(hard) < 0.97 * sum(easy)

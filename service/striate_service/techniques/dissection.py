@@ -1,8 +1,8 @@
 """Network dissection: which concept each channel detects (Bau, Zhou, Khosla, Oliva and Torralba, CVPR 2017).
 
 A channel c has a threshold T_c, which its activations exceed at 0.5% of all positions of a dataset. Enlarged to the
-pictures' size, its map A_c says where it is active: M_c = [A_c > T_c]. Against the masks L_k of a concept k, summed over
-the whole dataset and not averaged over pictures,
+pictures' size, its map A_c says where it is active: M_c = [A_c > T_c]. Against the masks L_k of a concept k, summed
+over the whole dataset and not averaged over pictures,
 
     IoU(c, k) = sum |M_c and L_k| / sum |M_c or L_k|
 
@@ -61,8 +61,8 @@ def dissect(
     """Match the channels of a layer with concepts.
 
     Args:
-        activation_batches: the layer's output for the dataset, each [N, C, h, w]. Gone through twice, so not a generator:
-            once for the thresholds, which need all of it, and once with the masks.
+        activation_batches: the layer's output for the dataset, each [N, C, h, w]. Gone through twice, so not a
+            generator: once for the thresholds, which need all of it, and once with the masks.
         mask_batches: where the concepts show in the same pictures, each bool [N, K, H, W], H and W being any size (the
             pictures' own, usually).
         concepts: the K concepts' names.

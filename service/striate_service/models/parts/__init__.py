@@ -1,6 +1,7 @@
 """`parts`, the embedded model: a small GoogLeNet-style network trained on pictures that this package draws itself.
 
-Its weights, icons and names ship in this package; `train.py` reproduces them. Importing this imports neither torch nor training code.
+Its weights, icons and names ship in this package; `train.py` reproduces them. Importing
+this imports neither torch nor training code.
 """
 
 from __future__ import annotations

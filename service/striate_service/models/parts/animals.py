@@ -1,4 +1,4 @@
-"""Animals: heads from shared features (ears, eyes, snouts, noses, whiskers, beaks), bodies from shared limbs.
+"""Animals: heads from shared features, bodies from shared limbs.
 
 A head's coordinates: its centre at (0, 0), its radius about 1. A body's: the animal fills about -1 to 1.
 """
@@ -6,50 +6,20 @@ A head's coordinates: its centre at (0, 0), its radius about 1. A body's: the an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 
 from striate_service.models.parts.drawing import Brush, Surface
-from striate_service.models.parts.palette import (
-    DARK,
-    GLOSS,
-    WHITE,
-    any_colour,
-    coat_colour,
-    contrasting,
-    lighter,
-    plain,
-    surface,
+from striate_service.models.parts.features import (
+    Coat,
+    any_coat,
+    eye,
+    eyes,
+    floppy_ears,
+    horn,
+    nose,
+    pointed_ear,
+    whiskers,
 )
-
-_FUR = ("fur", "fur", "grain", "spots", "stripes", "clouds")
-
-
-@dataclass(frozen=True)
-class Coat:
-    """The surfaces of one animal."""
-
-    main: Surface
-    pale: Surface
-    """Belly, snout, cheeks."""
-    ear: Surface
-    inner: Surface
-    """Inside of ears."""
-    iris: Surface
-
-
-def _coat(rng: np.random.Generator) -> Coat:
-    main = surface(rng, coat_colour(rng), _FUR, chance=0.8)
-    dark = sum(main.colour) > 1.2
-    ear = (
-        lighter(main, float(rng.uniform(-0.6, -0.2) if dark else rng.uniform(0.15, 0.4)))
-        if rng.random() < 0.5
-        else main
-    )
-    pale = lighter(main, float(rng.uniform(0.3, 0.8)))
-    inner = plain((0.9, 0.6, 0.6)) if rng.random() < 0.6 else lighter(main, 0.5)
-    return Coat(main, pale, ear, inner, plain(any_colour(rng)))
+from striate_service.models.parts.palette import DARK, WHITE, any_colour, contrasting, lighter, plain, surface
 
 
 def dog(brush: Brush) -> None:
@@ -73,7 +43,7 @@ def _furry(
 ) -> None:
     """A portrait, or a whole animal that sits or walks."""
     rng = brush.rng
-    coat = _coat(rng)
+    coat = any_coat(rng)
     tilt = float(rng.normal(0, 0.18))
     pose = rng.choice(["portrait", "sitting", "walking"], p=[0.45, 0.3, 0.25])
     if pose == "portrait":
@@ -101,43 +71,52 @@ def _dog_head(brush: Brush, coat: Coat) -> None:
     rng = brush.rng
     behind = rng.random() < 0.4
     if behind:
-        _floppy_ears(brush, coat)
+        floppy_ears(brush, coat)
     brush.oval("head", 0, 0, float(rng.uniform(0.72, 0.85)), 0.95, coat.main)
     turn = float(rng.uniform(-0.25, 0.25))
     if rng.random() < 0.4:
         brush.oval("head", turn + 0.36, -0.25, 0.28, 0.32, coat.ear, line=0)
-    _eyes(brush, turn, -0.2, 0.36, float(rng.uniform(0.11, 0.15)), coat.iris, on=("head",))
+    eyes(brush, turn, -0.2, 0.36, float(rng.uniform(0.11, 0.15)), coat.iris, on=("head",))
     if rng.random() < 0.45:
         tongue = plain((0.9, 0.4, 0.45))
-        brush.shape("tongue", [(turn * 1.6 - 0.16, 0.75), (turn * 1.6 + 0.16, 0.75), (turn * 1.6 + 0.14, 1.25),
-                               (turn * 1.6, 1.34), (turn * 1.6 - 0.14, 1.25)], tongue)  # fmt: skip
+        brush.shape(
+            "tongue",
+            [
+                (turn * 1.6 - 0.16, 0.75),
+                (turn * 1.6 + 0.16, 0.75),
+                (turn * 1.6 + 0.14, 1.25),
+                (turn * 1.6, 1.34),
+                (turn * 1.6 - 0.14, 1.25),
+            ],
+            tongue,
+        )
     length = float(rng.uniform(0.44, 0.58))
     brush.oval("snout", turn * 1.4, 0.45, float(rng.uniform(0.36, 0.46)), length, coat.pale, on=("head",))
     brush.path(
         None, [(turn * 1.5, 0.3), (turn * 1.5, 0.65), (turn * 1.5 - 0.2, 0.78)], 0.05, DARK, on=("head", "snout")
     )
     brush.path(None, [(turn * 1.5, 0.65), (turn * 1.5 + 0.2, 0.78)], 0.05, DARK, on=("head", "snout"))
-    _nose(brush, turn * 1.6, 0.2, float(rng.uniform(0.17, 0.23)))
+    nose(brush, turn * 1.6, 0.2, float(rng.uniform(0.17, 0.23)))
     if not behind:
-        _floppy_ears(brush, coat)
+        floppy_ears(brush, coat)
 
 
 def _cat_head(brush: Brush, coat: Coat) -> None:
     rng = brush.rng
     spread, height = float(rng.uniform(0.5, 0.6)), float(rng.uniform(1.2, 1.45))
     for side in (-1, 1):
-        _pointed_ear(brush, side, spread, height, coat)
+        pointed_ear(brush, side, spread, height, coat)
     brush.oval("head", 0, 0, float(rng.uniform(0.95, 1.08)), float(rng.uniform(0.78, 0.88)), coat.main)
     turn = float(rng.uniform(-0.2, 0.2))
     size = float(rng.uniform(0.2, 0.26))
-    _eyes(brush, turn, -0.1, 0.42, size, coat.iris, slit=rng.random() < 0.7, on=("head",))
+    eyes(brush, turn, -0.1, 0.42, size, coat.iris, slit=rng.random() < 0.7, on=("head",))
     for side in (-1, 1):
         brush.oval("snout", turn + side * 0.15, 0.38, 0.2, 0.16, coat.pale, on=("head",), line=0)
     pink = plain((0.85, 0.5, 0.5)) if rng.random() < 0.6 else DARK
     brush.shape(
         "nose", [(turn - 0.12, 0.2), (turn + 0.12, 0.2), (turn, 0.34)], pink, smooth=False, on=("head", "snout")
     )
-    _whiskers(brush, turn, 0.36)
+    whiskers(brush, turn, 0.36)
 
 
 def _bear_head(brush: Brush, coat: Coat) -> None:
@@ -148,13 +127,18 @@ def _bear_head(brush: Brush, coat: Coat) -> None:
         brush.oval("round ear", side * 0.72, -0.68, size * 0.55, size * 0.55, coat.inner, line=0)
     brush.oval("head", 0, 0, 1.0, float(rng.uniform(0.88, 0.98)), coat.main)
     turn = float(rng.uniform(-0.2, 0.2))
-    _eyes(brush, turn, -0.18, 0.38, float(rng.uniform(0.09, 0.12)), DARK, on=("head",))
+    eyes(brush, turn, -0.18, 0.38, float(rng.uniform(0.09, 0.12)), DARK, on=("head",))
     brush.oval(
         "snout", turn * 1.3, 0.4, float(rng.uniform(0.42, 0.5)), float(rng.uniform(0.34, 0.42)), coat.pale, on=("head",)
     )
-    brush.path(None, [(turn * 1.4 - 0.18, 0.62), (turn * 1.4, 0.54), (turn * 1.4 + 0.18, 0.62)], 0.05, DARK,
-               on=("head", "snout"))  # fmt: skip
-    _nose(brush, turn * 1.4, 0.26, float(rng.uniform(0.17, 0.22)))
+    brush.path(
+        None,
+        [(turn * 1.4 - 0.18, 0.62), (turn * 1.4, 0.54), (turn * 1.4 + 0.18, 0.62)],
+        0.05,
+        DARK,
+        on=("head", "snout"),
+    )
+    nose(brush, turn * 1.4, 0.26, float(rng.uniform(0.17, 0.22)))
 
 
 def _rabbit_head(brush: Brush, coat: Coat) -> None:
@@ -167,7 +151,7 @@ def _rabbit_head(brush: Brush, coat: Coat) -> None:
         ear.oval("long ear", 0, -length * 0.75, 0.12, length * 0.75, coat.inner, line=0)
     brush.oval("head", 0, 0.1, float(rng.uniform(0.75, 0.88)), 0.82, coat.main)
     turn = float(rng.uniform(-0.18, 0.18))
-    _eyes(
+    eyes(
         brush, turn, -0.05, 0.4, float(rng.uniform(0.13, 0.17)), DARK if rng.random() < 0.5 else coat.iris, on=("head",)
     )
     for side in (-1, 1):
@@ -177,35 +161,38 @@ def _rabbit_head(brush: Brush, coat: Coat) -> None:
         "nose", [(turn - 0.13, 0.27), (turn + 0.13, 0.27), (turn, 0.43)], plain((0.9, 0.55, 0.6)), on=("head", "snout")
     )
     if rng.random() < 0.7:
-        _whiskers(brush, turn, 0.5)
+        whiskers(brush, turn, 0.5)
 
 
 def owl(brush: Brush) -> None:
     rng = brush.rng
-    coat = _coat(rng)
+    coat = any_coat(rng)
     feathers = surface(rng, coat.main.colour, ("feathers", "feathers", "spots", "stripes", "grain"), chance=0.9)
     for side in (-1, 1):
         brush.path("leg", [(side * 0.2, 0.8), (side * 0.22, 1.05)], 0.1, plain((0.85, 0.6, 0.2)))
     brush.oval("body", 0, 0.25, float(rng.uniform(0.6, 0.72)), 0.75, feathers)
     brush.oval("body", 0, 0.35, 0.4, 0.52, lighter(feathers, 0.5), line=0)
     for side in (-1, 1):
-        brush.shape("wing", [(side * 0.5, -0.25), (side * 0.82, 0.2), (side * 0.72, 0.8), (side * 0.4, 0.4)],
-                    lighter(feathers, -0.3))  # fmt: skip
+        brush.shape(
+            "wing",
+            [(side * 0.5, -0.25), (side * 0.82, 0.2), (side * 0.72, 0.8), (side * 0.4, 0.4)],
+            lighter(feathers, -0.3),
+        )
     for side in (-1, 1):
-        _pointed_ear(brush.at(0, -0.45, 0.62), side, 0.55, float(rng.uniform(1.05, 1.3)), coat)
+        pointed_ear(brush.at(0, -0.45, 0.62), side, 0.55, float(rng.uniform(1.05, 1.3)), coat)
     brush.oval("head", 0, -0.45, 0.64, 0.5, feathers)
     turn = float(rng.uniform(-0.08, 0.08))
     for side in (-1, 1):
         brush.oval("head", turn + side * 0.28, -0.45, 0.29, 0.29, coat.pale, line=0)
-    _eyes(brush, turn, -0.45, 0.28, float(rng.uniform(0.18, 0.22)), coat.iris, on=("head",))
+    eyes(brush, turn, -0.45, 0.28, float(rng.uniform(0.18, 0.22)), coat.iris, on=("head",))
     brush.shape(
-        "beak", [(turn - 0.11, -0.38), (turn + 0.11, -0.38), (turn, -0.08)], _horn(rng), smooth=False, on=("head",)
+        "beak", [(turn - 0.11, -0.38), (turn + 0.11, -0.38), (turn, -0.08)], horn(rng), smooth=False, on=("head",)
     )
 
 
 def bird(brush: Brush) -> None:
     rng = brush.rng
-    coat = _coat(rng)
+    coat = any_coat(rng)
     feathers = surface(rng, any_colour(rng), ("feathers", "grain", "clouds"), chance=0.7)
     lean = float(rng.normal(0, 0.12))
     for x in (0.0, 0.2):
@@ -218,14 +205,21 @@ def bird(brush: Brush) -> None:
     wing = surface(
         rng, lighter(feathers, -0.4).colour if rng.random() < 0.6 else any_colour(rng), ("feathers",), chance=0.8
     )
-    body.shape("wing", [(-0.2, -0.15), (0.15, -0.2 + 0.5 * lift), (span * 0.75, lift * 0.95), (0.45, 0.12 + 0.35 * lift),
-                        (0.1, 0.22)], wing)  # fmt: skip
+    body.shape(
+        "wing",
+        [(-0.2, -0.15), (0.15, -0.2 + 0.5 * lift), (span * 0.75, lift * 0.95), (0.45, 0.12 + 0.35 * lift), (0.1, 0.22)],
+        wing,
+    )
     beak = float(rng.uniform(0.35, 0.6))
     head_x, head_y = -0.6, float(rng.uniform(-0.5, -0.35))
-    body.shape("beak", [(head_x - 0.2, head_y - 0.12), (head_x - 0.25 - beak, head_y + 0.08), (head_x - 0.18, head_y + 0.15)],
-               _horn(rng), smooth=False)  # fmt: skip
+    body.shape(
+        "beak",
+        [(head_x - 0.2, head_y - 0.12), (head_x - 0.25 - beak, head_y + 0.08), (head_x - 0.18, head_y + 0.15)],
+        horn(rng),
+        smooth=False,
+    )
     body.oval("head", head_x, head_y, 0.33, 0.31, feathers if rng.random() < 0.5 else coat.main)
-    _eye(body, head_x - 0.08, head_y - 0.05, float(rng.uniform(0.08, 0.11)), coat.iris, on=("head",))
+    eye(body, head_x - 0.08, head_y - 0.05, float(rng.uniform(0.08, 0.11)), coat.iris, on=("head",))
 
 
 def fish(brush: Brush) -> None:
@@ -242,13 +236,25 @@ def fish(brush: Brush) -> None:
     )
     brush.shape("fin", [(-0.3, -depth * 0.8), (-0.05, -depth - 0.35), (0.35, -depth - 0.15), (0.4, -depth * 0.5)], fins)
     brush.shape("fin", [(-0.05, depth * 0.8), (0.1, depth + 0.3), (0.35, depth + 0.1), (0.3, depth * 0.5)], fins)
-    brush.shape("scales", [(-0.95, 0.05), (-0.6, -depth * 0.75), (-0.1, -depth), (0.4, -depth * 0.5), (0.68, 0), (0.4, depth * 0.5),
-                           (-0.1, depth), (-0.6, depth * 0.7)], skin)  # fmt: skip
+    brush.shape(
+        "scales",
+        [
+            (-0.95, 0.05),
+            (-0.6, -depth * 0.75),
+            (-0.1, -depth),
+            (0.4, -depth * 0.5),
+            (0.68, 0),
+            (0.4, depth * 0.5),
+            (-0.1, depth),
+            (-0.6, depth * 0.7),
+        ],
+        skin,
+    )
     brush.shape("fin", [(-0.2, 0.05), (0.2, -0.08), (0.25, 0.2), (0.05, 0.28)], fins)
     brush.path(
         None, [(-0.45, -depth * 0.6), (-0.36, 0.0), (-0.45, depth * 0.6)], 0.04, lighter(skin, -0.5), on=("scales",)
     )
-    _eye(brush, -0.65, -0.08, float(rng.uniform(0.11, 0.15)), plain(any_colour(rng)), on=("scales",))
+    eye(brush, -0.65, -0.08, float(rng.uniform(0.11, 0.15)), plain(any_colour(rng)), on=("scales",))
     brush.path(None, [(-0.92, 0.14), (-0.75, 0.18)], 0.05, DARK, on=("scales",))
 
 
@@ -260,10 +266,28 @@ def butterfly(brush: Brush) -> None:
     width, height = float(rng.uniform(0.85, 1.05)), float(rng.uniform(0.75, 0.95))
     spotted, size = rng.random() < 0.7, float(rng.uniform(0.12, 0.2))
     for side in (-1, 1):
-        brush.shape("butterfly wing", [(side * 0.06, 0.0), (side * 0.35, 0.02), (side * width * 0.8, 0.3), (side * 0.6, height),
-                                       (side * 0.2, 0.55)], lower)  # fmt: skip
-        brush.shape("butterfly wing", [(side * 0.06, 0.1), (side * 0.25, -0.5), (side * width * 0.85, -height),
-                                       (side * width, -0.3), (side * 0.6, 0.12)], upper)  # fmt: skip
+        brush.shape(
+            "butterfly wing",
+            [
+                (side * 0.06, 0.0),
+                (side * 0.35, 0.02),
+                (side * width * 0.8, 0.3),
+                (side * 0.6, height),
+                (side * 0.2, 0.55),
+            ],
+            lower,
+        )
+        brush.shape(
+            "butterfly wing",
+            [
+                (side * 0.06, 0.1),
+                (side * 0.25, -0.5),
+                (side * width * 0.85, -height),
+                (side * width, -0.3),
+                (side * 0.6, 0.12),
+            ],
+            upper,
+        )
         if spotted:
             brush.oval("butterfly wing", side * width * 0.68, -height * 0.5, size, size, spots)
             brush.oval("butterfly wing", side * 0.5, height * 0.5, size * 0.8, size * 0.8, spots)
@@ -272,67 +296,3 @@ def butterfly(brush: Brush) -> None:
     body = plain(any_colour(rng)) if rng.random() < 0.4 else DARK
     brush.oval("body", 0, 0.1, 0.11, 0.5, body)
     brush.oval("head", 0, -0.42, 0.13, 0.13, body)
-
-
-def _floppy_ears(brush: Brush, coat: Coat) -> None:
-    drop, width = float(brush.rng.uniform(0.35, 0.75)), float(brush.rng.uniform(1.05, 1.3))
-    for side in (-1, 1):
-        low = drop + float(brush.rng.normal(0, 0.06))
-        brush.shape("floppy ear", [(side * 0.45, -0.85), (side * 0.85, -0.8), (side * width, -0.2), (side * width, low),
-                                   (side * 0.85, low + 0.1), (side * 0.72, -0.1)], coat.ear)  # fmt: skip
-
-
-def _pointed_ear(brush: Brush, side: int, spread: float, height: float, coat: Coat) -> None:
-    outer, inner = side * (spread + 0.42), side * (spread - 0.42)
-    tip = side * (spread + 0.18), -height
-    brush.shape("pointed ear", [(inner, -0.6), tip, (outer, -0.25)], coat.ear, smooth=False)
-    middle = (inner + outer) / 2
-    brush.shape("pointed ear", [(inner * 0.45 + middle * 0.55, -0.62), (tip[0], -height * 0.86),
-                                (outer * 0.45 + middle * 0.55, -0.45)], coat.inner, smooth=False, line=0)  # fmt: skip
-
-
-def _eyes(
-    brush: Brush,
-    x: float,
-    y: float,
-    apart: float,
-    size: float,
-    iris: Surface,
-    *,
-    slit: bool = False,
-    on: tuple[str, ...],
-) -> None:
-    for side in (-1, 1):
-        _eye(brush, x + side * apart, y, size, iris, slit=slit, on=on)
-
-
-def _eye(
-    brush: Brush, x: float, y: float, size: float, iris: Surface, *, slit: bool = False, on: tuple[str, ...]
-) -> None:
-    brush.oval("eye", x, y, size * 1.25, size * 1.25, WHITE, on=on)
-    brush.oval("eye", x, y, size, size, iris, on=on, line=0)
-    brush.oval("eye", x, y, size * (0.3 if slit else 0.6), size * (0.9 if slit else 0.6), DARK, on=on, line=0)
-    brush.oval("eye", x - size * 0.3, y - size * 0.35, size * 0.25, size * 0.25, GLOSS, on=on, line=0)
-
-
-def _nose(brush: Brush, x: float, y: float, size: float) -> None:
-    on = ("head", "snout")
-    brush.shape("nose", [(x - size, y - size * 0.6), (x + size, y - size * 0.6), (x + size * 0.7, y + size * 0.5),
-                         (x, y + size * 0.85), (x - size * 0.7, y + size * 0.5)], DARK, on=on)  # fmt: skip
-    brush.oval("nose", x - size * 0.3, y - size * 0.3, size * 0.3, size * 0.18, plain((0.5, 0.5, 0.52)), on=on, line=0)
-
-
-def _whiskers(brush: Brush, x: float, y: float) -> None:
-    hair = WHITE if brush.rng.random() < 0.5 else DARK
-    reach = float(brush.rng.uniform(1.0, 1.35))
-    for side in (-1, 1):
-        for slope in (-0.18, 0.02, 0.22):
-            start = (x + side * 0.25, y + slope * 0.3)
-            brush.path("whiskers", [start, (x + side * reach, y + slope)], 0.035, hair, on=("head", "snout"))
-
-
-def _horn(rng: np.random.Generator) -> Surface:
-    """Of beaks: yellow to orange, or dark."""
-    if rng.random() < 0.3:
-        return plain((0.2, 0.2, 0.22))
-    return plain((float(rng.uniform(0.85, 1)), float(rng.uniform(0.45, 0.8)), 0.1))

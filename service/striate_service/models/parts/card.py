@@ -21,7 +21,7 @@ from striate_service.models.parts import CLASSES, INPUT_SIZE, LABELS, WEIGHTS
 from striate_service.models.parts.evaluation import MIXED, accuracy_by_class, dissect_layers
 from striate_service.models.parts.network import parts
 from striate_service.models.parts.pictures import PARTS
-from striate_service.techniques.dissection import LEAST_IOU, Dissection
+from striate_service.techniques.dissection import LEAST_IOU, Detector, Dissection
 
 _SOURCE = 2  # striate.v1.LabelSource: LABEL_SOURCE_DISSECTION
 
@@ -54,11 +54,12 @@ def describe(weights: Path, labels: Path, card: Path, command: str, minutes: flo
         f"""# Model card: parts
 
 The embedded default model of Striate: a GoogLeNet-style classifier of {len(CLASSES)} classes of drawn pictures,
-{INPUT_SIZE} x {INPUT_SIZE}. It exists to be explained: pictures are drawn by `pictures.py`, which knows where each part shows.
-It knows drawings and is no use on photographs.
+{INPUT_SIZE} x {INPUT_SIZE}. It exists to be explained: pictures are drawn by `pictures.py`, which knows where each part
+shows. It knows drawings and is no use on photographs.
 
-- Data: pictures drawn on the fly, none used twice and none stored. Their masks were not used for training; which of
-  {len(PARTS)} parts are to be seen was (an auxiliary classifier on mixed4d, that does not ship).
+- Data: pictures drawn on the fly, none used twice and none stored. Besides its class, two auxiliary classifiers, which
+  do not ship, learned which of {len(PARTS)} parts show at each position of mixed4d and mixed5b: those layers were
+  helped to know parts; the others were not.
 - Training: adversarial (one signed gradient step from a random start), for clean icons.
 - Trained on {date.today()}{took} by `{command}`
 - Size: {parameters:,} parameters, {weights.stat().st_size / 2**20:.2f} MiB (float16). SHA-256: `{version}`
@@ -113,15 +114,14 @@ def _dissection_table(dissections: dict[str, Dissection]) -> str:
         tenth = f"{of_parts[9].iou:.2f}" if len(of_parts) > 9 else "-"
         often = ", ".join(f"{name} {n}" for name, n in Counter(d.concept for d in found).most_common(4))
         distinct = len({d.concept for d in of_parts})
-        rows.append(
-            f"| {layer} | {channels} | {len(found)} ({len(found) / channels:.0%}) | {len(of_parts)} | {distinct} | {tenth} | {often} |"
-        )
+        share = f"{len(found)} ({len(found) / channels:.0%})"
+        rows.append(f"| {layer} | {channels} | {share} | {len(of_parts)} | {distinct} | {tenth} | {often} |")
     return "\n".join(rows)
 
 
 def _best_table(dissections: dict[str, Dissection]) -> str:
     rows = ["The best detector of each part:", "", "| part | layer | channel | IoU |", "|---|---|---|---|"]
-    best = {}
+    best: dict[str, tuple[str, Detector]] = {}
     for layer, dissection in dissections.items():
         for d in dissection.detectors():
             if d.concept not in best or d.iou > best[d.concept][1].iou:

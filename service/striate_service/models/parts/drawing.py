@@ -121,7 +121,9 @@ class Canvas:
         if box is not None:
             left, top, right, bottom = box
             mask = self.masks.setdefault(part, np.zeros((self.size, self.size), np.bool_))
-            mask[top:bottom, left:right] |= _coverage(outline, box) > 0.5
+            enclosed = _coverage(outline, box) > 0.5
+            mask[top:bottom, left:right] |= enclosed
+            self.objects[top:bottom, left:right][enclosed] = self._object
 
     def _mark(self, part: str | None, shown: Mask, box: tuple[int, int, int, int], on: Sequence[str]) -> None:
         left, top, right, bottom = box
@@ -288,7 +290,7 @@ class Brush:
 
     def _stray(self, points: Points) -> Points:
         extent = points.max(0) - points.min(0)
-        return self.rng.normal(size=points.shape) * extent.mean() * self.canvas.style.wobble
+        return self.rng.normal(size=points.shape) * float(extent.mean()) * self.canvas.style.wobble
 
 
 def smooth_curve(points: Points, *, closed: bool = True, samples: int = 6) -> Points:
@@ -302,7 +304,7 @@ def smooth_curve(points: Points, *, closed: bool = True, samples: int = 6) -> Po
     t = np.linspace(0, 1, samples, endpoint=False)[None, :, None]
     p0, p1, p2, p3 = (p[:, None] for p in (before, start, after, beyond))
     curve = 0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
-    curve = curve.reshape(-1, 2)
+    curve = np.asarray(curve, np.float64).reshape(-1, 2)
     return curve if closed else np.concatenate([curve, points[-1:]])
 
 
@@ -321,4 +323,4 @@ def _coverage(
         draw.line(
             scaled + (scaled[:4] if closed else []), fill=255, width=stroke, joint="curve" if stroke > 6 else None
         )
-    return np.asarray(fine.reduce(_SUPERSAMPLING), np.float32) / 255
+    return np.asarray(fine.reduce(_SUPERSAMPLING), np.float32) / np.float32(255)

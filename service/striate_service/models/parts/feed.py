@@ -14,7 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from striate_service.models.parts import MEAN, STD
-from striate_service.models.parts.pictures import draw
+from striate_service.models.parts.pictures import SIZE, Picture, draw
+
+CELLS = 14
+"""Cells along each side of a picture: positions of the mixed4 layers."""
 
 
 class Batch(NamedTuple):
@@ -22,14 +25,14 @@ class Batch(NamedTuple):
     """uint8 [N, H, W, 3]"""
     labels: Tensor
     """int64 [N]"""
-    visible: Tensor
-    """float32 [N, parts]: 1 where at least some of a part is to be seen."""
+    coverage: Tensor
+    """float32 [N, parts, CELLS, CELLS]: the share of each cell of the picture that a part covers."""
 
 
 class _Batches(Dataset[Batch]):
     def __init__(self, seed: int, count: int, batch_size: int, parts: tuple[str, ...], difficulty: float) -> None:
         self._seed, self._count, self._batch_size = seed, count, batch_size
-        self._column = {part: index for index, part in enumerate(parts)}
+        self._parts = parts
         self._difficulty = difficulty
 
     def __len__(self) -> int:
@@ -38,11 +41,19 @@ class _Batches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         numbers = range(index * self._batch_size, (index + 1) * self._batch_size)
         drawn = [draw(np.random.default_rng([self._seed, i]), difficulty=self._difficulty) for i in numbers]
-        visible = torch.zeros(len(drawn), len(self._column))
-        for row, picture in enumerate(drawn):
-            visible[row, [self._column[part] for part in picture.masks if part in self._column]] = 1
         images = torch.from_numpy(np.stack([picture.image for picture in drawn]))
-        return Batch(images, torch.tensor([picture.label for picture in drawn]), visible)
+        coverage = torch.stack([_coverage(picture, self._parts) for picture in drawn])
+        return Batch(images, torch.tensor([picture.label for picture in drawn]), coverage)
+
+
+def _coverage(picture: Picture, parts: tuple[str, ...]) -> Tensor:
+    cells = torch.zeros(len(parts), CELLS, CELLS)
+    side = SIZE // CELLS
+    for index, part in enumerate(parts):
+        if part in picture.masks:
+            blocks = picture.masks[part].reshape(CELLS, side, CELLS, side)
+            cells[index] = torch.from_numpy(blocks.mean((1, 3), dtype="float32"))
+    return cells
 
 
 def batches(
@@ -51,7 +62,7 @@ def batches(
     """Draw `count` pictures (less what does not fill a batch) in `processes` other processes.
 
     Args:
-        parts: whose visibility is wanted.
+        parts: whose coverage is wanted.
     """
     dataset = _Batches(seed, count, batch_size, parts, difficulty)
     loader: DataLoader[Batch] = DataLoader(

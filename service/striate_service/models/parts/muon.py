@@ -40,7 +40,7 @@ def orthogonalize(matrix: Tensor) -> Tensor:
     """Return U V' of the singular value decomposition U S V', about: singular values between 0.7 and 1.2."""
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
+    x: Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(_ITERATIONS):
         gram = x @ x.T

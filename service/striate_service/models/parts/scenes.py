@@ -38,7 +38,8 @@ def _landscape(canvas: Canvas) -> None:
     if rng.random() < 0.4:
         steps = np.linspace(-5, size + 5, 7)
         heights = horizon - rng.uniform(0, 0.25, 7) * size
-        hills = np.concatenate([np.stack([steps, heights], 1), [[size + 5, size], [-5, size]]])
+        corners = [(size + 5, size), (-5, size)]
+        hills = np.concatenate([np.stack([steps, heights], 1), corners])
         canvas.fill("hills", hills, surface(rng, any_colour(rng), ("leaves", "clouds"), chance=0.8), line=0)
     if rng.random() < 0.6:
         green = (float(rng.uniform(0.15, 0.45)), float(rng.uniform(0.4, 0.7)), float(rng.uniform(0.1, 0.3)))
@@ -116,8 +117,9 @@ def occlude(canvas: Canvas, share: float) -> None:
             )
         else:
             turn, length = rng.uniform(0, np.pi), size * 0.7
-            along = np.array([np.cos(turn), np.sin(turn)]) * length / 2
-            canvas.stroke(None, np.array([(x, y) - along, (x, y) + along]), float(np.clip(area / length, 2, 9)), cover)
+            middle, along = np.array([x, y]), np.array([np.cos(turn), np.sin(turn)]) * length / 2
+            width = float(np.clip(area / length, 2, 9))
+            canvas.stroke(None, np.stack([middle - along, middle + along]), width, cover)
 
 
 def bystander(canvas: Canvas) -> None:

@@ -57,8 +57,16 @@ def flower(brush: Brush) -> None:
     for side in (-1, 1):
         if rng.random() < 0.85:
             low = float(rng.uniform(0.5, 0.8))
-            brush.shape("leaf", [(bend * 0.5, low + 0.15), (side * 0.3, low - 0.18), (side * 0.68, low - 0.22),
-                                 (side * 0.4, low + 0.12)], lighter(green, 0.1))  # fmt: skip
+            brush.shape(
+                "leaf",
+                [
+                    (bend * 0.5, low + 0.15),
+                    (side * 0.3, low - 0.18),
+                    (side * 0.68, low - 0.22),
+                    (side * 0.4, low + 0.12),
+                ],
+                lighter(green, 0.1),
+            )
     petal = surface(rng, any_colour(rng), ("grain", "clouds", "spots"), chance=0.4, rounded=0.5)
     count = int(rng.integers(5, 11))
     length, turn = float(rng.uniform(0.5, 0.62)), float(rng.uniform(0, np.pi))
@@ -85,8 +93,12 @@ def cup(brush: Brush) -> None:
     brush.oval("rim", 0, height + 0.02, top * 0.86, 0.12, plain((0.3, 0.18, 0.1)), line=0)
     if rng.random() < 0.4:
         for x in (-0.25, 0.0, 0.25):
-            brush.path("steam", [(x, height - 0.1), (x + 0.08, height - 0.25), (x - 0.05, height - 0.4), (x + 0.05, height - 0.55)],
-                       0.06, plain((0.95, 0.95, 0.97)))  # fmt: skip
+            brush.path(
+                "steam",
+                [(x, height - 0.1), (x + 0.08, height - 0.25), (x - 0.05, height - 0.4), (x + 0.05, height - 0.55)],
+                0.06,
+                plain((0.95, 0.95, 0.97)),
+            )
 
 
 def teapot(brush: Brush) -> None:
@@ -132,8 +144,18 @@ def clock(brush: Brush) -> None:
 
 def _handle(brush: Brush, x: float, y: float, size: float, glaze: Surface) -> None:
     """An ear-shaped ring that begins and ends at x."""
-    brush.path("handle", [(x - 0.08, y - size), (x + size * 0.8, y - size * 0.9), (x + size * 1.25, y), (x + size * 0.6, y + size * 0.9),
-                          (x - 0.1, y + size * 0.95)], 0.15, glaze)  # fmt: skip
+    brush.path(
+        "handle",
+        [
+            (x - 0.08, y - size),
+            (x + size * 0.8, y - size * 0.9),
+            (x + size * 1.25, y),
+            (x + size * 0.6, y + size * 0.9),
+            (x - 0.1, y + size * 0.95),
+        ],
+        0.15,
+        glaze,
+    )
 
 
 def _leaf_colour(rng: np.random.Generator) -> tuple[float, float, float]:

@@ -73,12 +73,12 @@ def _plaid(rng: np.random.Generator) -> Array:
     y, x = _grid()
     period = rng.uniform(8, 16)
     columns, rows = np.sin(2 * np.pi * x / period) > 0.3, np.sin(2 * np.pi * y / period) > 0.3
-    return columns.astype(np.float32) + rows.astype(np.float32)
+    return np.asarray(columns, np.float32) + np.asarray(rows, np.float32)
 
 
 def _wood(rng: np.random.Generator) -> Array:
     y, _ = _grid()
-    boards = np.where((y % (period := rng.uniform(14, 24))) < 1.3, -2.5, 0) + 0 * period
+    boards = np.where(y % rng.uniform(14, 24) < 1.3, -2.5, 0)
     return np.asarray(boards + _noise(rng, 2, 60, stretch=10), dtype=np.float32)
 
 

@@ -30,11 +30,20 @@ def car(brush: Brush) -> None:
     middle = (front + back) / 2
     for left, right, slant in ((-0.5, middle - 0.05, -1), (middle + 0.05, back + 0.12, 1)):
         top_left, top_right = (front + 0.06, right) if slant < 0 else (left, back - 0.1)
-        brush.shape("window", [(left, -0.06), (top_left, -height + 0.1), (top_right, -height + 0.1), (right, -0.06)], glass,
-                    smooth=False, on=("bodywork",))  # fmt: skip
+        brush.shape(
+            "window",
+            [(left, -0.06), (top_left, -height + 0.1), (top_right, -height + 0.1), (right, -0.06)],
+            glass,
+            smooth=False,
+            on=("bodywork",),
+        )
     nose = float(rng.uniform(-0.08, 0.08))
-    brush.shape("bodywork", [(-1.0, 0.1 + nose), (-0.6, -0.06), (0.6, -0.08), (0.98, -0.02), (1.0, 0.4), (-1.0, 0.42)], paint,
-                smooth=rng.random() < 0.3)  # fmt: skip
+    brush.shape(
+        "bodywork",
+        [(-1.0, 0.1 + nose), (-0.6, -0.06), (0.6, -0.08), (0.98, -0.02), (1.0, 0.4), (-1.0, 0.42)],
+        paint,
+        smooth=rng.random() < 0.3,
+    )
     brush.box("door", middle - 0.3, -0.03, middle + 0.22, 0.36, frame, corner=0.05, on=("bodywork",), line=1)
     brush.box("door", middle + 0.05, 0.05, middle + 0.17, 0.09, DARK, on=("bodywork",), line=0)
     _headlight(brush, -0.92, 0.18, 0.11, on=("bodywork",))
@@ -73,8 +82,13 @@ def truck(brush: Brush) -> None:
     brush.box("cargo box", -0.28, height, 1.05, 0.32, load, corner=float(rng.choice([0, 0.06])))
     roof = float(rng.uniform(-0.55, -0.35))
     brush.shape("bodywork", [(-1.0, 0.4), (-1.0, 0.0), (-0.82, roof), (-0.35, roof), (-0.35, 0.4)], paint, smooth=False)
-    brush.shape("window", [(-0.9, -0.02), (-0.76, roof + 0.1), (-0.44, roof + 0.1), (-0.44, -0.02)], _glass(rng), smooth=False,
-                on=("bodywork",))  # fmt: skip
+    brush.shape(
+        "window",
+        [(-0.9, -0.02), (-0.76, roof + 0.1), (-0.44, roof + 0.1), (-0.44, -0.02)],
+        _glass(rng),
+        smooth=False,
+        on=("bodywork",),
+    )
     brush.box("door", -0.72, 0.02, -0.42, 0.34, lighter(paint, -0.25), on=("bodywork",), line=1)
     _headlight(brush, -0.95, 0.2, 0.09, on=("bodywork",))
     radius, hub = float(rng.uniform(0.21, 0.27)), _rim(rng)
@@ -140,8 +154,12 @@ def house(brush: Brush) -> None:
         brush.box("chimney", side - 0.11, -0.95, side + 0.11, -0.2, surface(rng, any_colour(rng), ("bricks",)))
     brush.box("wall", -width, eaves, width, 0.95, wall)
     ridge = float(rng.choice([0.0, 0.0, 0.35, 0.6]))
-    brush.shape("roof", [(-width - 0.14, eaves), (-ridge * width, -0.92), (ridge * width, -0.92), (width + 0.14, eaves)], tiles,
-                smooth=False)  # fmt: skip
+    brush.shape(
+        "roof",
+        [(-width - 0.14, eaves), (-ridge * width, -0.92), (ridge * width, -0.92), (width + 0.14, eaves)],
+        tiles,
+        smooth=False,
+    )
     door = float(rng.choice([-0.4, 0.0, 0.4]))
     _door(brush, door, 0.95, 0.36, float(rng.uniform(0.6, 0.72)), on=("wall",))
     glass, size, frame = _glass(rng), float(rng.uniform(0.15, 0.2)), contrasting(rng, wall)

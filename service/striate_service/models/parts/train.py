@@ -1,7 +1,7 @@
 """Train `parts` from nothing and write its weights: python -m striate_service.models.parts.train
 
-The recipe: pictures drawn on the fly, none seen twice; GoogLeNet's classifier on the average of the last block's map, and
-like GoogLeNet's an auxiliary one on mixed4d, which tells the parts that are to be seen, so that parts and not only
+The recipe: pictures drawn on the fly, none seen twice; GoogLeNet's classifier on the average of the last block's map,
+and like GoogLeNet's two auxiliary ones below it, which here tell the parts that show at each position, so that not only
 classes are learned; first as they are, then adversarially (one random and one gradient step, Wong et al. 2020), which
 makes features that a person recognizes (Engstrom et al. 2019).
 """
@@ -13,8 +13,9 @@ import ctypes
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -36,7 +37,8 @@ WARM_UP = 0.02  # share of the training over which the rates rise; from there th
 LABEL_SMOOTHING = 0.05
 EPSILON = 6 / 255  # of the adversary: the largest change of a pixel, of values from 0 to 1
 CLEAN, FULL = 0.3, 0.6  # shares of the training where the adversary begins, and where it has grown to EPSILON
-AUXILIARY = 0.06  # weight of the auxiliary classifier's loss, a sum over the parts
+AUXILIARY_LAYERS = {"mixed4d": 160, "mixed5b": 208}  # and their channels
+AUXILIARY = 0.3  # weight of an auxiliary classifier's loss, a sum over the parts
 AUXILIARY_L1 = 2e-3  # keeps each part on few channels
 SAVE_EVERY = 200  # steps
 
@@ -47,9 +49,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     _keep_memory()
     network = Parts(len(CLASSES)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    auxiliary = PartsSeen(160, len(PARTS))
-    kernels = [weight for weight in network.parameters() if weight.dim() == 4]
-    others = [weight for weight in [*network.parameters(), *auxiliary.parameters()] if weight.dim() != 4]
+    auxiliary = {layer: PartsHere(channels, len(PARTS)) for layer, channels in AUXILIARY_LAYERS.items()}
+    weights = list(chain(network.parameters(), *(classifier.parameters() for classifier in auxiliary.values())))
+    kernels = [weight for weight in weights if weight.dim() == 4]
+    others = [weight for weight in weights if weight.dim() != 4]
     optimizers = [Muon(kernels, lr=MUON_RATE), torch.optim.AdamW(others, lr=ADAM_RATE)]
     steps = options.pictures // BATCH
     rates = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps)) for optimizer in optimizers]
@@ -75,39 +78,45 @@ def _rate(share: float) -> float:
     return min(1.0, (share + 0.001) / WARM_UP) * (1 - share)
 
 
-class PartsSeen(nn.Module):
-    """The auxiliary classifier: which parts are to be seen, from a layer's maps [N, C, H, W]; logits [N, parts].
+class PartsHere(nn.Module):
+    """An auxiliary classifier: which parts show where, from a layer's maps [N, C, h, w]; logits [N, parts, h, w].
 
     Each part is a sum of channels with weights that are not negative, so that a channel is evidence for a part, never
-    against one; a power mean (of power 3) over positions stands between the average, for which small parts are nothing,
-    and the maximum, for which their extent is nothing.
+    against one.
     """
 
     def __init__(self, channels: int, parts: int) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.rand(parts, channels) * 0.2 - 0.05)
-        self.bias = nn.Parameter(torch.full((parts,), -3.0))  # most parts are absent from most pictures
+        self.bias = nn.Parameter(torch.full((parts,), -4.0))  # most parts are absent from most positions
 
     def forward(self, maps: Tensor) -> Tensor:
-        present = maps.float().pow(3).mean((2, 3)).add(1e-6).pow(1 / 3)
-        return functional.linear(present, self.weights.relu(), self.bias)
+        return functional.conv2d(maps.float(), self.weights.relu()[:, :, None, None], self.bias)
+
+    def loss(self, maps: Tensor, coverage: Tensor) -> Tensor:
+        """Return the cross-entropy with the share of each position that each part covers [N, parts, H, W]."""
+        shares = functional.adaptive_avg_pool2d(coverage, (maps.shape[2], maps.shape[3]))
+        error = functional.binary_cross_entropy_with_logits(self(maps), shares, reduction="none").sum(1).mean()
+        return AUXILIARY * error + AUXILIARY_L1 * self.weights.relu().sum(1).mean()
 
 
-def learn(network: Parts, auxiliary: PartsSeen, batch: Batch, epsilon: float) -> tuple[Tensor, float]:
+def learn(network: Parts, auxiliary: Mapping[str, PartsHere], batch: Batch, epsilon: float) -> tuple[Tensor, float]:
     """Return the loss on a batch, made adversarial, and the share of it that is classified correctly."""
     images = normalize(batch.images)
     if epsilon > 0:
         images = attack(network, images, batch.labels, epsilon)
-    seen: list[Tensor] = []
-    handle = network.mixed4d.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    maps: dict[str, Tensor] = {}
+    handles = [
+        network.get_submodule(layer).register_forward_hook(lambda *call, layer=layer: maps.update({layer: call[2]}))
+        for layer in auxiliary
+    ]
     with _fast_precision():
         logits = network(images).float()
-    handle.remove()
-    parts = (
-        functional.binary_cross_entropy_with_logits(auxiliary(seen[0]), batch.visible, reduction="none").sum(1).mean()
-    )
+    for handle in handles:
+        handle.remove()
     loss = functional.cross_entropy(logits, batch.labels, label_smoothing=LABEL_SMOOTHING)
-    loss = loss + AUXILIARY * parts + AUXILIARY_L1 * auxiliary.weights.relu().sum(1).mean()
+    for layer, classifier in auxiliary.items():
+        loss = loss + classifier.loss(maps[layer], batch.coverage)
     return loss, (logits.argmax(1) == batch.labels).float().mean().item()
 
 
