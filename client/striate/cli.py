@@ -9,15 +9,17 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
+import grpc
 import numpy as np
 import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image as Pillow
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from striate.client import Client
-from striate.errors import NotFound, StriateError
+from striate.errors import NotFound, StriateError, from_rpc_error
 from striate.html import page
 from striate.results import Factorization, Model, Neuron, SemanticDictionary
 
@@ -59,6 +61,19 @@ def models(
             for layer in model.layers:
                 table.add_row(layer.name, " ".join(layer.aliases), layer.type, "x".join(map(str, layer.shape)))
             console.print(table)
+
+
+@app.command()
+def health(server: Server = _SERVER, timeout: Annotated[float, typer.Option(help="In seconds.")] = 4.0) -> None:
+    """Say whether the server is ready: exit status 0 if it is, for container probes."""
+    with grpc.insecure_channel(server) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, server) from error
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        raise StriateError(f"{server} is not ready")
+    console.print(f"{server} is ready")
 
 
 @app.command()
@@ -393,7 +408,7 @@ def main() -> None:
         sys.exit(1)
 
 
-_OWN_COMMANDS = {"models", "activations", "dictionary", "factorize", "render", "report", "labels"}
+_OWN_COMMANDS = {"models", "health", "activations", "dictionary", "factorize", "render", "report", "labels"}
 
 
 if __name__ == "__main__":

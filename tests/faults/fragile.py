@@ -1,0 +1,42 @@
+"""A network that does what a test's image tells it to: die, sleep, or answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+SIDE = 16
+DEADLY, SLOW = 1e6, 1e5
+SECONDS = 0.6  # that a slow image takes
+
+
+class Fragile(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.amax() >= DEADLY:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if x.amax() >= SLOW:
+            time.sleep(SECONDS)
+        logits: Tensor = self.fc(self.layer(x).mean((2, 3)))
+        return logits
+
+
+def factory() -> nn.Module:
+    torch.manual_seed(0)
+    return Fragile()
+
+
+def image(marker: float = 0.0) -> np.ndarray:
+    """A preprocessed image that carries a marker."""
+    array = np.random.default_rng(0).random((3, SIDE, SIDE), np.float32)
+    array[0, 0, 0] = marker or array[0, 0, 0]
+    return array

@@ -1,0 +1,170 @@
+"""Workers die, hang and are overrun; requests do not get lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import striate
+import torch
+from conftest import settings
+from fragile import DEADLY, SECONDS, SIDE, SLOW, factory, image
+from striate_service.config import ModelSettings, PreprocessingSettings
+from striate_service.local import LocalServer
+
+Serve = Callable[..., LocalServer]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Start servers of the fragile network, with one worker."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    weights = tmp_path / "fragile.pth"
+    torch.save(factory().state_dict(), weights)
+    model = ModelSettings(
+        name="fragile",
+        architecture="fragile:factory",
+        weights=str(weights),
+        preprocessing=PreprocessingSettings(resize=SIDE, crop=SIDE),
+    )
+    servers: list[LocalServer] = []
+
+    def start(**changes: object) -> LocalServer:
+        own = {"devices": ("cpu",), "models": [model], "ping_interval": 0.5, "metrics_port": -1, **changes}
+        servers.append(LocalServer(settings(tmp_path, **own)).__enter__())
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+def workers() -> list[int]:
+    """Return the process ids of this process's workers."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except OSError:  # it has ended
+            continue
+        if parent == os.getpid() and b"striate_service.workers.worker" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def only_worker() -> int:
+    (pid,) = (pid for pid in workers() if pid not in _others)
+    return pid
+
+
+_others: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def _workers_of_other_tests() -> None:
+    """Servers that live as long as the session have workers too."""
+    _others.clear()
+    _others.update(workers())
+
+
+def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:
+    server = serve()
+    with striate.Client(server.target) as client, ThreadPoolExecutor(4) as callers:
+        victim = only_worker()
+        answers = [callers.submit(client.activations, image(SLOW), "layer") for _ in range(4)]
+        time.sleep(SECONDS / 2)
+        os.kill(victim, signal.SIGKILL)
+        assert all(answer.result(timeout=60)["layer"].shape == (1, 4, 14, 14) for answer in answers)
+        assert only_worker() != victim
+
+
+def test_a_deadly_request_fails_alone(serve: Serve) -> None:
+    server = serve()
+    with striate.Client(server.target) as client, ThreadPoolExecutor(6) as callers:
+        first = callers.submit(client.activations, image(SLOW), "layer")  # the others gather behind it
+        time.sleep(SECONDS / 2)
+        harmless = [callers.submit(client.activations, image(), "layer") for _ in range(4)]
+        deadly = callers.submit(client.activations, image(DEADLY), "layer")
+        with pytest.raises(striate.InternalError, match="every worker that takes this request dies"):
+            deadly.result(timeout=120)
+        expected = first.result()["layer"].shape
+        assert all(answer.result(timeout=60)["layer"].shape == expected for answer in harmless)
+        assert client.activations(image(), "layer")["layer"].shape == expected
+
+
+def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
+    server = serve(batch_timeout=2)
+    with striate.Client(server.target) as client:
+        stopped = only_worker()
+        os.kill(stopped, signal.SIGSTOP)
+        assert client.activations(image(), "layer", timeout=60)["layer"].shape[0] == 1
+        assert only_worker() != stopped
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(serve: Serve) -> None:
+    server = serve(max_queue=2, max_batch_size=1)
+    with striate.Client(server.target) as client, ThreadPoolExecutor(8) as callers:
+        accepted = [callers.submit(client.activations, image(SLOW), "layer") for _ in range(3)]
+        time.sleep(SECONDS / 2)  # one runs, two wait
+        with pytest.raises(striate.ResourceExhausted) as refused:
+            client.activations(image(), "layer")
+        assert refused.value.retry_after is not None
+        assert refused.value.retry_after > 0
+        assert all(answer.result().predictions for answer in accepted)
+
+
+def test_one_callers_quota_leaves_room_for_others(serve: Serve) -> None:
+    server = serve(max_queue_per_caller=1, max_batch_size=1)
+    with (
+        striate.Client(server.target, caller="greedy") as greedy,
+        striate.Client(server.target, caller="modest") as modest,
+        ThreadPoolExecutor(8) as callers,
+    ):
+        running = callers.submit(greedy.activations, image(SLOW), "layer")
+        time.sleep(SECONDS / 3)
+        waiting = callers.submit(greedy.activations, image(SLOW), "layer")
+        time.sleep(SECONDS / 3)
+        with pytest.raises(striate.QuotaExceeded):
+            greedy.activations(image(), "layer")
+        assert modest.activations(image(), "layer").predictions
+        assert running.result().predictions
+        assert waiting.result().predictions
+
+
+def test_a_caller_who_gives_up_frees_the_place(serve: Serve) -> None:
+    server = serve(max_queue=1, max_batch_size=1)
+    with striate.Client(server.target) as client, ThreadPoolExecutor(2) as callers:
+        running = callers.submit(client.activations, image(SLOW), "layer")
+        time.sleep(SECONDS / 3)
+        with pytest.raises(striate.DeadlineExceeded):
+            client.activations(image(), "layer", timeout=0.1)  # waits in the only place, then leaves
+        assert client.activations(image(), "layer").predictions
+        assert running.result().predictions
+
+
+def test_nothing_is_left_behind(serve: Serve) -> None:
+    server = serve()
+    with striate.Client(server.target) as client:
+        for _ in range(2):
+            os.kill(only_worker(), signal.SIGKILL)
+            assert client.activations(image(), "layer", timeout=60).predictions
+        before = _descriptors()
+        for _ in range(2):
+            os.kill(only_worker(), signal.SIGKILL)
+            assert client.activations(image(), "layer", timeout=60).predictions
+    assert _descriptors() <= before
+    assert len([pid for pid in workers() if pid not in _others]) == 1
+
+
+def _descriptors() -> int:
+    """Return how many blocks of shared memory this process has open."""
+    links = (os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    return sum("memfd:striate" in link for link in links)
