@@ -24,31 +24,37 @@ from striate_service.local import LocalServer
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`striate serve`, as an operator starts it, and its address."""
+def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """`striate serve`, as an operator starts it, its address, and that of its metrics."""
     command = [str(Path(sys.executable).with_name("striate")), "serve", "--port", "0", "--devices", "cpu"]
     environment = os.environ | {"STRIATE_HOME": str(tmp_path), "STRIATE_METRICS_PORT": "0"}
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert running.stderr
     for line in running.stderr:
-        if address := re.search(r"serving .*? on (\S+:\d+)", line):
+        if addresses := re.search(r"serving .*? on (\S+:\d+), metrics on (\S+)", line):
             break
-    yield running, address[1]
+    yield running, addresses[1], addresses[2]
     if running.poll() is None:
         running.kill()
     running.wait()
 
 
+def read(url: str) -> str:
+    return str(urllib.request.urlopen(url).read().decode())
+
+
 def test_on_sigterm_what_was_accepted_is_answered(
-    process: tuple[subprocess.Popen[str], str], photo: np.ndarray
+    process: tuple[subprocess.Popen[str], str, str], photo: np.ndarray
 ) -> None:
-    running, target = process
+    running, target, metrics = process
     with striate.Client(target) as client, ThreadPoolExecutor(6) as callers:
         client.models()
-        answers = [callers.submit(client.activations, [photo] * 16, "mixed5b", reduce="mean") for _ in range(6)]
-        time.sleep(0.5)  # they are all there
+        answers = [callers.submit(client.activations, [photo] * 64, "mixed5b", reduce="mean") for _ in range(6)]
+        while 'striate_requests_in_progress{method="Activations"} 6.0' not in read(metrics):
+            assert not all(answer.done() for answer in answers), "too quick to be caught at work"
+            time.sleep(0.01)
         running.send_signal(signal.SIGTERM)
-        assert all(len(answer.result().predictions) == 16 for answer in answers)
+        assert all(len(answer.result().predictions) == 64 for answer in answers)
     assert running.wait(timeout=30) == 0
 
 
@@ -74,7 +80,7 @@ def test_metrics_count_what_was_done(tmp_path: Path, photo: np.ndarray) -> None:
         client.activations([photo] * 3, "mixed4a", reduce="mean")
         with pytest.raises(striate.NotFound):
             client.activations(photo, "nowhere")
-        text = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read().decode()
+        text = read(f"http://127.0.0.1:{server.metrics_port}/metrics")
     assert 'striate_requests_total{code="OK",method="Activations"} 1.0' in text
     assert 'striate_requests_total{code="NOT_FOUND",method="Activations"} 1.0' in text
     assert 'striate_images_total{model="parts"} 3.0' in text
@@ -114,6 +120,20 @@ def test_a_model_that_cannot_be_loaded_ends_the_start_with_its_reason(tmp_path: 
         assert ended.returncode != 0
         assert reason in " ".join(re.sub(r"[│╭╮╰╯─]", " ", ended.stderr).split())
         assert "Traceback" not in ended.stderr
+
+
+def test_weights_that_cannot_be_fetched_are_named_with_what_to_do(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("striate")), "serve", "--port", "0", "--metrics-port", "-1"]
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "TORCH_HOME": str(tmp_path)}
+    environment = os.environ | {"STRIATE_HOME": str(tmp_path)} | nowhere
+    command += ["--model", "googlenet=googlenet:torchvision"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert ended.returncode == 1
+    said = ended.stderr
+    assert "could not be fetched from https://download.pytorch.org/models/googlenet" in said
+    assert str(tmp_path / "hub" / "checkpoints" / "googlenet") in said, "where to put the file"
+    assert "googlenet:FILE.pth" in said
+    assert "Traceback" not in said
 
 
 async def test_the_awaited_client_gives_the_same_answers(server: LocalServer, photo: np.ndarray) -> None:
