@@ -67,8 +67,9 @@ def models(
 def health(server: Server = _SERVER, timeout: Annotated[float, typer.Option(help="In seconds.")] = 4.0) -> None:
     """Say whether the server is ready: exit status 0 if it is, for container probes."""
     with grpc.insecure_channel(server) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # the type stubs leave out its methods
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
         except grpc.RpcError as error:
             raise from_rpc_error(error, server) from error
     if answer.status != health_pb2.HealthCheckResponse.SERVING:

@@ -49,7 +49,9 @@ def test_on_sigterm_what_was_accepted_is_answered(
     running, target, metrics = process
     with striate.Client(target) as client, ThreadPoolExecutor(6) as callers:
         client.models()
-        answers = [callers.submit(client.activations, [photo[::4, ::4]] * 64, "mixed5b", reduce="mean") for _ in range(6)]
+        answers = [
+            callers.submit(client.activations, [photo[::4, ::4]] * 64, "mixed5b", reduce="mean") for _ in range(6)
+        ]
         while 'striate_requests_in_progress{method="Activations"} 6.0' not in read(metrics):
             assert not all(answer.done() for answer in answers), "too quick to be caught at work"
             time.sleep(0.01)
