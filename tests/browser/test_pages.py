@@ -1,0 +1,122 @@
+"""The interactive pages in a real browser: what a person sees after pointing and clicking."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import striate
+from striate_service.models.parts.pictures import draw
+
+_BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = pytest.mark.skipif(_BROWSER is None, reason="there is no Chromium here")
+
+Browse = Callable[[str, str], Any]
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Browse:
+    """Open a page, run a script in it as a person's hands, and return what the script returns."""
+
+    def run(page: str, script: str) -> Any:
+        hands = f"<script>document.body.dataset.seen = JSON.stringify((() => {{ {script} }})())</script></body>"
+        file = tmp_path / "page.html"
+        file.write_text(page.replace("</body>", hands), encoding="utf-8")
+        command = [
+            str(_BROWSER),
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+            f"--user-data-dir={tmp_path / 'profile'}",
+            *("--virtual-time-budget=5000", "--dump-dom", file.as_uri()),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        seen = re.search(r'data-seen="([^"]*)"', done.stdout)
+        assert seen, done.stderr[-2000:]
+        return json.loads(html.unescape(seen[1]))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return draw(5, "cat").image
+
+
+def test_a_dictionarys_position_is_read_by_clicking_it(
+    client: striate.Client, picture: np.ndarray, browse: Browse
+) -> None:
+    words = client.semantic_dictionary(picture, "mixed5b", wait_for_icons=False)
+    seen = browse(
+        words.to_html(),
+        """
+        document.querySelectorAll(".cell")[2 * 7 + 5].click();
+        const text = (where) => [...document.querySelectorAll(where)].map((node) => node.textContent);
+        return { names: text(".neuron .name"), effects: text(".neuron:nth-of-type(2) .effect .label"),
+                 predictions: text("#predictions li span:first-child"),
+                 chosen: document.querySelectorAll(".cell.chosen").length };
+        """,
+    )
+    assert seen["names"] == [neuron.name for neuron in words.at(2, 5)]
+    assert seen["effects"] == words.classes
+    assert seen["chosen"] == 1
+    assert seen["predictions"] == [name for name, _ in words.predictions]
+
+
+def test_the_keyboard_moves_through_positions(client: striate.Client, picture: np.ndarray, browse: Browse) -> None:
+    words = client.semantic_dictionary(picture, "mixed5b", wait_for_icons=False)
+    seen = browse(
+        words.to_html(),
+        """
+        document.querySelectorAll(".cell")[3 * 7 + 3].click();
+        const press = (key) => document.querySelector(".grid").dispatchEvent(new KeyboardEvent("keydown", { key }));
+        press("ArrowDown"); press("ArrowLeft");
+        return [...document.querySelectorAll(".neuron .name")].map((node) => node.textContent);
+        """,
+    )
+    assert seen == [neuron.name for neuron in words.at(4, 2)]
+
+
+def test_pointing_at_a_group_shows_where_it_is(client: striate.Client, picture: np.ndarray, browse: Browse) -> None:
+    groups = client.factorize(picture, "mixed5b", components=3, wait_for_icons=False)
+    seen = browse(
+        groups.to_html(),
+        """
+        const rows = document.querySelectorAll(".group[tabindex]");
+        rows[1].dispatchEvent(new Event("mouseenter"));
+        const canvas = document.querySelector("canvas");
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        return { rows: rows.length, opacity: [...pixels].filter((_, index) => index % 4 === 3), hidden: canvas.hidden };
+        """,
+    )
+    assert seen["rows"] == 3
+    assert not seen["hidden"]
+    presence = groups.spatial[0, :, :, 1]
+    np.testing.assert_allclose(np.array(seen["opacity"]).reshape(7, 7) / 235, presence / presence.max(), atol=0.01)
+
+
+def test_names_are_text_and_never_markup(client: striate.Client, picture: np.ndarray, browse: Browse) -> None:
+    channel = int(client.semantic_dictionary(picture, "mixed5b", icons=False).channels[0, 0])
+    hostile = "</script><img src=x onerror=\"document.title='taken'\">"
+    client.set_label("mixed5b", channel, hostile)
+    try:
+        page = client.semantic_dictionary(picture, "mixed5b", icons=False).to_html()
+    finally:
+        client.delete_label("mixed5b", channel)
+    seen = browse(
+        page,
+        """
+        document.querySelectorAll(".cell")[0].click();
+        return { name: document.querySelector(".neuron .name").textContent, title: document.title };
+        """,
+    )
+    assert seen["name"] == hostile
+    assert "taken" not in seen["title"]
