@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -119,6 +120,25 @@ def test_preprocessed_input_is_used_as_it_is(zoo: striate.Client, photo: np.ndar
     prepared = preprocess(photo)[0].numpy()
     ours = zoo.activations(prepared, "layer1", model="resnet18")["layer1"]
     np.testing.assert_allclose(ours, zoo.activations(photo, "layer1", model="resnet18")["layer1"], atol=1e-4)
+
+
+def test_a_stream_answers_a_caller_who_waits_before_sending_more(
+    client: striate.Client, photos: list[np.ndarray]
+) -> None:
+    answered = threading.Event()
+    answered.set()
+
+    def one_at_a_time() -> Iterator[tuple[str, np.ndarray]]:
+        for number, image in enumerate(photos[:3]):
+            assert answered.wait(60), "no answer came before the next request"
+            answered.clear()
+            yield str(number), image
+
+    arrived = []
+    for key, _ in client.stream_activations(one_at_a_time(), "mixed4a", reduce="mean", timeout=120):
+        arrived.append(key)
+        answered.set()
+    assert arrived == ["0", "1", "2"]
 
 
 def test_a_stream_answers_each_request_under_its_name_and_survives_a_bad_one(

@@ -75,19 +75,27 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
                 return messages.StreamActivationsResponse(id=item.id, error=failure)
             return messages.StreamActivationsResponse(id=item.id, response=response)
 
+        async def next_item() -> messages.StreamActivationsRequest | None:
+            return await anext(aiter(request_iterator), None)
+
+        # The next request and the answers are awaited together: a caller may wait for one before it sends the next.
         answers: set[asyncio.Task[messages.StreamActivationsResponse]] = set()
+        upcoming: asyncio.Task[messages.StreamActivationsRequest | None] | None = asyncio.create_task(next_item())
         try:
-            async for item in request_iterator:
-                answers.add(asyncio.create_task(answer(item)))
-                when = asyncio.FIRST_COMPLETED
-                full = len(answers) >= _STREAM_WINDOW
-                done, answers = await asyncio.wait(answers, timeout=None if full else 0, return_when=when)
-                for task in done:
+            while upcoming or answers:
+                listening = {upcoming} if upcoming and len(answers) < _STREAM_WINDOW else set()
+                done, _ = await asyncio.wait(answers | listening, return_when=asyncio.FIRST_COMPLETED)
+                if upcoming in done:
+                    item = upcoming.result()
+                    upcoming = None if item is None else asyncio.create_task(next_item())
+                    if item is not None:
+                        answers.add(asyncio.create_task(answer(item)))
+                finished = [task for task in answers if task in done]
+                answers.difference_update(finished)
+                for task in finished:
                     yield task.result()
-            for finished in asyncio.as_completed(answers):
-                yield await finished
         finally:
-            for task in answers:
+            for task in answers | ({upcoming} if upcoming else set()):
                 task.cancel()
 
     async def SemanticDictionary(  # noqa: N802
