@@ -95,7 +95,9 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
                 for task in finished:
                     yield task.result()
         finally:
-            for task in answers | ({upcoming} if upcoming else set()):
+            if upcoming:
+                upcoming.cancel()
+            for task in answers:
                 task.cancel()
 
     async def SemanticDictionary(  # noqa: N802
