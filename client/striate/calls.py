@@ -35,6 +35,7 @@ from striate.v1 import labels_pb2, models_pb2
 Fit = Literal["crop", "stretch", "pad"]
 Reduce = Literal["none", "mean", "max"]
 DType = Literal["float32", "float16"]
+Priority = Literal["interactive", "batch"]
 
 STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
@@ -70,7 +71,8 @@ class Connection:
     max_message_bytes: int = 64 * 2**20
     """The largest request and reply."""
     caller: str = ""
-    """Who calls, for the server's quotas."""
+    """Who calls, for the server's quotas and fair sharing."""
+    priority: Priority = "interactive"
     metadata: Sequence[tuple[str, str]] = field(default=(), repr=False)
 
     @property
@@ -84,7 +86,9 @@ class Connection:
 
     @property
     def call_metadata(self) -> tuple[tuple[str, str], ...]:
-        return (*self.metadata, *((("striate-caller", self.caller),) if self.caller else ()))
+        caller = (("striate-caller", self.caller),) if self.caller else ()
+        priority = (("striate-priority", self.priority),) if self.priority != "interactive" else ()
+        return (*self.metadata, *caller, *priority)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,17 @@ import grpc
 from numpy.typing import NDArray
 
 from striate import calls
-from striate.calls import ICON_TIMEOUT, ActivationsCall, Connection, DictionaryCall, DType, FactorizeCall, Fit, Reduce
+from striate.calls import (
+    ICON_TIMEOUT,
+    ActivationsCall,
+    Connection,
+    DictionaryCall,
+    DType,
+    FactorizeCall,
+    Fit,
+    Priority,
+    Reduce,
+)
 from striate.errors import StriateError, from_rpc_error
 from striate.images import Image
 from striate.results import Activations, Factorization, Label, Model, RenderProgress, SemanticDictionary
@@ -32,7 +42,8 @@ class Client:
         target: the server's address, "host:port".
         timeout: seconds that a call waits for its answer, unless it says otherwise.
         max_message_bytes: the largest request and reply.
-        caller: who calls, for the server's quotas.
+        caller: who calls, for the server's quotas and fair sharing.
+        priority: "batch" for pipelines: they go after all who wait for an answer.
         metadata: sent with every call.
         credentials: for TLS; None: without.
     """
@@ -44,10 +55,11 @@ class Client:
         timeout: float = 60.0,
         max_message_bytes: int = 64 * 2**20,
         caller: str = "",
+        priority: Priority = "interactive",
         metadata: Sequence[tuple[str, str]] = (),
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
-        self._connection = Connection(target, timeout, max_message_bytes, caller, metadata)
+        self._connection = Connection(target, timeout, max_message_bytes, caller, priority, metadata)
         options = self._connection.options
         self._channel = (
             grpc.secure_channel(target, credentials, options) if credentials else grpc.insecure_channel(target, options)

@@ -6,10 +6,18 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from striate_service.errors import DeadlineExceeded, InvalidArgument, Unavailable, WorkFailed
+from striate_service.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    QueueFull,
+    QuotaExceeded,
+    Unavailable,
+    WorkFailed,
+)
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.job import Batch, Job, Lane
@@ -18,29 +26,44 @@ from striate_service.workers.messages import Failure, Refusal, RunFailed
 from striate_service.workers.pool import Pool, Result, Worker, WorkerState
 from striate_service.workers.process import WorkerDied
 from striate_service.workers.shared_memory import Arrays
-from striate_service.workers.tasks import ImageTask, Task
+from striate_service.workers.tasks import Task
 
 logger = logging.getLogger(__name__)
+
+_PATIENT_PAUSE = 0.05  # seconds until a patient request tries again to get into a full queue
 
 
 @dataclass(eq=False)
 class _Work:
-    """A job's payload."""
+    """A job's payload. Its task and inputs come after its admission."""
 
-    task: Task
-    inputs: Arrays
     admitted: float
+    task: Task | None = None
+    inputs: Arrays = field(default_factory=dict)
     result: asyncio.Future[Arrays] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a request may expect: how urgent it is, until when, and on whose account."""
+
+    lane: Lane = Lane.INTERACTIVE
+    deadline: float = math.inf
+    """On time.monotonic(), in seconds."""
+    caller: str = ""
+    patient: bool = False
+    """Wait for a place in a full queue, rather than be refused."""
 
 
 class Engine:
     """Keeps every worker in work: each has a loop that takes the next batch, runs it and hands out its results."""
 
-    def __init__(self, scheduler: Scheduler, pool: Pool, metrics: Metrics) -> None:
+    def __init__(self, scheduler: Scheduler, pool: Pool, metrics: Metrics, max_batch_size: int) -> None:
+        self._max_batch_size = max_batch_size
         self._scheduler = scheduler
         self._pool = pool
         self._metrics = metrics
-        self._admitted = asyncio.Event()
+        self._enqueued = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._models: tuple[ModelDescription, ...] = ()
 
@@ -71,38 +94,57 @@ class Engine:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._pool.stop()
 
-    async def submit(
-        self,
-        task: Task,
-        inputs: Arrays,
-        *,
-        lane: Lane = Lane.INTERACTIVE,
-        deadline: float = math.inf,
-        caller: str = "",
-    ) -> Arrays:
-        """Have a task carried out and return its arrays, as `workers.tasks` names them.
+    @asynccontextmanager
+    async def admission(self, model: str, images: int, *, preprocessed: bool, terms: Terms) -> AsyncIterator[Place]:
+        """Give a place to a request on images, before they are decoded, and take it back at the end.
 
-        A caller who stops waiting (cancels) frees the job's place in the queue.
-
-        Args:
-            deadline: on time.monotonic(), in seconds.
+        Requests on the same model and kind of images share a forward.
 
         Raises:
-            RequestError: the job is not admitted, expires, is refused by its technique, or fails.
+            RequestError: it is refused; this takes no time.
         """
-        now = time.monotonic()
-        work = _Work(task, inputs, admitted=now)
-        job = Job(_batch_key(task, inputs), _image_count(task, inputs), lane, deadline, caller, work)
-        self._scheduler.admit(job, now)
-        self._count_queue()
-        self._admitted.set()
+        key = ("images", model)
+        async with self._admission((*key, preprocessed), images, key, terms) as place:
+            yield place
+
+    async def submit(self, task: Task, inputs: Arrays, terms: Terms) -> Arrays:
+        """Have a task carried out by itself and return its arrays, as `workers.tasks` names them.
+
+        Raises:
+            RequestError: the task is not admitted, expires, is refused by its technique, or fails.
+        """
+        async with self._admission(("alone", object()), 1, (type(task).__name__,), terms) as place:
+            return await place.run(task, inputs)
+
+    @asynccontextmanager
+    async def _admission(self, key: Hashable, size: int, kind: Hashable, terms: Terms) -> AsyncIterator[Place]:
+        work = _Work(admitted=time.monotonic())
+        job = Job(key, size, terms.lane, terms.deadline, terms.caller, kind, work)
+        while True:
+            try:
+                self._scheduler.admit(job, time.monotonic())
+                break
+            except (QueueFull, QuotaExceeded):
+                if not terms.patient:
+                    raise
+                await asyncio.sleep(_PATIENT_PAUSE)
         try:
-            return await asyncio.wait_for(work.result, None if deadline == math.inf else deadline - now)
-        except asyncio.TimeoutError as error:
-            raise DeadlineExceeded from error
-        finally:
+            yield Place(self, job)
+        finally:  # also where the caller has gone: its place is free at once
             if self._scheduler.cancel(job):
                 self._count_queue()
+
+    async def run(self, job: Job, task: Task, inputs: Arrays) -> Arrays:
+        """Carry out an admitted job's task. For `Place`."""
+        work, now = _work(job), time.monotonic()
+        work.task, work.inputs = task, inputs
+        self._scheduler.enqueue(job, now)
+        self._count_queue()
+        self._enqueued.set()
+        try:
+            return await asyncio.wait_for(work.result, None if job.deadline == math.inf else job.deadline - now)
+        except asyncio.TimeoutError as error:
+            raise DeadlineExceeded from error
 
     async def _serve(self, worker: Worker) -> None:
         while True:
@@ -116,7 +158,7 @@ class Engine:
     async def _take(self) -> Batch:
         while True:
             now = time.monotonic()
-            batch, expired = self._scheduler.next_batch(now)
+            batch, expired = self._scheduler.next_batch(now, lambda _key: self._max_batch_size)
             for job in expired:
                 _fail(job, DeadlineExceeded())
             if batch is not None:
@@ -124,13 +166,14 @@ class Engine:
                 for job in batch.jobs:
                     self._metrics.queue_wait.labels(lane=job.lane.value).observe(now - _work(job).admitted)
                 return batch
-            self._admitted.clear()
-            await self._admitted.wait()
+            self._enqueued.clear()
+            await self._enqueued.wait()
 
     async def _run(self, worker: Worker, batch: Batch) -> None:
         works = [_work(job) for job in batch.jobs]
+        tasks = [work.task for work in works if work.task]
         try:
-            reply = await worker.run([work.task for work in works], [work.inputs for work in works])
+            reply = await worker.run(tasks, [work.inputs for work in works])
         except WorkerDied as death:
             self._try_again(
                 batch, batch.after_crash(), WorkFailed(f"every worker that takes this request dies: {death}")
@@ -147,7 +190,7 @@ class Engine:
             return
         results, seconds = reply
         self._scheduler.record(batch, seconds)
-        self._metrics.observe_batch(worker.device.name, works[0].task, batch.size, seconds)
+        self._metrics.observe_batch(worker.device.name, tasks[0], batch.size, seconds)
         for job, result in zip(batch.jobs, results, strict=True):
             _settle(job, result)
 
@@ -161,7 +204,7 @@ class Engine:
 
     def _retry(self, batches: Sequence[Batch]) -> None:
         self._scheduler.retry(batches)
-        self._admitted.set()
+        self._enqueued.set()
 
     def _count_queue(self) -> None:
         for lane in Lane:
@@ -172,16 +215,20 @@ class Engine:
         self._metrics.count_restarts((worker.device.name, worker.restarts) for worker in self._pool.workers)
 
 
-def _batch_key(task: Task, inputs: Arrays) -> tuple[object, ...]:
-    """Image tasks share a forward where model and kind of input agree; any other task runs by itself."""
-    if isinstance(task, ImageTask):
-        images = inputs["images"]
-        return ("images", task.model, images.shape[1:], images.dtype.str)
-    return ("alone", object())
+@dataclass(frozen=True)
+class Place:
+    """A request's place: what it was admitted for can be run."""
 
+    _engine: Engine
+    _job: Job
 
-def _image_count(task: Task, inputs: Arrays) -> int:
-    return len(inputs["images"]) if isinstance(task, ImageTask) else 1
+    async def run(self, task: Task, inputs: Arrays) -> Arrays:
+        """Have the task carried out and return its arrays, as `workers.tasks` names them.
+
+        Raises:
+            RequestError: it expires, is refused by its technique, or fails.
+        """
+        return await self._engine.run(self._job, task, inputs)
 
 
 def _work(job: Job) -> _Work:

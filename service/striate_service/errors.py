@@ -75,6 +75,18 @@ class QuotaExceeded(RequestError):
 
 
 @dataclass
+class Overloaded(RequestError):
+    retry_after: float
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return (
+            f"the answer would come after the deadline: about {self.retry_after:.1f} s of work wait before it; "
+            "try again later or allow more time"
+        )
+
+
+@dataclass
 class DeadlineExceeded(RequestError):
     def __str__(self) -> str:
         return "the deadline passed before the answer was ready; allow more time or send less work"

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from striate_service.engine import Engine
+from striate_service.engine import Engine, Terms
 from striate_service.errors import RequestError
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
@@ -157,7 +157,7 @@ class IconRenderer:
         model, layer = batch.renderings[0].group
         objectives = tuple(rendering.objective for rendering in batch.renderings)
         task = RenderTask(model, layer, objectives, self._recipe, self._slice_seconds)
-        batch.state = await self._engine.submit(task, batch.state, lane=Lane.RENDERING)
+        batch.state = await self._engine.submit(task, batch.state, Terms(Lane.RENDERING))
         for rendering in batch.renderings:
             rendering.progress = int(batch.state["step"]) / self._recipe.steps
         if "pictures" not in batch.state:

@@ -67,18 +67,20 @@ class Server:
         self._metrics.info.info({"version": version("striate")})
         self._health = HealthServicer()
         self._decode_threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        devices = choose_devices(settings.devices)
         self._engine = Engine(
             Scheduler(
-                max_batch_size=settings.max_batch_size,
                 max_queue=settings.max_queue,
                 max_queue_per_caller=settings.max_queue_per_caller,
+                workers=len(devices),
             ),
             Pool(
-                choose_devices(settings.devices),
+                devices,
                 settings.models,
                 Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
             ),
             self._metrics,
+            settings.max_batch_size,
         )
         self._renderer = IconRenderer(
             self._engine,

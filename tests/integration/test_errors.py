@@ -51,6 +51,16 @@ def test_bad_fields_are_named_with_what_would_be_right(
     assert advice in error.value.violations[field]
 
 
+def test_an_unknown_priority_is_refused_and_known_ones_are_not(server: LocalServer, photo: np.ndarray) -> None:
+    with striate.Client(server.target, priority="batch") as pipeline:
+        assert pipeline.activations(photo, "mixed4a", reduce="mean")["mixed4a"].shape == (1, 160)
+    with (
+        striate.Client(server.target, metadata=(("striate-priority", "urgent"),)) as hasty,
+        pytest.raises(striate.InvalidArgument, match="should be interactive or batch"),
+    ):
+        hasty.activations(photo, "mixed4a")
+
+
 def test_too_many_images_and_mixed_kinds_are_refused(client: striate.Client, photo: np.ndarray) -> None:
     with pytest.raises(striate.InvalidArgument, match="at most 64"):
         client.activations([photo[:8, :8]] * 65, "mixed4a")

@@ -1,65 +1,124 @@
-"""The scheduler: no job lost, none answered twice, limits kept, work never waiting while somebody is free."""
+"""The scheduler: no job lost, none answered twice, none starved, limits kept, no work waiting for a free worker."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from striate_service.errors import DeadlineExceeded, QueueFull, QuotaExceeded
+from striate_service.errors import DeadlineExceeded, Overloaded, QueueFull, QuotaExceeded
 from striate_service.scheduling.job import Batch, Job, Lane
 from striate_service.scheduling.scheduler import Scheduler
 
 
 def scheduler(**limits: int) -> Scheduler:
-    return Scheduler(**{"max_batch_size": 8, "max_queue": 100, **limits})
+    return Scheduler(**{"max_queue": 100, **limits})
 
 
-def take(scheduler: Scheduler, now: float = 0.0) -> list[Job]:
-    batch, _ = scheduler.next_batch(now)
+def put(scheduler: Scheduler, jobs: Iterable[Job], now: float = 0.0) -> None:
+    for job in jobs:
+        scheduler.admit(job, now)
+        scheduler.enqueue(job, now)
+
+
+def take(scheduler: Scheduler, limit: int = 8, now: float = 0.0) -> list[Job]:
+    batch, _ = scheduler.next_batch(now, lambda key: limit)
     return list(batch.jobs) if batch else []
 
 
 def test_a_single_job_leaves_at_once() -> None:
     s, job = scheduler(), Job("a", 1)
-    s.admit(job, 0)
+    put(s, [job])
     assert take(s) == [job]
     assert take(s) == []
 
 
+def test_a_job_whose_inputs_are_not_ready_has_a_place_but_does_not_leave() -> None:
+    s, job = scheduler(max_queue=1), Job("a", 1)
+    s.admit(job, 0)
+    assert take(s) == []
+    with pytest.raises(QueueFull):
+        s.admit(Job("a", 1), 0)
+    s.enqueue(job, 0)
+    assert take(s) == [job]
+
+
 def test_jobs_that_gathered_leave_together_up_to_the_limit() -> None:
-    s, jobs = scheduler(max_batch_size=3), [Job("a", 1) for _ in range(5)]
-    for job in jobs:
-        s.admit(job, 0)
-    assert [take(s), take(s)] == [jobs[:3], jobs[3:]]
+    s, jobs = scheduler(), [Job("a", 1) for _ in range(5)]
+    put(s, jobs)
+    assert [take(s, 3), take(s, 3)] == [jobs[:3], jobs[3:]]
 
 
-def test_jobs_of_different_models_never_share_a_batch_and_take_turns() -> None:
-    s = scheduler(max_batch_size=2)
+def test_jobs_of_different_models_never_share_a_batch_and_keep_their_order() -> None:
+    s = scheduler()
     a, b = [Job("a", 1) for _ in range(4)], [Job("b", 1) for _ in range(2)]
-    for job in (*a, *b):
-        s.admit(job, 0)
-    assert [take(s), take(s), take(s)] == [a[:2], b, a[2:]]
+    put(s, (*a[:3], *b, a[3]))
+    assert [take(s, 2), take(s, 2), take(s, 2)] == [a[:2], a[2:], b]
 
 
 def test_a_job_larger_than_a_batch_runs_alone() -> None:
-    s, small, large = scheduler(max_batch_size=4), Job("a", 1), Job("a", 9)
-    s.admit(small, 0)
-    s.admit(large, 0)
-    assert [take(s), take(s)] == [[small], [large]]
+    s, small, large = scheduler(), Job("a", 1), Job("a", 9)
+    put(s, [small, large])
+    assert [take(s, 4), take(s, 4)] == [[small], [large]]
 
 
-def test_callers_go_before_rendering() -> None:
-    s, icon, call = scheduler(), Job("i", 1, Lane.RENDERING), Job("a", 1)
-    s.admit(icon, 0)
-    s.admit(call, 0)
-    assert [take(s), take(s)] == [[call], [icon]]
+def test_the_limit_is_that_of_the_key() -> None:
+    s, jobs = scheduler(), [Job("small", 1, caller="x") for _ in range(3)]
+    put(s, jobs)
+    batch, _ = s.next_batch(0, {"small": 2}.__getitem__)
+    assert batch is not None
+    assert list(batch.jobs) == jobs[:2]
+
+
+def test_callers_go_before_pipelines_and_pipelines_before_rendering() -> None:
+    s = scheduler()
+    icon, pipeline, call = Job("i", 1, Lane.RENDERING), Job("a", 1, Lane.BATCH), Job("a", 1)
+    put(s, [icon, pipeline, call])
+    assert [take(s), take(s), take(s)] == [[call], [pipeline], [icon]]
+
+
+@pytest.mark.parametrize("lane", [Lane.BATCH, Lane.RENDERING])
+def test_no_lane_waits_for_ever_behind_a_busier_one(lane: Lane) -> None:
+    s, patient = scheduler(), Job("p", 1, lane)
+    put(s, [patient])
+    for second in range(12):
+        put(s, [Job("a", 1)], now=second)
+        if patient in take(s, 1, now=second):
+            return
+        assert s.waiting(lane) == 1
+    pytest.fail(f"{lane} waited for 12 seconds")
+
+
+def test_a_flood_delays_only_its_sender() -> None:
+    s = scheduler()
+    flood, guest = [Job("a", 1, caller="flood") for _ in range(50)], Job("a", 1, caller="guest")
+    put(s, flood)
+    take(s, 4)
+    put(s, [guest])
+    assert guest in take(s, 4)
+
+
+def test_callers_share_by_images_and_not_by_requests() -> None:
+    s = scheduler()
+    put(s, (Job("a", 4, caller="large") for _ in range(10)))
+    put(s, (Job("a", 1, caller="small") for _ in range(40)))
+    served = [job for _ in range(6) for job in take(s, 8)]
+    images = {name: sum(job.size for job in served if job.caller == name) for name in ("large", "small")}
+    assert abs(images["large"] - images["small"]) <= 4
+
+
+def test_a_callers_own_jobs_go_by_earliest_deadline() -> None:
+    s, late, soon, whenever = scheduler(), Job("a", 1, deadline=50), Job("a", 1, deadline=5), Job("a", 1)
+    put(s, [whenever, late, soon])
+    assert [take(s, 1), take(s, 1), take(s, 1)] == [[soon], [late], [whenever]]
 
 
 def test_an_expired_job_costs_no_compute_and_is_reported() -> None:
     s, late, fine = scheduler(), Job("a", 1, deadline=5), Job("a", 1, deadline=50)
-    s.admit(late, 0)
-    s.admit(fine, 0)
-    batch, expired = s.next_batch(now=10)
+    put(s, [late, fine])
+    batch, expired = s.next_batch(10, lambda key: 8)
     assert batch is not None
     assert (batch.jobs, expired) == ((fine,), (late,))
 
@@ -69,10 +128,26 @@ def test_a_job_that_has_expired_already_is_not_admitted() -> None:
         scheduler().admit(Job("a", 1, deadline=5), now=5)
 
 
+def test_a_job_whose_turn_would_come_too_late_is_refused_at_once() -> None:
+    s = scheduler()
+    s.record(Batch((Job("a", 10, kind="a"),)), seconds=1.0)  # 0.1 s an image
+    put(s, (Job("a", 1, kind="a") for _ in range(20)))
+    with pytest.raises(Overloaded) as refusal:
+        s.admit(Job("a", 1, deadline=1.5, kind="a"), 0)
+    assert refusal.value.retry_after == pytest.approx(2.0)
+    s.admit(Job("a", 1, deadline=2.5, kind="a"), 0)
+
+
+def test_a_light_caller_is_not_refused_for_anothers_flood() -> None:
+    s = scheduler()
+    s.record(Batch((Job("a", 10, kind="a"),)), seconds=1.0)
+    put(s, (Job("a", 1, kind="a", caller="flood") for _ in range(50)))
+    s.admit(Job("a", 1, deadline=0.5, kind="a", caller="guest"), 0)
+
+
 def test_a_full_queue_refuses_with_advice_and_a_cancelled_job_frees_its_place() -> None:
     s, first = scheduler(max_queue=2), Job("a", 4)
-    s.admit(first, 0)
-    s.admit(Job("b", 4), 0)
+    put(s, [first, Job("b", 4)])
     with pytest.raises(QueueFull) as refusal:
         s.admit(Job("a", 1), 0)
     assert refusal.value.retry_after > 0
@@ -82,24 +157,23 @@ def test_a_full_queue_refuses_with_advice_and_a_cancelled_job_frees_its_place() 
 
 def test_rendering_neither_fills_the_queue_nor_is_refused() -> None:
     s = scheduler(max_queue=1)
-    for _ in range(3):
-        s.admit(Job("i", 1, Lane.RENDERING), 0)
-    s.admit(Job("a", 1), 0)
+    put(s, (Job("i", 1, Lane.RENDERING) for _ in range(3)))
+    put(s, [Job("a", 1)])
 
 
 def test_one_caller_cannot_take_more_than_its_quota() -> None:
     s = scheduler(max_queue_per_caller=1)
-    s.admit(Job("a", 1, caller="ann"), 0)
+    put(s, [Job("a", 1, caller="ann")])
     with pytest.raises(QuotaExceeded):
         s.admit(Job("a", 1, caller="ann"), 0)
-    s.admit(Job("a", 1, caller="bob"), 0)
+    put(s, [Job("a", 1, caller="bob")])
     take(s)
-    s.admit(Job("a", 1, caller="ann"), 0)
+    put(s, [Job("a", 1, caller="ann")])
 
 
 def test_a_job_that_runs_cannot_be_cancelled_out_of_the_queue() -> None:
     s, job = scheduler(), Job("a", 1)
-    s.admit(job, 0)
+    put(s, [job])
     take(s)
     assert not s.cancel(job)
 
@@ -119,25 +193,40 @@ def test_a_crashed_batch_is_tried_whole_then_halved_until_the_poison_is_alone() 
     assert set(fine) == set(others)
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("ab"), st.integers(1, 6), st.sampled_from(list(Lane)), st.integers(1, 20)),
-        max_size=40,
-    ),
-    st.lists(st.sampled_from(["take", "cancel", "wait"]), max_size=60),
+_jobs = st.builds(
+    Job,
+    key=st.sampled_from("ab"),
+    size=st.integers(1, 6),
+    lane=st.sampled_from(list(Lane)),
+    deadline=st.one_of(st.just(math.inf), st.floats(1, 20)),
+    caller=st.sampled_from(["ann", "bob", "cay"]),
+    kind=st.sampled_from("ab"),
 )
-def test_every_job_ends_exactly_once(jobs: list[tuple[str, int, Lane, int]], events: list[str]) -> None:
-    s, now, ended, admitted = scheduler(max_batch_size=4, max_queue=10), 0.0, [], []
-    pending = [Job(key, size, lane, deadline=float(deadline)) for key, size, lane, deadline in jobs]
+
+
+@given(st.lists(_jobs, max_size=40), st.lists(st.sampled_from(["enqueue", "take", "cancel", "wait"]), max_size=80))
+def test_every_job_ends_exactly_once(pending: list[Job], events: list[str]) -> None:
+    s, now, ended, admitted, coming = scheduler(max_queue=10, max_queue_per_caller=6), 0.0, [], [], []
 
     def step() -> None:
-        batch, expired = s.next_batch(now)
+        batch, expired = s.next_batch(now, lambda key: 4)
         ended.extend(expired)
         if batch:
             assert batch.size <= 4 or len(batch.jobs) == 1
             assert len({job.key for job in batch.jobs}) == 1
+            assert len({job.lane for job in batch.jobs}) == 1
             assert all(job.deadline > now for job in batch.jobs)
             ended.extend(batch.jobs)
+            s.record(batch, 0.1 * batch.size)
+        else:  # work-conserving: nothing waits while a worker is told that there is nothing
+            assert not any(s.waiting(lane) for lane in Lane)
+
+    def enqueue() -> None:
+        job = coming.pop()
+        try:
+            s.enqueue(job, now)
+        except DeadlineExceeded:
+            ended.append(job)
 
     for event in events:
         if pending:
@@ -145,15 +234,34 @@ def test_every_job_ends_exactly_once(jobs: list[tuple[str, int, Lane, int]], eve
             try:
                 s.admit(job, now)
                 admitted.append(job)
-            except (QueueFull, DeadlineExceeded):
+                coming.append(job)
+            except (QueueFull, QuotaExceeded, Overloaded, DeadlineExceeded):
                 pass
         assert s.waiting(Lane.INTERACTIVE) <= 10
-        if event == "take":
+        if event == "enqueue" and coming:
+            enqueue()
+        elif event == "take":
             step()
         elif event == "cancel" and admitted and s.cancel(admitted[-1]):
             ended.append(admitted[-1])
+            coming = [job for job in coming if job is not admitted[-1]]
         else:
             now += 1
-    while s.waiting(Lane.INTERACTIVE) + s.waiting(Lane.RENDERING):
+    while coming:
+        enqueue()
+    while any(s.waiting(lane) for lane in Lane):
         step()
     assert sorted(map(id, ended)) == sorted(map(id, admitted))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ann", "bob"]), st.integers(1, 4)), min_size=1, max_size=60))
+def test_while_two_callers_wait_neither_gets_more_than_a_batch_ahead(given: list[tuple[str, int]]) -> None:
+    s, served = scheduler(), {"ann": 0, "bob": 0}
+    put(s, (Job("a", size, caller=name) for name, size in given))
+    waiting = {name: sum(caller == name for caller, _ in given) for name in served}
+    while all(waiting.values()):
+        for job in take(s, 4):
+            served[job.caller] += job.size
+            waiting[job.caller] -= 1
+        if all(waiting.values()):
+            assert abs(served["ann"] - served["bob"]) <= 8

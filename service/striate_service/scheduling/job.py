@@ -12,7 +12,9 @@ class Lane(enum.Enum):
     """Who waits for a job, which decides who goes first."""
 
     INTERACTIVE = "interactive"
-    """A caller: before everything else."""
+    """A caller who waits: before everything else."""
+    BATCH = "batch"
+    """A pipeline, which cares for throughput and not for any single answer."""
     RENDERING = "rendering"
     """An icon: whenever no caller waits, one short slice at a time."""
 
@@ -27,6 +29,8 @@ class Job:
     deadline: float = math.inf
     """On the scheduler's clock, in seconds."""
     caller: str = ""
+    kind: Hashable = None
+    """Jobs of one kind take about as long an image."""
     payload: object = None
     """What is to be done; none of the scheduler's business."""
 

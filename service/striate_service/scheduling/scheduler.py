@@ -1,66 +1,105 @@
 """Admission, queueing and batching. It knows jobs and deadlines, and neither clocks, tensors nor workers.
 
 Batching is work-conserving: whoever is free takes a batch at once, however small, and jobs gather only while nobody is.
+Callers go before pipelines and pipelines before rendering, but none waits for ever; within a lane callers share fairly.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Hashable, Iterable
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
 
-from striate_service.errors import DeadlineExceeded, QueueFull, QuotaExceeded
+from striate_service.errors import DeadlineExceeded, Overloaded, QueueFull, QuotaExceeded
+from striate_service.scheduling.fair_queue import FairQueue
 from striate_service.scheduling.job import Batch, Job, Lane
+
+_PATIENCE = {Lane.INTERACTIVE: 0.0, Lane.BATCH: 1.0, Lane.RENDERING: 10.0}
+"""Seconds that a lane lets those above it go first; then one batch of it does."""
+_UNKNOWN_SECONDS = 0.05  # an image, for advice before anything of a kind has been measured
+_LEARNING_RATE = 0.2  # of the moving average of seconds per image
 
 
 class Scheduler:
-    """Three verbs: `admit` a job, take the `next_batch`, `retry` what brought down a worker.
+    """Four verbs: `admit` a job, `enqueue` it when its inputs are ready, take the `next_batch`, `retry` a crashed one.
 
     Times are seconds on any monotonic clock, passed in by the caller.
     """
 
-    def __init__(self, *, max_batch_size: int, max_queue: int, max_queue_per_caller: int = 0) -> None:
-        self._max_batch_size = max_batch_size
+    def __init__(self, *, max_queue: int, max_queue_per_caller: int = 0, workers: int = 1) -> None:
+        """Make an empty one.
+
+        Args:
+            max_queue: jobs that may wait in a lane. Rendering has no limit: the service itself orders it.
+            max_queue_per_caller: of these, jobs of one caller. 0: no limit.
+            workers: how many batches run at a time.
+        """
         self._max_queue = max_queue
         self._max_queue_per_caller = max_queue_per_caller
-        self._queues: dict[Lane, dict[Hashable, deque[Job]]] = {lane: {} for lane in Lane}
+        self._workers = workers
+        self._coming = {lane: FairQueue() for lane in Lane}
+        self._lanes = {lane: FairQueue() for lane in Lane}
+        self._passed_over_since = dict.fromkeys(Lane, 0.0)
         self._retries: deque[Batch] = deque()
-        self._callers: Counter[str] = Counter()
-        self._seconds_per_image = 0.05  # until the first batch has been measured
+        self._seconds_per_image: dict[Hashable, float] = {}
 
     def admit(self, job: Job, now: float) -> None:
-        """Let `job` wait for its turn.
+        """Give `job` a place, before anything is spent on it. It waits for its turn once it is enqueued.
 
         Raises:
             DeadlineExceeded: it has expired already.
-            QueueFull: as many jobs wait as may.
-            QuotaExceeded: as many jobs of its caller wait as may.
+            QueueFull: as many jobs have a place as may.
+            QuotaExceeded: as many jobs of its caller have one as may.
+            Overloaded: its turn would come after its deadline.
         """
         if job.deadline <= now:
             raise DeadlineExceeded
-        if job.lane is Lane.INTERACTIVE:
-            if self.waiting(Lane.INTERACTIVE) >= self._max_queue:
-                raise QueueFull(self._max_queue, self._expected_wait())
-            if 0 < self._max_queue_per_caller <= self._callers[job.caller]:
-                raise QuotaExceeded(job.caller, self._max_queue_per_caller, self._expected_wait())
-        self._callers[job.caller] += 1
-        self._queues[job.lane].setdefault(job.key, deque()).append(job)
+        if job.lane is not Lane.RENDERING:
+            queues, wait = (self._coming[job.lane], self._lanes[job.lane]), self.expected_wait(job)
+            if sum(map(len, queues)) >= self._max_queue:
+                raise QueueFull(self._max_queue, wait)
+            if 0 < self._max_queue_per_caller <= sum(queue.count(job.caller) for queue in queues):
+                raise QuotaExceeded(job.caller, self._max_queue_per_caller, wait)
+            if job.kind in self._seconds_per_image and now + wait + self._seconds(job) > job.deadline:
+                raise Overloaded(wait)
+        self._coming[job.lane].add(job)
 
-    def next_batch(self, now: float) -> tuple[Batch | None, tuple[Job, ...]]:
-        """Return what to run next, if anything, and the jobs whose deadline has passed: they cost no compute."""
-        expired = self._take_expired(now)
+    def enqueue(self, job: Job, now: float) -> None:
+        """Let a job that was admitted wait for its turn.
+
+        Raises:
+            DeadlineExceeded: it has expired meanwhile.
+        """
+        self._coming[job.lane].remove(job)
+        if job.deadline <= now:
+            raise DeadlineExceeded
+        queue = self._lanes[job.lane]
+        if not queue:
+            self._passed_over_since[job.lane] = now
+        queue.add(job)
+
+    def next_batch(self, now: float, max_batch_size: Callable[[Hashable], int]) -> tuple[Batch | None, tuple[Job, ...]]:
+        """Return what to run next, if anything, and the jobs whose deadline has passed: they cost no compute.
+
+        Args:
+            max_batch_size: how many images of a key whoever asks takes at a time.
+        """
+        expired = tuple(job for queue in self._lanes.values() for job in queue if job.deadline <= now)
+        for job in expired:
+            self._lanes[job.lane].remove(job)
         if self._retries:
             return self._retries.popleft(), expired
-        for lane in Lane:
-            if batch := self._gather(lane):
-                return batch, expired
-        return None, expired
+        lane = self._next_lane(now)
+        if lane is None:
+            return None, expired
+        self._passed_over_since[lane] = now
+        return Batch(self._lanes[lane].take(max_batch_size)), expired
 
     def cancel(self, job: Job) -> bool:
-        """Forget a job that waits, and return whether it did: one that runs or has ended is left alone."""
-        queue = self._queues[job.lane].get(job.key, ())
-        if job in queue:
-            self._remove([job])
-            return True
+        """Take a job's place away, and return whether it had one: one that runs or has ended is left alone."""
+        for queue in (self._coming[job.lane], self._lanes[job.lane]):
+            if job in queue:
+                queue.remove(job)
+                return True
         return False
 
     def retry(self, batches: Iterable[Batch]) -> None:
@@ -68,47 +107,29 @@ class Scheduler:
         self._retries.extend(batches)
 
     def record(self, batch: Batch, seconds: float) -> None:
-        """Learn how long a batch took, for the advice when to come again."""
-        recent = seconds / max(batch.size, 1)
-        self._seconds_per_image += 0.1 * (recent - self._seconds_per_image)
+        """Learn how long a batch took, for the estimate of when a job's turn comes."""
+        kind, recent = batch.jobs[0].kind, seconds / max(batch.size, 1)
+        known = self._seconds_per_image.get(kind, recent)
+        self._seconds_per_image[kind] = known + _LEARNING_RATE * (recent - known)
 
     def waiting(self, lane: Lane) -> int:
         """Return how many jobs wait in a lane."""
-        return sum(len(queue) for queue in self._queues[lane].values())
+        return len(self._lanes[lane])
 
-    def _expected_wait(self) -> float:
-        images = sum(job.size for queue in self._queues[Lane.INTERACTIVE].values() for job in queue)
-        return images * self._seconds_per_image
+    def expected_wait(self, job: Job) -> float:
+        """Estimate the seconds until a new job's turn would come, from what waits before it."""
+        lanes = list(Lane)
+        seconds = 0.0
+        for queues in (self._coming, self._lanes):
+            for lane in lanes[: lanes.index(job.lane)]:
+                seconds += sum(map(self._seconds, queues[lane]))
+            seconds += sum(share * self._seconds(other) for other, share in queues[job.lane].ahead_of(job))
+        return seconds / self._workers
 
-    def _gather(self, lane: Lane) -> Batch | None:
-        """Take jobs of one key, first come first served; a job that is larger than a batch runs alone."""
-        queues = self._queues[lane]
-        if not queues:
-            return None
-        key = next(iter(queues))
-        queue, size = queues[key], 0
-        jobs: list[Job] = []
-        while queue and (not jobs or size + queue[0].size <= self._max_batch_size):
-            jobs.append(queue.popleft())
-            size += jobs[-1].size
-        del queues[key]
-        if queue:  # behind the other keys, which have waited longer
-            queues[key] = queue
-        self._callers.subtract(job.caller for job in jobs)
-        self._callers += Counter()  # drops the callers that have nothing here
-        return Batch(tuple(jobs))
+    def _seconds(self, job: Job) -> float:
+        return job.size * self._seconds_per_image.get(job.kind, _UNKNOWN_SECONDS)
 
-    def _take_expired(self, now: float) -> tuple[Job, ...]:
-        expired = [
-            job for queues in self._queues.values() for queue in queues.values() for job in queue if job.deadline <= now
-        ]
-        self._remove(expired)
-        return tuple(expired)
-
-    def _remove(self, jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            queues = self._queues[job.lane]
-            queues[job.key].remove(job)
-            if not queues[job.key]:
-                del queues[job.key]
-            self._callers[job.caller] -= 1
+    def _next_lane(self, now: float) -> Lane | None:
+        waiting = [lane for lane in Lane if self._lanes[lane]]
+        impatient = [lane for lane in waiting if now - self._passed_over_since[lane] > _PATIENCE[lane] > 0]
+        return next(iter(impatient or waiting), None)

@@ -16,6 +16,7 @@ from striate_service.errors import (
     DeadlineExceeded,
     InvalidArgument,
     NotFound,
+    Overloaded,
     QueueFull,
     QuotaExceeded,
     RequestError,
@@ -34,6 +35,7 @@ _CODES: dict[type[RequestError], int] = {
     NotFound: code_pb2.NOT_FOUND,
     QueueFull: code_pb2.RESOURCE_EXHAUSTED,
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
+    Overloaded: code_pb2.RESOURCE_EXHAUSTED,
     DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
     Unavailable: code_pb2.UNAVAILABLE,
     WorkFailed: code_pb2.INTERNAL,
@@ -64,7 +66,7 @@ def _details(error: RequestError) -> list[Message]:
         case QuotaExceeded():
             violation_ = error_details_pb2.QuotaFailure.Violation(subject=error.caller, description=str(error))
             return [error_details_pb2.QuotaFailure(violations=[violation_]), _retry(error.retry_after)]
-        case QueueFull() | Unavailable():
+        case QueueFull() | Overloaded() | Unavailable():
             return [_retry(error.retry_after)]
     return []
 

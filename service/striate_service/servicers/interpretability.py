@@ -6,8 +6,8 @@ import asyncio
 import io
 import math
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +18,24 @@ from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceServicer
 
 from striate_service.config import Settings
-from striate_service.engine import Engine
+from striate_service.engine import Engine, Terms
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.rendering import IconRenderer
+from striate_service.scheduling.job import Lane
 from striate_service.servicers import encoding, validation
-from striate_service.servicers.explanations import IconFinder, ImageDecoder, Namer, icon
+from striate_service.servicers.explanations import DecodedImages, IconFinder, ImageDecoder, Namer, icon
 from striate_service.servicers.interceptor import status_of
 from striate_service.servicers.validation import Context
 from striate_service.techniques import palette
 from striate_service.techniques.recipe import Channel, Direction, Objective
 from striate_service.workers.shared_memory import Arrays
-from striate_service.workers.tasks import ActivationsTask, DictionaryTask, FactorizeActivationsTask, FactorizeTask
+from striate_service.workers.tasks import (
+    ActivationsTask,
+    DictionaryTask,
+    FactorizeActivationsTask,
+    FactorizeTask,
+)
 
 _MAX_COMPONENTS = 64
 _MAX_NEURONS = 64
@@ -59,16 +65,16 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
     async def Activations(  # noqa: N802 - gRPC's name
         self, request: messages.ActivationsRequest, context: Context
     ) -> messages.ActivationsResponse:
-        return await self._activations(request, validation.deadline(context), validation.caller(context))
+        return await self._activations(request, validation.terms(context))
 
     async def StreamActivations(  # noqa: N802
         self, request_iterator: AsyncIterator[messages.StreamActivationsRequest], context: Context
     ) -> AsyncIterator[messages.StreamActivationsResponse]:
-        deadline, caller = validation.deadline(context), validation.caller(context)
+        terms = replace(validation.terms(context, Lane.BATCH), patient=True)
 
         async def answer(item: messages.StreamActivationsRequest) -> messages.StreamActivationsResponse:
             try:
-                response = await self._activations(item.request, deadline, caller)
+                response = await self._activations(item.request, terms)
             except Exception as error:
                 status = status_of(error)
                 failure = messages.StreamError(code=status.code, message=status.message, details=status.details)
@@ -103,31 +109,26 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
     async def SemanticDictionary(  # noqa: N802
         self, request: messages.SemanticDictionaryRequest, context: Context
     ) -> messages.SemanticDictionaryResponse:
-        deadline = validation.deadline(context)
+        terms = validation.terms(context)
         model = validation.find_model(self._engine.models, request.model)
         layer = validation.find_spatial_layer(model, request.layer, "layer")
         wanted = request.neurons if request.HasField("neurons") else min(6, layer.channels)
         neurons = validation.in_range(wanted, "neurons", 1, min(_MAX_NEURONS, layer.channels))
         positions = _positions(request, layer)
-        decoded = await self._decoder.decode([request.image], "image", model, request.fit)
-        arrays = await self._engine.submit(
-            DictionaryTask(
-                model=model.name,
-                classes=validation.find_classes(model, request.class_names),
-                class_count=_class_count(request, model),
-                layer=layer.path,
-                neurons=neurons,
-            ),
-            {"images": decoded.pixels},
-            deadline=deadline,
-            caller=validation.caller(context),
+        task = DictionaryTask(
+            model=model.name,
+            classes=validation.find_classes(model, request.class_names),
+            class_count=_class_count(request, model),
+            layer=layer.path,
+            neurons=neurons,
         )
+        decoded, arrays = await self._carry_out(task, model, [request.image], "image", request.fit, terms)
         rows, columns = positions.T
         channels, activations = arrays["channels"][rows, columns], arrays["activations"][rows, columns]
         classes = arrays["classes"].tolist()
         effects = _effects(arrays, (*channels.shape, 0), (rows, columns))
         words = await self._words(
-            model, layer, channels, effects, classes, request.omit_icons, request.wait_for_icons, deadline
+            model, layer, channels, effects, classes, request.omit_icons, request.wait_for_icons, terms.deadline
         )
         return messages.SemanticDictionaryResponse(
             model=encoding.model_ref(model),
@@ -193,9 +194,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         finally:
             self._renderer.release(list(unsent.values()))
 
-    async def _activations(
-        self, request: messages.ActivationsRequest, deadline: float, caller: str
-    ) -> messages.ActivationsResponse:
+    async def _activations(self, request: messages.ActivationsRequest, terms: Terms) -> messages.ActivationsResponse:
         model = validation.find_model(self._engine.models, request.model)
         if not request.layers:
             raise InvalidArgument("layers", "is empty; name at least one layer.")
@@ -216,8 +215,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
             half=request.dtype == pb.DATA_TYPE_FLOAT16,
         )
         self._check_reply_size(task, layers, len(request.images))
-        decoded = await self._decoder.decode(request.images, "images", model, request.fit)
-        arrays = await self._engine.submit(task, {"images": decoded.pixels}, deadline=deadline, caller=caller)
+        decoded, arrays = await self._carry_out(task, model, request.images, "images", request.fit, terms)
         return messages.ActivationsResponse(
             model=encoding.model_ref(model),
             layers=[
@@ -227,6 +225,22 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
             predictions=encoding.predictions(model, arrays),
             views=decoded.views,
         )
+
+    async def _carry_out(
+        self,
+        task: ActivationsTask | DictionaryTask | FactorizeTask,
+        model: ModelDescription,
+        given: Sequence[pb.Image],
+        field: str,
+        fit: pb.Fit,
+        terms: Terms,
+    ) -> tuple[DecodedImages, Arrays]:
+        """Check images, get them a place or a refusal, and only then decode and explain them."""
+        self._decoder.check(given, field, model)
+        preprocessed = given[0].WhichOneof("source") == "preprocessed"
+        async with self._engine.admission(model.name, len(given), preprocessed=preprocessed, terms=terms) as place:
+            decoded = await self._decoder.decode(given, field, model, fit)
+            return decoded, await place.run(task, {"images": decoded.pixels})
 
     def _check_reply_size(self, task: ActivationsTask, layers: list[LayerDescription], images: int) -> None:
         numbers = 0
@@ -266,25 +280,20 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
     async def _factorize_images(
         self, request: messages.FactorizeRequest, context: Context
     ) -> messages.FactorizeResponse:
-        deadline = validation.deadline(context)
+        terms = validation.terms(context)
         model = validation.find_model(self._engine.models, request.model)
         layer = validation.find_spatial_layer(model, request.images.layer, "images.layer")
         batch = request.images.images
         components = _components(request, (len(batch) or 1, *layer.shape))
-        decoded = await self._decoder.decode(batch, "images.images", model, request.images.fit)
-        arrays = await self._engine.submit(
-            FactorizeTask(
-                model=model.name,
-                classes=validation.find_classes(model, request.class_names),
-                class_count=_class_count(request, model),
-                layer=layer.path,
-                components=components,
-                rectify=request.rectify,
-            ),
-            {"images": decoded.pixels},
-            deadline=deadline,
-            caller=validation.caller(context),
+        task = FactorizeTask(
+            model=model.name,
+            classes=validation.find_classes(model, request.class_names),
+            class_count=_class_count(request, model),
+            layer=layer.path,
+            components=components,
+            rectify=request.rectify,
         )
+        decoded, arrays = await self._carry_out(task, model, batch, "images.images", request.images.fit, terms)
         classes = arrays["classes"].tolist()
         effects = _effects(arrays, (len(batch), components, 0))
         residual = arrays.get("residual", np.zeros((len(batch), 0), np.float32))
@@ -292,7 +301,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         labels = await self._namer.groups(model, layer.path, directions, effects.sum(0), classes)
         objectives: list[Objective] = [Direction(tuple(direction.tolist())) for direction in directions]
         icons = await self._icons.icons(
-            model, layer.path, objectives, omit=request.omit_icons, wait=request.wait_for_icons, deadline=deadline
+            model, layer.path, objectives, omit=request.omit_icons, wait=request.wait_for_icons, deadline=terms.deadline
         )
         groups = _Groups.of(arrays, list(decoded.pixels) if decoded.pixels.dtype == np.uint8 else None)
         return messages.FactorizeResponse(
@@ -327,8 +336,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         arrays = await self._engine.submit(
             FactorizeActivationsTask(components, request.rectify),
             {"activations": activations.astype(np.float32)},
-            deadline=validation.deadline(context),
-            caller=validation.caller(context),
+            validation.terms(context),
         )
         groups = _Groups.of(arrays, None)
         nothing = [pb.Icon(status=pb.ICON_STATUS_NOT_REQUESTED)] * components

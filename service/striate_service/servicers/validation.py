@@ -9,12 +9,15 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from striate_service.engine import Terms
 from striate_service.errors import InvalidArgument, NotFound
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.job import Lane
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 MAX_CLASSES = 20
+_LANES = {lane.value: lane for lane in (Lane.INTERACTIVE, Lane.BATCH)}
 
 
 def find_model(models: Sequence[ModelDescription], name: str) -> ModelDescription:
@@ -78,14 +81,17 @@ def find_channels(channels: Sequence[int], layers: Sequence[LayerDescription]) -
     return tuple(channels)
 
 
-def deadline(context: Context) -> float:
-    """Return when the caller stops waiting, on time.monotonic(), in seconds; infinity if it never does."""
-    remaining = context.time_remaining()
-    return math.inf if remaining is None else time.monotonic() + remaining
-
-
-def caller(context: Context) -> str:
-    """Return who asks: the metadata `striate-caller`, else the peer's address without its port."""
+def terms(context: Context, lane: Lane = Lane.INTERACTIVE) -> Terms:
+    """Return what the caller may expect: its deadline; the metadata `striate-priority`, else `lane`; and its account,
+    the metadata `striate-caller`, else its address without the port.
+    """
     metadata = dict(context.invocation_metadata() or ())
-    name = metadata.get("striate-caller")
-    return str(name) if name else context.peer().rpartition(":")[0]
+    remaining = context.time_remaining()
+    priority = str(metadata.get("striate-priority", lane.value))
+    if priority not in _LANES:
+        raise InvalidArgument("metadata striate-priority", f"is {priority!r}; it should be {' or '.join(_LANES)}.")
+    return Terms(
+        lane=_LANES[priority],
+        deadline=math.inf if remaining is None else time.monotonic() + remaining,
+        caller=str(metadata.get("striate-caller") or context.peer().rpartition(":")[0]),
+    )

@@ -38,7 +38,8 @@ LABEL_SMOOTHING = 0.05
 EPSILON = 6 / 255  # of the adversary: the largest change of a pixel, of values from 0 to 1
 CLEAN, FULL = 0.3, 0.6  # shares of the training where the adversary begins, and where it has grown to EPSILON
 AUXILIARY_LAYERS = {"mixed4d": 160, "mixed5b": 208}  # and their channels
-AUXILIARY = 0.3  # weight of an auxiliary classifier's loss, a sum over the parts
+CROSS_ENTROPY, OVERLAP = 1.0, 2.0  # weights of an auxiliary classifier's two losses
+PRESENT = 0.3  # of a position: a part that covers no more anywhere in a batch is not there to be overlapped
 AUXILIARY_L1 = 2e-3  # keeps each part on few channels
 SAVE_EVERY = 200  # steps
 
@@ -94,10 +95,19 @@ class PartsHere(nn.Module):
         return functional.conv2d(maps.float(), self.weights.relu()[:, :, None, None], self.bias)
 
     def loss(self, maps: Tensor, coverage: Tensor) -> Tensor:
-        """Return the cross-entropy with the share of each position that each part covers [N, parts, H, W]."""
+        """Compare with the share of each position that each part covers, [N, parts, H, W].
+
+        Cross-entropy alone hardly sees small and rare parts; intersection over union (Rahman and Wang 2016) sees all
+        parts of the batch alike.
+        """
         shares = functional.adaptive_avg_pool2d(coverage, (maps.shape[2], maps.shape[3]))
-        error = functional.binary_cross_entropy_with_logits(self(maps), shares, reduction="none").sum(1).mean()
-        return AUXILIARY * error + AUXILIARY_L1 * self.weights.relu().sum(1).mean()
+        logits: Tensor = self(maps)
+        entropy = functional.binary_cross_entropy_with_logits(logits, shares, reduction="none").sum(1).mean()
+        said = logits.sigmoid()
+        both, total = (said * shares).sum((0, 2, 3)), (said + shares).sum((0, 2, 3))
+        overlap = both / (total - both).clamp(min=1e-3)
+        missed = (1 - overlap)[shares.amax((0, 2, 3)) > PRESENT].mean()
+        return CROSS_ENTROPY * entropy + OVERLAP * missed + AUXILIARY_L1 * self.weights.relu().sum(1).mean()
 
 
 def learn(network: Parts, auxiliary: Mapping[str, PartsHere], batch: Batch, epsilon: float) -> tuple[Tensor, float]:

@@ -1,0 +1,74 @@
+"""One lane's jobs, shared fairly by their callers: start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
+
+Every caller has a tag, which grows by the size of each of its jobs that is taken; the lowest tag goes first. A caller
+who comes back starts at the tag of what was last taken, so that nobody saves up, and a flood delays only its sender.
+Each caller's own jobs go by earliest deadline.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Hashable, Iterator
+
+from striate_service.scheduling.job import Job
+
+
+class FairQueue:
+    def __init__(self) -> None:
+        self._jobs: dict[str, list[Job]] = {}
+        """Of each caller, the earliest deadline first; those without a job are not there."""
+        self._tags: dict[str, float] = {}
+        self._last_tag = 0.0
+
+    def __iter__(self) -> Iterator[Job]:
+        return (job for jobs in self._jobs.values() for job in jobs)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._jobs.values()))
+
+    def __contains__(self, job: Job) -> bool:
+        return job in self._jobs.get(job.caller, ())
+
+    def count(self, caller: str) -> int:
+        """Return how many jobs of a caller wait."""
+        return len(self._jobs.get(caller, ()))
+
+    def add(self, job: Job) -> None:
+        if job.caller not in self._jobs:
+            self._jobs[job.caller] = []
+            self._tags[job.caller] = max(self._last_tag, self._tags.get(job.caller, 0.0))
+        insort(self._jobs[job.caller], job, key=lambda other: other.deadline)
+
+    def remove(self, job: Job) -> None:
+        self._jobs[job.caller].remove(job)
+        if not self._jobs[job.caller]:
+            del self._jobs[job.caller]
+            self._tags = {name: tag for name, tag in self._tags.items() if name in self._jobs or tag > self._last_tag}
+
+    def take(self, max_size: Callable[[Hashable], int]) -> tuple[Job, ...]:
+        """Take jobs of one key, up to as many images as `max_size` says of it; a job that is larger goes alone."""
+        taken: list[Job] = []
+        room = 0
+        while job := self._next(taken[0] if taken else None, room):
+            room = (room if taken else max_size(job.key)) - job.size
+            taken.append(job)
+            self._last_tag = self._tags[job.caller]
+            self._tags[job.caller] += job.size
+            self.remove(job)
+        return tuple(taken)
+
+    def ahead_of(self, job: Job) -> Iterator[tuple[Job, float]]:
+        """Yield the jobs here and the share of each that would go before a new one."""
+        own = job.size + sum(other.size for other in self._jobs.get(job.caller, ()))
+        for caller, others in self._jobs.items():
+            theirs = sum(other.size for other in others)
+            share = 1.0 if caller == job.caller else min(1.0, own / theirs)
+            yield from ((other, share) for other in others)
+
+    def _next(self, first: Job | None, room: int) -> Job | None:
+        """Return the lowest tag's next job; of a batch that has begun, one that goes with its first and fits."""
+        for caller in sorted(self._jobs, key=self._tags.__getitem__):
+            job = next((job for job in self._jobs[caller] if first is None or job.key == first.key), None)
+            if job and (first is None or job.size <= room):
+                return job
+        return None
