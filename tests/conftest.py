@@ -25,8 +25,9 @@ torch.set_num_threads(1)
 
 
 def settings(home: Path, **changes: object) -> Settings:
-    """Return settings for a server that gets in nobody's way."""
-    return load(**{"host": "127.0.0.1", "port": 0, "metrics_port": 0, "home": home, **changes})
+    """Return settings for a server that gets in nobody's way, and starts quickly: without exporting its models."""
+    usual = {"host": "127.0.0.1", "port": 0, "metrics_port": 0, "home": home, "cpu_engine": "torch"}
+    return load(**{**usual, **changes})
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +80,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     models = ["parts"]
     if SQUEEZENET.is_file():
         models.append(f"squeezenet=squeezenet1_0:{SQUEEZENET}")
-    with LocalServer(settings(tmp_path_factory.mktemp("home"), models=models)) as running:
+    with LocalServer(settings(tmp_path_factory.mktemp("home"), models=models, cpu_engine="onnx")) as running:
         yield running
 
 

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     """The first is the default of requests that name none."""
     devices: Literal["auto"] | tuple[str, ...] = "auto"
     """One worker process each: ["cuda:0", "cuda:1"], ["cpu", "cpu"]. auto: all GPUs, else the CPU's cores."""
+    cpu_engine: Literal["onnx", "torch"] = "onnx"
+    """What computes activations on CPUs. onnx: ONNX Runtime, on graphs exported at a model's first start and kept in
+    `home`; a network that cannot be exported runs in torch, and the log says so."""
 
     max_batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
     """Images that one forward takes."""

@@ -78,6 +78,7 @@ class Server:
                 devices,
                 settings.models,
                 Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
+                exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
             ),
             self._metrics,
             settings.max_batch_size,

@@ -37,7 +37,7 @@ def networks(random_networks: dict[str, ModelSettings]) -> dict[str, ModelSettin
 @pytest.fixture(scope="module")
 def zoo(networks: dict[str, ModelSettings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[striate.Client]:
     """One server of them all, with one worker, so that concurrent requests do share batches."""
-    changes = {"models": tuple(networks.values()), "devices": ("cpu",)}
+    changes = {"models": tuple(networks.values()), "devices": ("cpu",), "cpu_engine": "onnx"}
     with (
         LocalServer(settings(tmp_path_factory.mktemp("zoo"), **changes)) as server,
         striate.Client(server.target, timeout=300) as client,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from striate_service.config import ModelSettings
 from striate_service.models import parts
 from striate_service.models.description import ModelDescription, Preprocessing
+from striate_service.models.exported import ExportedNetwork
 from striate_service.models.layers import describe_layers
 from striate_service.models.parts.network import parts as build_parts
 from striate_service.models.torchvision_compat import import_torchvision
@@ -38,6 +39,8 @@ class LoadedModel:
     description: ModelDescription
     network: nn.Module
     """In evaluation mode, on its device, channels last; its parameters require no gradients."""
+    exported: ExportedNetwork | None = None
+    """The same, faster, for forwards without gradients."""
 
 
 @dataclass(frozen=True)

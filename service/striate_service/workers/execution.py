@@ -101,8 +101,11 @@ class Executor:
         explained = list(dict.fromkeys(path for task in tasks for path in _explained_layers(task)))
         logits = any(task.class_count or task.classes for task in tasks)
         pixels = self._normalize(model, np.concatenate(images))
-        with torch.set_grad_enabled(bool(explained)):
-            captured = capture(model.network, pixels, layers, logits=logits, gradients=explained)
+        if model.exported and not explained:
+            captured = model.exported.capture(pixels, layers, logits=logits)
+        else:
+            with torch.set_grad_enabled(bool(explained)):
+                captured = capture(model.network, pixels, layers, logits=logits, gradients=explained)
         ends = np.cumsum([len(array) for array in images])
         slices = [slice(end - len(array), end) for end, array in zip(ends, images, strict=True)]
         classes = [_explained_classes(task, captured, part) for task, part in zip(tasks, slices, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from striate_service.config import ModelSettings
 from striate_service.models.description import ModelDescription
@@ -17,6 +18,8 @@ class Start:
     models: tuple[ModelSettings, ...]
     device: str
     threads: int
+    exports: Path | None
+    """Where exported networks are kept; None: networks run as they are."""
 
 
 @dataclass(frozen=True)

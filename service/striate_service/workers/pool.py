@@ -7,6 +7,7 @@ import enum
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,11 +62,13 @@ class StartError(Exception):
 class Worker:
     """The worker of one device, through the lives of its processes."""
 
-    def __init__(self, device: Device, models: Sequence[ModelSettings], timeouts: Timeouts) -> None:
+    def __init__(
+        self, device: Device, models: Sequence[ModelSettings], timeouts: Timeouts, exports: Path | None
+    ) -> None:
         self.device = device
         self.restarts = 0
         self.on_change: Callable[[], None] = lambda: None
-        self._start_message = Start(tuple(models), device.name, device.threads)
+        self._start_message = Start(tuple(models), device.name, device.threads, exports)
         self._timeouts = timeouts
         self._state = WorkerState.DOWN
         self._process: WorkerProcess | None = None
@@ -191,8 +194,19 @@ class Worker:
 class Pool:
     """All workers. Every one serves every model."""
 
-    def __init__(self, devices: Sequence[Device], models: Sequence[ModelSettings], timeouts: Timeouts) -> None:
-        self.workers = [Worker(device, models, timeouts) for device in devices]
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        models: Sequence[ModelSettings],
+        timeouts: Timeouts,
+        exports: Path | None = None,
+    ) -> None:
+        """Prepare a worker for each device.
+
+        Args:
+            exports: where exported networks are kept, for CPUs; None: networks run as they are.
+        """
+        self.workers = [Worker(device, models, timeouts, exports) for device in devices]
         self._supervision: list[asyncio.Task[None]] = []
 
     async def start(self) -> tuple[ModelDescription, ...]:

@@ -7,15 +7,18 @@ which runs the main script of whoever started the server a second time.
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
-from striate_service.models.loading import ModelError, load_model
+from striate_service.models.exported import ExportError, exported_network
+from striate_service.models.loading import LoadedModel, ModelError, load_model
 from striate_service.workers.execution import Executor
 from striate_service.workers.messages import (
     Failure,
@@ -33,6 +36,8 @@ from striate_service.workers.messages import (
 )
 from striate_service.workers.shared_memory import SharedBlock
 
+logger = logging.getLogger(__name__)
+
 
 def main(connection_descriptor: int, inputs_descriptor: int, outputs_descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what it means
@@ -49,12 +54,27 @@ def main(connection_descriptor: int, inputs_descriptor: int, outputs_descriptor:
 def _start(connection: Connection[Any, Any], start: Start) -> Executor | None:
     torch.set_num_threads(start.threads)
     try:
-        models = [load_model(settings, start.device) for settings in start.models]
+        models = [_faster(load_model(settings, start.device), start) for settings in start.models]
     except ModelError as error:
         connection.send(StartFailed(str(error)))
         return None
     connection.send(Started(tuple(model.description for model in models)))
     return Executor(models, start.device)
+
+
+def _faster(model: LoadedModel, start: Start) -> LoadedModel:
+    """Return the model with an exported network for forwards without gradients, where there can be one."""
+    if start.device != "cpu" or start.exports is None:
+        return model
+    description = model.description
+    paths = [layer.path for layer in description.layers]
+    file = start.exports / f"{description.version[:16]}-{description.preprocessing.crop}.onnx"
+    try:
+        exported = exported_network(model.network, paths, description.input_shape, start.threads, file)
+    except ExportError as error:
+        logger.warning("%s runs as it is, without ONNX Runtime, which would be faster: %s", description.name, error)
+        return model
+    return replace(model, exported=exported)
 
 
 def _answer(request: Request, executor: Executor, inputs: SharedBlock, outputs: SharedBlock) -> Reply:

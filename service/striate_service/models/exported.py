@@ -1,0 +1,158 @@
+"""Faster forwards on CPUs: a network as an ONNX graph, run by ONNX Runtime, with any of its layers as outputs.
+
+The graph is exported once, with every layer as an output. What a request asks for is cut out of it, so that nothing
+deeper is computed and operators are fused wherever no layer was asked for. Gradients are not to be had from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from striate_service.models.layers import Captured, capture
+
+logger = logging.getLogger(__name__)
+
+_SESSIONS = 8  # sets of layers that are kept ready; each holds a copy of the weights that it needs
+_TOLERANCE = 1e-4  # of the largest value of a layer: what may lie between the graph and the network
+_INPUT, _LOGITS = "images", "logits"
+
+
+class ExportError(Exception):
+    """The network cannot be run this way. The text tells why."""
+
+
+class ExportedNetwork:
+    """A network's layers and logits, by ONNX Runtime."""
+
+    def __init__(self, graph: bytes, threads: int) -> None:
+        import onnx
+        from onnx.utils import Extractor
+
+        self._extractor = Extractor(onnx.load_from_string(graph))
+        self._threads = threads
+        self._session = lru_cache(_SESSIONS)(self._make_session)
+
+    def capture(self, inputs: Tensor, layers: Sequence[str], *, logits: bool = False) -> Captured:
+        """Return the outputs of `layers`, as `layers.capture` does.
+
+        Args:
+            inputs: float32 [N, 3, H, W] of the size that was exported, normalized.
+        """
+        names = [*map(_output, layers), *([_LOGITS] if logits else [])]
+        arrays = self._session(frozenset(names)).run(names, {_INPUT: inputs.numpy(force=True)})
+        outputs = dict(zip(names, map(torch.from_numpy, arrays), strict=True))
+        return Captured({layer: outputs[_output(layer)] for layer in layers}, outputs.get(_LOGITS))
+
+    def _make_session(self, names: frozenset[str]):  # type: ignore[no-untyped-def]
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle workers take no core
+        options.log_severity_level = 3
+        part = self._extractor.extract_model([_INPUT], sorted(names))
+        return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def exported_network(
+    network: nn.Module, layers: Sequence[str], input_shape: tuple[int, int, int], threads: int, file: Path
+) -> ExportedNetwork:
+    """Return a network in its exported form, from `file` if that is there and right; else it is written.
+
+    Args:
+        layers: paths of all that may be asked for.
+        input_shape: of one image, [3, H, W].
+
+    Raises:
+        ExportError: ONNX Runtime is not installed, or the graph cannot be made, or computes something else.
+    """
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise ExportError(f"it needs pip install 'striate[onnx]' ({error})") from error
+    if file.is_file():
+        try:
+            exported = ExportedNetwork(file.read_bytes(), threads)
+            _check(exported, network, layers[-1:], input_shape)
+            return exported
+        except Exception as error:  # damaged, or of a factory whose code has changed
+            logger.warning("%s is exported anew: %s", file, error)
+    try:
+        graph = _export(network, layers, input_shape)
+        exported = ExportedNetwork(graph, threads)
+        _check(exported, network, layers, input_shape)
+    except ExportError:
+        raise
+    except Exception as error:  # exporters raise whatever a network's operators provoke
+        raise ExportError(f"{type(error).__name__}: {error}") from error
+    _write(graph, file)
+    return exported
+
+
+class _AllOutputs(nn.Module):
+    """A network whose outputs are all its layers and its logits."""
+
+    def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.network = network
+        self._layers = tuple(layers)
+
+    def forward(self, images: Tensor) -> tuple[Tensor | None, ...]:
+        captured = capture(self.network, images, self._layers, logits=True)
+        return (*(captured.layers[layer] for layer in self._layers), captured.logits)
+
+
+def _export(network: nn.Module, layers: Sequence[str], input_shape: tuple[int, int, int]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = Path(folder, "network.onnx")
+        torch.onnx.export(
+            _AllOutputs(network, layers).eval(),
+            (torch.zeros(2, *input_shape),),
+            str(file),
+            input_names=[_INPUT],
+            output_names=[*map(_output, layers), _LOGITS],
+            dynamic_shapes=({0: torch.export.Dim("images")},),
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
+        return file.read_bytes()
+
+
+def _check(
+    exported: ExportedNetwork, network: nn.Module, layers: Sequence[str], input_shape: tuple[int, int, int]
+) -> None:
+    inputs = torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = capture(network, inputs, layers, logits=True)
+    got = exported.capture(inputs, layers, logits=True)
+    for name in (*layers, _LOGITS):
+        ours, theirs = (each.logits if name == _LOGITS else each.layers[name] for each in (got, expected))
+        assert ours is not None
+        assert theirs is not None
+        if ours.shape != theirs.shape or (ours - theirs).abs().max() > _TOLERANCE * theirs.abs().max():
+            raise ExportError(f"the exported graph does not compute {name} as the network does")
+
+
+def _output(layer: str) -> str:
+    return f"layer:{layer}"
+
+
+def _write(data: bytes, file: Path) -> None:
+    """Write atomically: other workers read it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+    os.replace(temporary, file)

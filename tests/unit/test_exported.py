@@ -1,0 +1,80 @@
+"""Exported networks compute what the network computes, and what is wrong with them is found before they serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from striate_service.models.exported import ExportError, exported_network
+from striate_service.models.layers import capture
+from torch import Tensor, nn
+
+_SHAPE = (3, 16, 16)
+
+
+class _Network(nn.Module):
+    """In-place ReLUs, a branch, and a classifier: what torchvision's networks are made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+        self.left, self.right = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.stem(images)
+        joined = self.relu(torch.cat([self.left(maps), self.right(maps)], 1))
+        return self.fc(joined.mean((2, 3)))
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return _Network().eval().requires_grad_(False)
+
+
+_LAYERS = ["stem.0", "stem.1", "stem", "left", "right", "relu", "fc"]
+
+
+@pytest.mark.parametrize("layers", [["stem.0"], ["left", "stem.1"], ["relu"], []])
+def test_any_layers_are_as_the_network_computes_them(network: nn.Module, tmp_path: Path, layers: list[str]) -> None:
+    exported = exported_network(network, _LAYERS, _SHAPE, 1, tmp_path / "n.onnx")
+    for count in (1, 5):
+        images = torch.randn(count, *_SHAPE)
+        expected = capture(network, images, layers, logits=True)
+        got = exported.capture(images, layers, logits=True)
+        torch.testing.assert_close(got.layers, expected.layers, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(got.logits, expected.logits, rtol=1e-5, atol=1e-6)
+
+
+def test_what_was_exported_is_found_again_unless_it_is_damaged_or_another_network(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    file = tmp_path / "n.onnx"
+    exported_network(network, _LAYERS, _SHAPE, 1, file)
+    written = file.stat().st_mtime_ns
+    exported_network(network, _LAYERS, _SHAPE, 1, file)
+    assert file.stat().st_mtime_ns == written
+    file.write_bytes(file.read_bytes()[:100])
+    exported_network(network, _LAYERS, _SHAPE, 1, file)
+    network.get_parameter("fc.bias").data += 1
+    images = torch.randn(2, *_SHAPE)
+    again = exported_network(network, _LAYERS, _SHAPE, 1, file).capture(images, [], logits=True)
+    torch.testing.assert_close(again.logits, network(images), rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_that_cannot_be_exported_says_why(tmp_path: Path) -> None:
+    class Chooses(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 2), nn.Linear(3, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            means = images.mean((2, 3))
+            return self.a(means) if float(means.sum()) > 0 else self.b(means)
+
+    with pytest.raises(ExportError, match=r"\w+"):
+        exported_network(Chooses().eval(), ["a"], _SHAPE, 1, tmp_path / "n.onnx")
+    assert not (tmp_path / "n.onnx").exists()
