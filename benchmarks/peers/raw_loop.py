@@ -1,0 +1,55 @@
+"""The work in a loop, with no server: python raw_loop.py ENGINE BATCH SECONDS PHOTO... prints images and seconds.
+
+It starts when a line comes on standard input, so that several loops start together.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from striate_service.models.exported import exported_network
+from work import MEAN, STD, Assignment, Network
+
+
+class OnnxNetwork(Network):
+    """The same by ONNX Runtime."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        super().__init__(assignment)
+        self._layer = assignment.layer
+        shape = (3, assignment.crop, assignment.crop)
+        file = Path(assignment.weights).with_suffix(f".{assignment.crop}.onnx")
+        self._exported = exported_network(self._network, [assignment.layer], shape, 1, file)
+
+    def explain(self, pixels: list[Any]) -> list[tuple[list[float], list[int]]]:
+        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float()
+        images = images.div_(255).sub_(MEAN.view(3, 1, 1)).div_(STD.view(3, 1, 1))
+        captured = self._exported.capture(images, [self._layer], logits=True)
+        assert captured.logits is not None
+        classes = captured.logits.softmax(1).topk(5).indices
+        return list(zip(captured.layers[self._layer].mean((2, 3)).tolist(), classes.tolist(), strict=True))
+
+
+def main() -> None:
+    engine, batch, seconds, *paths = sys.argv[1:]
+    network = {"torch": Network, "onnx": OnnxNetwork}[engine](Assignment.from_environment())
+    photos = cycle([Path(path).read_bytes() for path in paths])
+    for _ in range(2):
+        network.explain([network.decode(photo) for photo in islice(photos, int(batch))])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    images, started = 0, time.perf_counter()
+    while time.perf_counter() - started < float(seconds):
+        network.explain([network.decode(photo) for photo in islice(photos, int(batch))])
+        images += int(batch)
+    print(images, time.perf_counter() - started, flush=True)
+
+
+if __name__ == "__main__":
+    main()
