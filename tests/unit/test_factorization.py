@@ -61,7 +61,8 @@ def test_it_is_as_good_as_scikit_learn_on_any_matrix(
         return
     ours = factorize(torch.from_numpy(x.astype(np.float32)), components)
     _, _, error = by_scikit_learn(x, components)
-    assert float(ours.relative_error) <= 1.02 * error + 1e-4
+    if np.isfinite(error):  # scikit-learn's start divides by zero on some matrices of rank 1
+        assert float(ours.relative_error) <= 1.02 * error + 1e-4
     reached = np.linalg.norm(x - ours.weights.numpy() @ ours.directions.numpy()) / np.linalg.norm(x)
     assert float(ours.relative_error) == pytest.approx(reached, abs=1e-4)
 
