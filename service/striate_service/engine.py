@@ -95,16 +95,20 @@ class Engine:
         await self._pool.stop()
 
     @asynccontextmanager
-    async def admission(self, model: str, images: int, *, preprocessed: bool, terms: Terms) -> AsyncIterator[Place]:
+    async def admission(
+        self, kind: str, model: str, images: int, *, preprocessed: bool, terms: Terms
+    ) -> AsyncIterator[Place]:
         """Give a place to a request on images, before they are decoded, and take it back at the end.
 
-        Requests on the same model and kind of images share a forward.
+        Requests on the same model and kind of images share a forward, whatever they ask of it.
+
+        Args:
+            kind: what is asked; requests of one kind take about as long an image.
 
         Raises:
             RequestError: it is refused; this takes no time.
         """
-        key = ("images", model)
-        async with self._admission((*key, preprocessed), images, key, terms) as place:
+        async with self._admission(("images", model, preprocessed), images, (kind, model), terms) as place:
             yield place
 
     async def submit(self, task: Task, inputs: Arrays, terms: Terms) -> Arrays:
@@ -150,10 +154,13 @@ class Engine:
         while True:
             await worker.ready()
             batch = await self._take()
-            if worker.state is WorkerState.IDLE:
-                await self._run(worker, batch)
-            else:  # it died while it waited for work
-                self._retry([batch])
+            try:
+                if worker.state is WorkerState.IDLE:
+                    await self._run(worker, batch)
+                else:  # it died while it waited for work
+                    self._retry([batch])
+            finally:
+                self._scheduler.ended(batch)
 
     async def _take(self) -> Batch:
         while True:
@@ -172,6 +179,7 @@ class Engine:
     async def _run(self, worker: Worker, batch: Batch) -> None:
         works = [_work(job) for job in batch.jobs]
         tasks = [work.task for work in works if work.task]
+        started = time.monotonic()
         try:
             reply = await worker.run(tasks, [work.inputs for work in works])
         except WorkerDied as death:
@@ -189,7 +197,7 @@ class Engine:
             )
             return
         results, seconds = reply
-        self._scheduler.record(batch, seconds)
+        self._scheduler.ended(batch, time.monotonic() - started)
         self._metrics.observe_batch(worker.device.name, tasks[0], batch.size, seconds)
         for job, result in zip(batch.jobs, results, strict=True):
             _settle(job, result)

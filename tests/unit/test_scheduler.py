@@ -130,17 +130,39 @@ def test_a_job_that_has_expired_already_is_not_admitted() -> None:
 
 def test_a_job_whose_turn_would_come_too_late_is_refused_at_once() -> None:
     s = scheduler()
-    s.record(Batch((Job("a", 10, kind="a"),)), seconds=1.0)  # 0.1 s an image
+    s.ended(Batch((Job("a", 10, kind="a"),)), seconds=1.0)  # 0.1 s an image
     put(s, (Job("a", 1, kind="a") for _ in range(20)))
     with pytest.raises(Overloaded) as refusal:
-        s.admit(Job("a", 1, deadline=1.5, kind="a"), 0)
+        s.admit(Job("a", 1, deadline=2.0, kind="a"), 0)
     assert refusal.value.retry_after == pytest.approx(2.0)
-    s.admit(Job("a", 1, deadline=2.5, kind="a"), 0)
+    s.admit(Job("a", 1, deadline=3.5, kind="a"), 0)
+
+
+def test_kinds_that_share_batches_are_told_apart_by_their_times() -> None:
+    s, quick, slow = scheduler(), Job("a", 1, kind="quick"), Job("a", 1, kind="slow")
+    for _ in range(50):
+        s.ended(Batch((quick,)), seconds=0.1)
+        s.ended(Batch((quick, slow)), seconds=1.1)
+    put(s, [Job("a", 1, kind="quick")])
+    assert s.expected_wait(quick) == pytest.approx(0.1, rel=0.1)
+    put(s, [Job("a", 1, kind="slow")])
+    assert s.expected_wait(quick) == pytest.approx(1.1, rel=0.1)
+
+
+def test_what_runs_is_waited_for_too() -> None:
+    s = scheduler()
+    s.ended(Batch((Job("a", 10, kind="a"),)), seconds=1.0)
+    put(s, [Job("a", 8, kind="a")])
+    batch, _ = s.next_batch(0, lambda key: 8)
+    assert s.expected_wait(Job("a", 1, kind="a")) == pytest.approx(0.4)  # half of it is over, on average
+    assert batch is not None
+    s.ended(batch)
+    assert s.expected_wait(Job("a", 1, kind="a")) == 0
 
 
 def test_a_light_caller_is_not_refused_for_anothers_flood() -> None:
     s = scheduler()
-    s.record(Batch((Job("a", 10, kind="a"),)), seconds=1.0)
+    s.ended(Batch((Job("a", 10, kind="a"),)), seconds=1.0)
     put(s, (Job("a", 1, kind="a", caller="flood") for _ in range(50)))
     s.admit(Job("a", 1, deadline=0.5, kind="a", caller="guest"), 0)
 
@@ -217,7 +239,7 @@ def test_every_job_ends_exactly_once(pending: list[Job], events: list[str]) -> N
             assert len({job.lane for job in batch.jobs}) == 1
             assert all(job.deadline > now for job in batch.jobs)
             ended.extend(batch.jobs)
-            s.record(batch, 0.1 * batch.size)
+            s.ended(batch, 0.1 * batch.size)
         else:  # work-conserving: nothing waits while a worker is told that there is nothing
             assert not any(s.waiting(lane) for lane in Lane)
 

@@ -16,6 +16,7 @@ from striate_service.scheduling.job import Batch, Job, Lane
 _PATIENCE = {Lane.INTERACTIVE: 0.0, Lane.BATCH: 1.0, Lane.RENDERING: 10.0}
 """Seconds that a lane lets those above it go first; then one batch of it does."""
 _UNKNOWN_SECONDS = 0.05  # an image, for advice before anything of a kind has been measured
+_MARGIN = 1.5  # on the estimate: what is accepted should be answered in time, and replies take time too
 _LEARNING_RATE = 0.2  # of the moving average of seconds per image
 
 
@@ -40,6 +41,7 @@ class Scheduler:
         self._lanes = {lane: FairQueue() for lane in Lane}
         self._passed_over_since = dict.fromkeys(Lane, 0.0)
         self._retries: deque[Batch] = deque()
+        self._running: set[Batch] = set()
         self._seconds_per_image: dict[Hashable, float] = {}
 
     def admit(self, job: Job, now: float) -> None:
@@ -59,7 +61,7 @@ class Scheduler:
                 raise QueueFull(self._max_queue, wait)
             if 0 < self._max_queue_per_caller <= sum(queue.count(job.caller) for queue in queues):
                 raise QuotaExceeded(job.caller, self._max_queue_per_caller, wait)
-            if job.kind in self._seconds_per_image and now + wait + self._seconds(job) > job.deadline:
+            if job.kind in self._seconds_per_image and now + _MARGIN * (wait + self._seconds(job)) > job.deadline:
                 raise Overloaded(wait)
         self._coming[job.lane].add(job)
 
@@ -87,12 +89,12 @@ class Scheduler:
         for job in expired:
             self._lanes[job.lane].remove(job)
         if self._retries:
-            return self._retries.popleft(), expired
+            return self._started(self._retries.popleft()), expired
         lane = self._next_lane(now)
         if lane is None:
             return None, expired
         self._passed_over_since[lane] = now
-        return Batch(self._lanes[lane].take(max_batch_size)), expired
+        return self._started(Batch(self._lanes[lane].take(max_batch_size))), expired
 
     def cancel(self, job: Job) -> bool:
         """Take a job's place away, and return whether it had one: one that runs or has ended is left alone."""
@@ -106,11 +108,19 @@ class Scheduler:
         """Run these before anything else, each by itself."""
         self._retries.extend(batches)
 
-    def record(self, batch: Batch, seconds: float) -> None:
-        """Learn how long a batch took, for the estimate of when a job's turn comes."""
-        kind, recent = batch.jobs[0].kind, seconds / max(batch.size, 1)
-        known = self._seconds_per_image.get(kind, recent)
-        self._seconds_per_image[kind] = known + _LEARNING_RATE * (recent - known)
+    def ended(self, batch: Batch, seconds: float | None = None) -> None:
+        """Note that a batch runs no more and, if it succeeded, learn from how long it took when a job's turn comes."""
+        self._running.discard(batch)
+        if seconds is None:
+            return
+        # Jobs of several kinds may have shared the time; each kind's part is as it was known, in proportion.
+        recent = seconds / sum(job.size * self._seconds_per_image.get(job.kind, _UNKNOWN_SECONDS) for job in batch.jobs)
+        for kind in {job.kind for job in batch.jobs}:
+            known = self._seconds_per_image.get(kind)
+            if known is None:
+                self._seconds_per_image[kind] = _UNKNOWN_SECONDS * recent
+            else:
+                self._seconds_per_image[kind] = known * (1 + _LEARNING_RATE * (recent - 1))
 
     def waiting(self, lane: Lane) -> int:
         """Return how many jobs wait in a lane."""
@@ -119,12 +129,16 @@ class Scheduler:
     def expected_wait(self, job: Job) -> float:
         """Estimate the seconds until a new job's turn would come, from what waits before it."""
         lanes = list(Lane)
-        seconds = 0.0
+        seconds = sum(self._seconds(other) for batch in self._running for other in batch.jobs) / 2  # half done
         for queues in (self._coming, self._lanes):
             for lane in lanes[: lanes.index(job.lane)]:
                 seconds += sum(map(self._seconds, queues[lane]))
             seconds += sum(share * self._seconds(other) for other, share in queues[job.lane].ahead_of(job))
         return seconds / self._workers
+
+    def _started(self, batch: Batch) -> Batch:
+        self._running.add(batch)
+        return batch
 
     def _seconds(self, job: Job) -> float:
         return job.size * self._seconds_per_image.get(job.kind, _UNKNOWN_SECONDS)

@@ -238,7 +238,10 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         """Check images, get them a place or a refusal, and only then decode and explain them."""
         self._decoder.check(given, field, model)
         preprocessed = given[0].WhichOneof("source") == "preprocessed"
-        async with self._engine.admission(model.name, len(given), preprocessed=preprocessed, terms=terms) as place:
+        kind = type(task).__name__
+        async with self._engine.admission(
+            kind, model.name, len(given), preprocessed=preprocessed, terms=terms
+        ) as place:
             decoded = await self._decoder.decode(given, field, model, fit)
             return decoded, await place.run(task, {"images": decoded.pixels})
 

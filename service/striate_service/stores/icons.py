@@ -12,12 +12,16 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+_REMEMBERED = (
+    4096  # icons in memory, about 24 MB: to check a dictionary's hundred by decoding takes longer than the rest
+)
 _WEBP_QUALITY = 90  # at 128 pixels: about 6 KB, and no difference that the eye finds
 
 
@@ -46,19 +50,19 @@ class IconStore:
     def __init__(self, folder: Path, shipped: Sequence[Path] = ()) -> None:
         self._folder = folder
         self._shipped = tuple(shipped)
+        self._read = lru_cache(_REMEMBERED)(_read_whole)  # an address's icon never changes
 
     def get(self, address: IconAddress) -> bytes | None:
         """Return the icon's WebP file; None where there is none, or where it is damaged (it is then removed)."""
         for folder in (self._folder, *self._shipped):
             file = folder / address.path
             try:
-                data = file.read_bytes()
+                return self._read(file)
             except FileNotFoundError:
                 continue
-            if _is_whole(data):
-                return data
-            if folder == self._folder:
-                file.unlink(missing_ok=True)
+            except _Damaged:
+                if folder == self._folder:
+                    file.unlink(missing_ok=True)
         return None
 
     def put(self, address: IconAddress, picture: NDArray[np.uint8]) -> bytes:
@@ -78,10 +82,14 @@ class IconStore:
         return buffer.getvalue()
 
 
-def _is_whole(data: bytes) -> bool:
-    """Whether the file decodes: a crash of the machine can leave one that ends early."""
+class _Damaged(Exception):
+    """The file is no whole picture: a crash of the machine can leave one that ends early."""
+
+
+def _read_whole(file: Path) -> bytes:
+    data = file.read_bytes()
     try:
         Image.open(io.BytesIO(data)).load()
-    except (OSError, ValueError):
-        return False
-    return True
+    except (OSError, ValueError) as error:
+        raise _Damaged(file) from error
+    return data

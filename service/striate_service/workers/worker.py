@@ -8,6 +8,7 @@ which runs the main script of whoever started the server a second time.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -38,8 +39,12 @@ from striate_service.workers.shared_memory import SharedBlock
 
 logger = logging.getLogger(__name__)
 
+_NICENESS = 5  # the server's own process goes first: it takes little, and refuses and answers while workers compute
+
 
 def main(connection_descriptor: int, inputs_descriptor: int, outputs_descriptor: int) -> None:
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what it means
     connection: Connection[Any, Any] = Connection(connection_descriptor)
     inputs, outputs = SharedBlock(inputs_descriptor), SharedBlock(outputs_descriptor)
