@@ -2,7 +2,7 @@
 
 The same work for all: JPEG bytes in; one layer's means and the five most probable classes out. Ours, LitServe, mosec
 and raw loops without any server take turns, round after round, each alone on the machine; medians over the rounds are
-printed, and ratios to the best raw loop. Peers are installed by: pip install -c constraints.txt litserve mosec aiohttp
+printed, and ratios to the best raw loop. Peers are installed by: pip install -c constraints.txt 'striate[bench]'
 """
 
 from __future__ import annotations

@@ -31,6 +31,11 @@ class InterpretabilityServiceStub:
 
     Errors carry google.rpc details: BadRequest (the field and what would be right), ResourceInfo (what was not found),
     RetryInfo (when to come again) and QuotaFailure.
+
+    Calls may carry metadata. striate-caller: on whose account; callers share the server fairly, and quotas are theirs
+    (without it, the peer's address). striate-priority: "interactive" or "batch", which goes after all who wait for an
+    answer; streams are "batch" unless they say otherwise. A deadline, if one is set, is kept: a call whose answer would
+    come after it is refused at once with RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, channel):
@@ -72,6 +77,11 @@ class InterpretabilityServiceServicer:
 
     Errors carry google.rpc details: BadRequest (the field and what would be right), ResourceInfo (what was not found),
     RetryInfo (when to come again) and QuotaFailure.
+
+    Calls may carry metadata. striate-caller: on whose account; callers share the server fairly, and quotas are theirs
+    (without it, the peer's address). striate-priority: "interactive" or "batch", which goes after all who wait for an
+    answer; streams are "batch" unless they say otherwise. A deadline, if one is set, is kept: a call whose answer would
+    come after it is refused at once with RESOURCE_EXHAUSTED.
     """
 
     def Activations(self, request, context):
@@ -82,7 +92,8 @@ class InterpretabilityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamActivations(self, request_iterator, context):
-        """The same for pipelines: requests as fast as the server takes them, replies as they finish, in any order.
+        """The same for pipelines: requests as fast as the server takes them, replies as they finish, in any order. Where the
+        queue is full a stream is slowed down, not refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +162,11 @@ class InterpretabilityService:
 
     Errors carry google.rpc details: BadRequest (the field and what would be right), ResourceInfo (what was not found),
     RetryInfo (when to come again) and QuotaFailure.
+
+    Calls may carry metadata. striate-caller: on whose account; callers share the server fairly, and quotas are theirs
+    (without it, the peer's address). striate-priority: "interactive" or "batch", which goes after all who wait for an
+    answer; streams are "batch" unless they say otherwise. A deadline, if one is set, is kept: a call whose answer would
+    come after it is refused at once with RESOURCE_EXHAUSTED.
     """
 
     @staticmethod

@@ -32,6 +32,11 @@ class InterpretabilityServiceStub:
 
     Errors carry google.rpc details: BadRequest (the field and what would be right), ResourceInfo (what was not found),
     RetryInfo (when to come again) and QuotaFailure.
+
+    Calls may carry metadata. striate-caller: on whose account; callers share the server fairly, and quotas are theirs
+    (without it, the peer's address). striate-priority: "interactive" or "batch", which goes after all who wait for an
+    answer; streams are "batch" unless they say otherwise. A deadline, if one is set, is kept: a call whose answer would
+    come after it is refused at once with RESOURCE_EXHAUSTED.
     """
 
     @_typing.overload
@@ -41,7 +46,9 @@ class InterpretabilityServiceStub:
     Activations: _grpc.UnaryUnaryMultiCallable[_interpretability_pb2.ActivationsRequest, _interpretability_pb2.ActivationsResponse]
     """What do these layers compute for these images?"""
     StreamActivations: _grpc.StreamStreamMultiCallable[_interpretability_pb2.StreamActivationsRequest, _interpretability_pb2.StreamActivationsResponse]
-    """The same for pipelines: requests as fast as the server takes them, replies as they finish, in any order."""
+    """The same for pipelines: requests as fast as the server takes them, replies as they finish, in any order. Where the
+    queue is full a stream is slowed down, not refused.
+    """
     SemanticDictionary: _grpc.UnaryUnaryMultiCallable[_interpretability_pb2.SemanticDictionaryRequest, _interpretability_pb2.SemanticDictionaryResponse]
     """What does each position of this layer mean?"""
     Factorize: _grpc.UnaryUnaryMultiCallable[_interpretability_pb2.FactorizeRequest, _interpretability_pb2.FactorizeResponse]
@@ -56,13 +63,20 @@ class InterpretabilityServiceAsyncStub(InterpretabilityServiceStub):
 
     Errors carry google.rpc details: BadRequest (the field and what would be right), ResourceInfo (what was not found),
     RetryInfo (when to come again) and QuotaFailure.
+
+    Calls may carry metadata. striate-caller: on whose account; callers share the server fairly, and quotas are theirs
+    (without it, the peer's address). striate-priority: "interactive" or "batch", which goes after all who wait for an
+    answer; streams are "batch" unless they say otherwise. A deadline, if one is set, is kept: a call whose answer would
+    come after it is refused at once with RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Activations: _aio.UnaryUnaryMultiCallable[_interpretability_pb2.ActivationsRequest, _interpretability_pb2.ActivationsResponse]  # type: ignore[assignment]
     """What do these layers compute for these images?"""
     StreamActivations: _aio.StreamStreamMultiCallable[_interpretability_pb2.StreamActivationsRequest, _interpretability_pb2.StreamActivationsResponse]  # type: ignore[assignment]
-    """The same for pipelines: requests as fast as the server takes them, replies as they finish, in any order."""
+    """The same for pipelines: requests as fast as the server takes them, replies as they finish, in any order. Where the
+    queue is full a stream is slowed down, not refused.
+    """
     SemanticDictionary: _aio.UnaryUnaryMultiCallable[_interpretability_pb2.SemanticDictionaryRequest, _interpretability_pb2.SemanticDictionaryResponse]  # type: ignore[assignment]
     """What does each position of this layer mean?"""
     Factorize: _aio.UnaryUnaryMultiCallable[_interpretability_pb2.FactorizeRequest, _interpretability_pb2.FactorizeResponse]  # type: ignore[assignment]
@@ -76,6 +90,11 @@ class InterpretabilityServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors carry google.rpc details: BadRequest (the field and what would be right), ResourceInfo (what was not found),
     RetryInfo (when to come again) and QuotaFailure.
+
+    Calls may carry metadata. striate-caller: on whose account; callers share the server fairly, and quotas are theirs
+    (without it, the peer's address). striate-priority: "interactive" or "batch", which goes after all who wait for an
+    answer; streams are "batch" unless they say otherwise. A deadline, if one is set, is kept: a call whose answer would
+    come after it is refused at once with RESOURCE_EXHAUSTED.
     """
 
     @_abc_1.abstractmethod
@@ -92,7 +111,9 @@ class InterpretabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_interpretability_pb2.StreamActivationsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_interpretability_pb2.StreamActivationsResponse], _abc.AsyncIterator[_interpretability_pb2.StreamActivationsResponse]]:
-        """The same for pipelines: requests as fast as the server takes them, replies as they finish, in any order."""
+        """The same for pipelines: requests as fast as the server takes them, replies as they finish, in any order. Where the
+        queue is full a stream is slowed down, not refused.
+        """
 
     @_abc_1.abstractmethod
     def SemanticDictionary(
