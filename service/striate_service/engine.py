@@ -159,6 +159,10 @@ class Engine:
                     await self._run(worker, batch)
                 else:  # it died while it waited for work
                     self._retry([batch])
+            except Exception:  # a mistake of ours costs this batch, and not every later one
+                logger.exception("a batch failed")
+                for job in batch.jobs:
+                    _fail(job, WorkFailed("the server made a mistake; its log says more"))
             finally:
                 self._scheduler.ended(batch)
 

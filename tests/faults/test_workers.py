@@ -168,3 +168,24 @@ def _descriptors() -> int:
     """Return how many blocks of shared memory this process has open."""
     links = (os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
     return sum("memfd:striate" in link for link in links)
+
+
+@pytest.mark.parametrize("place", ["striate_service.monitoring.metrics.Metrics.observe_batch", "sending"])
+def test_a_mistake_of_the_servers_own_costs_one_batch_and_no_worker(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    server = serve()
+    with striate.Client(server.target, timeout=60) as client:
+        client.activations(image(), "layer")
+        with monkeypatch.context() as broken:
+
+            def fail(*_: object) -> None:
+                raise RuntimeError("a mistake")
+
+            if place == "sending":
+                broken.setattr("striate_service.workers.process.WorkerProcess.ask", fail)
+            else:
+                broken.setattr(place, fail)
+            with pytest.raises(striate.InternalError):
+                client.activations(image(), "layer")
+        assert client.activations(image(), "layer")["layer"].shape[0] == 1

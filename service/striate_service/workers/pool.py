@@ -126,6 +126,9 @@ class Worker:
                 logger.warning("%s; it was busy with %d task(s)", death, len(tasks))
                 self._bury()
                 raise
+            except Exception:  # nothing else should come; where it does, nobody knows what the process is at
+                self._bury()
+                raise
             outputs = self._process.outputs
             self._enter(WorkerState.IDLE)
             if isinstance(reply, RunFailed):
