@@ -11,10 +11,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from striate_service.models.exported import exported_network
-from work import MEAN, STD, Assignment, Network
+from work import Assignment, Network, normalize
 
 
 class OnnxNetwork(Network):
@@ -28,9 +26,7 @@ class OnnxNetwork(Network):
         self._exported = exported_network(self._network, [assignment.layer], shape, 1, file)
 
     def explain(self, pixels: list[Any]) -> list[tuple[list[float], list[int]]]:
-        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float()
-        images = images.div_(255).sub_(MEAN.view(3, 1, 1)).div_(STD.view(3, 1, 1))
-        captured = self._exported.capture(images, [self._layer], logits=True)
+        captured = self._exported.capture(normalize(pixels), [self._layer], logits=True)
         assert captured.logits is not None
         classes = captured.logits.softmax(1).topk(5).indices
         return list(zip(captured.layers[self._layer].mean((2, 3)).tolist(), classes.tolist(), strict=True))

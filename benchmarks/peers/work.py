@@ -39,6 +39,12 @@ class Assignment:
         return {"BENCHMARK_ASSIGNMENT": text}
 
 
+def normalize(pixels: list[NDArray[np.uint8]]) -> Tensor:
+    """Return pictures as networks take them, [N, 3, crop, crop]."""
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float()
+    return images.div_(255).sub_(MEAN.view(3, 1, 1)).div_(STD.view(3, 1, 1))
+
+
 class Network:
     """One thread, channels last, as fast as plain torch goes."""
 
@@ -67,8 +73,6 @@ class Network:
     @torch.inference_mode()
     def explain(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[list[float], list[int]]]:
         """Return for each picture the layer's means and the five most probable classes."""
-        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float()
-        images = images.div_(255).sub_(MEAN.view(3, 1, 1)).div_(STD.view(3, 1, 1))
         self._kept.clear()
-        classes = self._network(images).softmax(1).topk(5).indices
+        classes = self._network(normalize(pixels)).softmax(1).topk(5).indices
         return list(zip(self._kept[0].tolist(), classes.tolist(), strict=True))

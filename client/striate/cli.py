@@ -38,12 +38,12 @@ Photo = Annotated[Path, typer.Argument(help="An image file.", exists=True, dir_o
 LayerName = Annotated[str, typer.Option("--layer", "-l", help="A layer's path or alias.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until missing icons are rendered.")]
 
-_SERVER = "localhost:50051"
+DEFAULT_SERVER = "localhost:50051"
 
 
 @app.command()
 def models(
-    server: Server = _SERVER, as_json: Json = False, layers: bool = typer.Option(False, help="List layers.")
+    server: Server = DEFAULT_SERVER, as_json: Json = False, layers: bool = typer.Option(False, help="List layers.")
 ) -> None:
     """List what the server explains."""
     with Client(server) as client:
@@ -64,7 +64,7 @@ def models(
 
 
 @app.command()
-def health(server: Server = _SERVER, timeout: Annotated[float, typer.Option(help="In seconds.")] = 4.0) -> None:
+def health(server: Server = DEFAULT_SERVER, timeout: Annotated[float, typer.Option(help="In seconds.")] = 4.0) -> None:
     """Say whether the server is ready: exit status 0 if it is, for container probes."""
     with grpc.insecure_channel(server) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # the type stubs leave out its methods
@@ -81,7 +81,7 @@ def health(server: Server = _SERVER, timeout: Annotated[float, typer.Option(help
 def activations(
     photos: Photos,
     layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
-    server: Server = _SERVER,
+    server: Server = DEFAULT_SERVER,
     model: ModelName = "",
     reduce: Annotated[str, typer.Option(help="none, mean or max over positions.")] = "none",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an .npz file.")] = None,
@@ -106,7 +106,7 @@ def activations(
 def dictionary(
     photo: Photo,
     layer: LayerName,
-    server: Server = _SERVER,
+    server: Server = DEFAULT_SERVER,
     model: ModelName = "",
     neurons: Annotated[int, typer.Option(help="Per position.")] = 6,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
@@ -137,7 +137,7 @@ def dictionary(
 def factorize(
     photos: Photos,
     layer: LayerName,
-    server: Server = _SERVER,
+    server: Server = DEFAULT_SERVER,
     model: ModelName = "",
     components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
@@ -172,7 +172,7 @@ def factorize(
 @app.command()
 def render(
     layer: LayerName,
-    server: Server = _SERVER,
+    server: Server = DEFAULT_SERVER,
     model: ModelName = "",
     channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a contact sheet.")] = None,
@@ -195,7 +195,7 @@ def render(
 @app.command()
 def report(
     photo: Photo,
-    server: Server = _SERVER,
+    server: Server = DEFAULT_SERVER,
     model: ModelName = "",
     layers: Annotated[
         list[str] | None, typer.Option("--layer", "-l", help="Repeat for several.", show_default="two that fit")
@@ -217,7 +217,7 @@ def report(
 
 @labels_app.command("list")
 def list_labels(
-    server: Server = _SERVER,
+    server: Server = DEFAULT_SERVER,
     model: ModelName = "",
     layer: Annotated[str, typer.Option("--layer", "-l", show_default="all")] = "",
     as_json: Json = False,
@@ -237,7 +237,7 @@ def list_labels(
 
 @labels_app.command("set")
 def set_label(
-    layer: str, channel: int, name: str, server: Server = _SERVER, model: ModelName = "", author: str = ""
+    layer: str, channel: int, name: str, server: Server = DEFAULT_SERVER, model: ModelName = "", author: str = ""
 ) -> None:
     """Name a neuron."""
     with Client(server) as client:
@@ -245,7 +245,7 @@ def set_label(
 
 
 @labels_app.command("delete")
-def delete_label(layer: str, channel: int, server: Server = _SERVER, model: ModelName = "") -> None:
+def delete_label(layer: str, channel: int, server: Server = DEFAULT_SERVER, model: ModelName = "") -> None:
     """Take a neuron's name away."""
     with Client(server) as client:
         client.delete_label(layer, channel, model=model)
@@ -254,7 +254,7 @@ def delete_label(layer: str, channel: int, server: Server = _SERVER, model: Mode
 @labels_app.command("export")
 def export_labels(
     output: Annotated[Path, typer.Argument(help="A .csv or .json file.")],
-    server: Server = _SERVER,
+    server: Server = DEFAULT_SERVER,
     model: ModelName = "",
 ) -> None:
     """Write all names to a file."""
@@ -272,7 +272,7 @@ def export_labels(
 @labels_app.command("import")
 def import_labels(
     source: Annotated[Path, typer.Argument(help="A file that `export` wrote.", exists=True, dir_okay=False)],
-    server: Server = _SERVER,
+    server: Server = DEFAULT_SERVER,
     model: ModelName = "",
 ) -> None:
     """Read names from a file; they are marked as imported."""

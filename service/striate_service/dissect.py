@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from striate import Client, StriateError
+from striate.cli import DEFAULT_SERVER, Json, ModelName, Server
 from striate.results import Layer, Model, View
 from torch import Tensor
 
@@ -34,13 +35,11 @@ _LISTED = 20  # detectors
 def command(
     folder: Annotated[Path, typer.Argument(help="With images/ and masks/CONCEPT/.", exists=True, file_okay=False)],
     layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
-    server: Annotated[
-        str, typer.Option("--server", envvar="STRIATE_SERVER", help="The server's address.")
-    ] = "localhost:50051",
-    model: Annotated[str, typer.Option(help="A model's name.", show_default="the server's default")] = "",
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
     least: Annotated[float, typer.Option(help="The IoU from which on a channel detects a concept.")] = LEAST_IOU,
     save: Annotated[bool, typer.Option("--save", help="Name the detectors; names by people are kept.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Find which concept each channel of a layer detects, and name it (network dissection, Bau et al. 2017).
 

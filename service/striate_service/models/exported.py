@@ -7,7 +7,6 @@ deeper is computed and operators are fused wherever no layer was asked for. Grad
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from striate_service.models.layers import Captured, capture
+from striate_service.stores.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def exported_network(
         raise
     except Exception as error:  # exporters raise whatever a network's operators provoke
         raise ExportError(f"{type(error).__name__}: {error}") from error
-    _write(graph, file)
+    write_whole(file, graph)
     return exported
 
 
@@ -147,12 +147,3 @@ def _check(
 
 def _output(layer: str) -> str:
     return f"layer:{layer}"
-
-
-def _write(data: bytes, file: Path) -> None:
-    """Write atomically: other workers read it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-    os.replace(temporary, file)

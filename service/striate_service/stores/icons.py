@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from striate_service.stores.files import write_whole
 
 _REMEMBERED = (
     4096  # icons in memory, about 24 MB: to check a dictionary's hundred by decoding takes longer than the rest
@@ -69,16 +69,7 @@ class IconStore:
         """Store a picture, [height, width, 3], and return it as a WebP file. Readers see all of it or nothing."""
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "WEBP", quality=_WEBP_QUALITY, method=4)
-        file = self._folder / address.path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(buffer.getvalue())
-            os.replace(temporary, file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(self._folder / address.path, buffer.getvalue())
         return buffer.getvalue()
 
 
