@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from striate import Client, StriateError
-from striate.cli import DEFAULT_SERVER, Json, ModelName, Server
+from striate.cli.options import DEFAULT_SERVER, Json, ModelName, Server
 from striate.results import Layer, Model, View
 from torch import Tensor
 

@@ -32,11 +32,17 @@ from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.rendering import IconRenderer
 from striate_service.scheduling.scheduler import Scheduler
-from striate_service.servicers.explanations import ImageDecoder, Namer
+from striate_service.servicers.activations import Activations
+from striate_service.servicers.decoding import ImageDecoder
+from striate_service.servicers.dictionaries import SemanticDictionaries
+from striate_service.servicers.explainer import Explainer
+from striate_service.servicers.factorizations import Factorizations
+from striate_service.servicers.icons import IconFinder, IconRendering
 from striate_service.servicers.interceptor import Interceptor
 from striate_service.servicers.interpretability import InterpretabilityServicer
 from striate_service.servicers.labels import LabelServicer
 from striate_service.servicers.models import ModelServicer
+from striate_service.servicers.naming import Namer
 from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelStore, StoredLabel
 from striate_service.techniques.recipe import Recipe
@@ -145,9 +151,13 @@ class Server:
         self._close_metrics()
 
     def _register(self) -> None:
-        decoder = ImageDecoder(self.settings, self._decode_threads, self._metrics)
+        explainer = Explainer(self._engine, ImageDecoder(self.settings, self._decode_threads, self._metrics))
+        icons, namer = IconFinder(self._renderer), Namer(self._labels)
         interpretability = InterpretabilityServicer(
-            self._engine, decoder, self._renderer, Namer(self._labels), self.settings
+            Activations(explainer, self.settings.max_message_bytes),
+            SemanticDictionaries(explainer, icons, namer),
+            Factorizations(explainer, self._engine, icons, namer),
+            IconRendering(self._engine, self._renderer, namer),
         )
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._engine, self.settings), self._grpc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2, models_pb2
 
@@ -87,3 +88,11 @@ def color(rgb: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.uint8]]) -> in
     """0xRRGGBB"""
     red, green, blue = (int(value) for value in rgb)
     return red << 16 | green << 8 | blue
+
+
+def effects(arrays: Arrays, empty: tuple[int, ...], where: tuple[NDArray[np.int32], ...] = ()) -> NDArray[np.float32]:
+    """Return the effects at chosen positions; without classes, none."""
+    if "effects" not in arrays:
+        return np.zeros(empty, np.float32)
+    effects: NDArray[np.float32] = arrays["effects"].astype(np.float32, copy=False)
+    return effects[where] if where else effects

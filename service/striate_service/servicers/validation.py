@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import grpc
+from striate.v1 import interpretability_pb2 as messages
 
 from striate_service.engine import Terms
 from striate_service.errors import InvalidArgument, NotFound
@@ -67,10 +68,13 @@ def in_range(value: int, field: str, low: int, high: int, why: str = "") -> int:
     return value
 
 
-def class_count(given: int | None, model: ModelDescription) -> int:
+def class_count(
+    request: messages.ActivationsRequest | messages.SemanticDictionaryRequest | messages.FactorizeRequest,
+    model: ModelDescription,
+) -> int:
     """Return how many classes to predict, 5 by default."""
     most = min(MAX_CLASSES, len(model.classes))
-    return min(5, most) if given is None else in_range(given, "classes", 0, most)
+    return in_range(request.classes, "classes", 0, most) if request.HasField("classes") else min(5, most)
 
 
 def find_channels(channels: Sequence[int], layers: Sequence[LayerDescription]) -> tuple[int, ...]:

@@ -68,7 +68,7 @@ class Executor:
             return [self._attempt(task, part) for task, part in zip(image_tasks, parts, strict=True)]
         return [self._attempt(task, arrays) for task, arrays in zip(tasks, inputs, strict=True)]
 
-    def _attempt(self, task: Task | ImageTask, given: _Part | Arrays) -> Result:
+    def _attempt(self, task: Task, given: _Part | Arrays) -> Result:
         try:
             result = self._finish(task, given)
             return {name: tensor.detach().cpu().numpy() for name, tensor in result.items()}
@@ -79,7 +79,7 @@ class Executor:
         except Exception as error:
             return Failure(f"{type(task).__name__}: {error}")
 
-    def _finish(self, task: Task | ImageTask, given: _Part | Arrays) -> dict[str, Tensor]:
+    def _finish(self, task: Task, given: _Part | Arrays) -> dict[str, Tensor]:
         match task, given:
             case ActivationsTask(), _Part():
                 return _activations(task, given)

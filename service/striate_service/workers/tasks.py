@@ -78,4 +78,4 @@ class RenderTask:
     """How long the slice may take; it always makes at least one step."""
 
 
-Task = ActivationsTask | DictionaryTask | FactorizeTask | FactorizeActivationsTask | RenderTask
+Task = ImageTask | FactorizeActivationsTask | RenderTask

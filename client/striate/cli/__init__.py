@@ -1,0 +1,56 @@
+"""The command line. Exit status 0: done; 1: the server refused or failed, and one line says why; 2: wrong usage."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer
+
+from striate.cli import explain, labels, status
+from striate.errors import StriateError
+
+app = typer.Typer(
+    help="See what the layers of a vision network respond to.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+app.add_typer(status.app)
+app.add_typer(explain.app)
+app.add_typer(labels.app, name="labels")
+
+
+def main() -> None:
+    """Run the command line."""
+    own = typer.main.get_group(app).commands
+    if len(sys.argv) < 2 or sys.argv[1] not in own:  # loading the server takes seconds: only where needed
+        _add_commands(tuple(entry_points(group="striate.commands")))
+    try:
+        app()
+    except (StriateError, FileNotFoundError, ValueError) as error:
+        print(f"striate: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _add_commands(entries: tuple[EntryPoint, ...]) -> None:
+    """Add the server's commands, where it is installed, and a word on installing it where it is not."""
+    for entry in entries:
+        app.command(entry.name)(_loaded(entry))
+
+
+def _loaded(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except ImportError as error:
+        return _not_installed(entry.name, str(error))
+
+
+def _not_installed(command: str, reason: str) -> Any:
+    def say() -> None:
+        raise StriateError(f"`striate {command}` needs the server: pip install 'striate[service]' ({reason})")
+
+    say.__doc__ = "Not installed: pip install 'striate[service]'."
+    return say
+
+
+if __name__ == "__main__":
+    main()

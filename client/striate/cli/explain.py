@@ -1,0 +1,195 @@
+"""`striate activations | dictionary | factorize | render | report`: what a model sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Photo, Photos, Server, Wait
+from striate.cli.output import (
+    console,
+    contact_sheet,
+    groups_table,
+    neuron_facts,
+    print_json,
+    said,
+    strongest_positions,
+)
+from striate.client import Client
+from striate.errors import NotFound, StriateError
+from striate.html import page
+from striate.results import Factorization, Model, Neuron, SemanticDictionary
+
+app = typer.Typer()
+
+
+@app.command()
+def activations(
+    photos: Photos,
+    layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
+    reduce: Annotated[str, typer.Option(help="none, mean or max over positions.")] = "none",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an .npz file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what layers compute and what the model predicts."""
+    with Client(server) as client:
+        found = client.activations(photos, layers, model=model, reduce=reduce)  # type: ignore[arg-type]
+    if output:
+        np.savez(output, allow_pickle=False, **found)
+    if as_json:
+        shapes = {name: list(array.shape) for name, array in found.items()}
+        print_json({"predictions": found.predictions, "shapes": shapes})
+        return
+    for photo, predictions in zip(photos, found.predictions, strict=True):
+        console.print(f"[bold]{photo.name}[/bold]: {said(predictions)}")
+    for name, array in found.items():
+        console.print(f"{name}: {array.dtype} {list(array.shape)}, {array.min():.3g} to {array.max():.3g}")
+
+
+@app.command()
+def dictionary(
+    photo: Photo,
+    layer: LayerName,
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
+    neurons: Annotated[int, typer.Option(help="Per position.")] = 6,
+    classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    wait: Wait = True,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what the positions of a layer mean."""
+    with Client(server) as client, console.status("asking, and rendering what icons are missing"):
+        found = client.semantic_dictionary(
+            photo, layer, model=model, neurons=neurons, classes=classes, wait_for_icons=wait
+        )
+    if output:
+        found.to_html(output)
+    if as_json:
+        print_json(
+            [
+                {"row": row, "column": column, "neurons": [neuron_facts(neuron) for neuron in found.at(row, column)]}
+                for row, column in found.positions.tolist()
+            ]
+        )
+        return
+    console.print(f"{photo.name}: {said(found.predictions)}")
+    console.print(strongest_positions(found))
+
+
+@app.command()
+def factorize(
+    photos: Photos,
+    layer: LayerName,
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
+    components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
+    classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    wait: Wait = True,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page, or a .png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find groups of neurons that are active together."""
+    with Client(server) as client, console.status("asking, and rendering what icons are missing"):
+        found = client.factorize(
+            photos, layer, model=model, components=components, classes=classes, wait_for_icons=wait
+        )
+    if output and output.suffix == ".png":
+        found.overlay(0).save(output)
+    elif output:
+        found.to_html(output)
+    if as_json:
+        print_json(
+            {
+                "relative_error": found.relative_error,
+                "groups": [
+                    {"name": group.name, "color": group.color, "importance": group.importance, "effects": group.effects}
+                    for group in found.groups
+                ],
+            }
+        )
+        return
+    console.print(groups_table(found))
+    console.print(f"The groups leave {found.relative_error:.0%} of the activations' norm unexplained.")
+
+
+@app.command()
+def render(
+    layer: LayerName,
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
+    channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a contact sheet.")] = None,
+) -> None:
+    """Render a layer's icons ahead of time."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    neurons: list[Neuron] = []
+    with Client(server) as client, Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"icons of {layer}", total=None)
+        for update in client.render_icons(layer, model=model, channels=_ranges(channels), icons=output is not None):
+            neurons += update.neurons
+            progress.update(task, completed=round(update.progress * update.total, 1), total=update.total)
+    failed = [neuron.channel for neuron in neurons if neuron.icon_file.status == "failed"]
+    if output:
+        contact_sheet([neuron for neuron in neurons if neuron.icon]).save(output)
+    if failed:
+        raise StriateError(f"{len(failed)} icons could not be rendered (channels {failed}); the server's log says why")
+
+
+@app.command()
+def report(
+    photo: Photo,
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
+    layers: Annotated[
+        list[str] | None, typer.Option("--layer", "-l", help="Repeat for several.", show_default="two that fit")
+    ] = None,
+    components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
+    wait: Wait = True,
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("report.html"),
+) -> None:
+    """Write a page on a photo: what the model predicts, and what its layers see."""
+    with Client(server) as client, console.status("asking, and rendering what icons are missing"):
+        names = layers or telling_layers(client.model(model))
+        parts: list[SemanticDictionary | Factorization] = []
+        for name in names:
+            parts.append(client.factorize(photo, name, model=model, components=components, wait_for_icons=wait))
+            parts.append(client.semantic_dictionary(photo, name, model=model, wait_for_icons=wait))
+    page(photo.name, parts, output)
+    console.print(f"wrote {output}")
+
+
+def telling_layers(model: Model) -> list[str]:
+    """Choose two layers for a report: the last maps of about 14 and of about 7 positions a side, where objects' parts
+    and whole objects are seen.
+
+    Raises:
+        NotFound: no layer of the model is a map.
+    """
+    maps = [layer for layer in model.layers if layer.is_spatial and layer.shape[1] > 1]
+    blocks = [layer for layer in maps if "." not in layer.name or layer.name.count(".") == 1] or maps
+    if not blocks:
+        raise NotFound(f"{model.name} has no layer of shape [channels, height, width] to report on", "layer", "")
+    last = blocks[-1]
+    wider = [layer for layer in blocks if layer.shape[1] > last.shape[1]]
+    return list(dict.fromkeys([*([wider[-1].name] if wider else []), last.name]))
+
+
+def _ranges(text: str) -> list[int] | None:
+    """Read "0-3,7" as [0, 1, 2, 3, 7]."""
+    if not text:
+        return None
+    channels: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()):
+            raise typer.BadParameter(f"{text!r} are no channels; write them as 0-15,40")
+        channels += range(int(first), int(last or first) + 1)
+    return channels

@@ -1,0 +1,70 @@
+"""What commands print: tables, JSON, and contact sheets of icons."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pillow
+from rich.console import Console
+from rich.table import Table
+
+from striate.results import Factorization, Model, Neuron, SemanticDictionary
+
+console = Console()
+
+
+def contact_sheet(neurons: list[Neuron]) -> Pillow.Image:
+    """Lay icons out in a grid, by channel."""
+    icons = [neuron.icon for neuron in sorted(neurons, key=lambda neuron: neuron.channel)]
+    size = icons[0].width if icons and icons[0] else 1
+    across = max(1, min(16, len(icons)))
+    sheet = Pillow.new("RGB", (across * size, -(-len(icons) // across) * size), "white")
+    for number, icon in enumerate(icons):
+        if icon:
+            sheet.paste(icon, (number % across * size, number // across * size))
+    return sheet
+
+
+def groups_table(found: Factorization) -> Table:
+    """Return the groups with what they do for the classes."""
+    table = Table("", "group", "explains", *found.classes, box=None, padding=(0, 2))
+    for group in found.groups:
+        effects = (f"{effect:+.2f}" for effect in group.effects.values())
+        table.add_row(f"[{group.color}]\u25a0[/]", group.name, f"{group.importance:.0%}", *effects)
+    residual = found.residual_effects.sum(0)
+    table.add_row("", "left out", "", *(f"{effect:+.2f}" for effect in residual))
+    return table
+
+
+def strongest_positions(found: SemanticDictionary, count: int = 5) -> Table:
+    table = Table("row", "column", "neurons (activation)", box=None, padding=(0, 2))
+    strength = found.magnitude[tuple(found.positions.T)]
+    for place in np.argsort(-strength)[:count]:
+        row, column = found.positions[place].tolist()
+        said = ", ".join(f"{neuron.name} ({neuron.activation:.1f})" for neuron in found.at(row, column)[:4])
+        table.add_row(str(row), str(column), said)
+    return table
+
+
+def said(predictions: list[tuple[str, float]]) -> str:
+    return ", ".join(f"{name} {probability:.0%}" for name, probability in predictions)
+
+
+def model_facts(model: Model) -> dict[str, Any]:
+    return {**vars(model), "layers": [vars(layer) for layer in model.layers]}
+
+
+def neuron_facts(neuron: Neuron) -> dict[str, Any]:
+    return {
+        "channel": neuron.channel,
+        "name": neuron.name,
+        "activation": neuron.activation,
+        "effects": neuron.effects,
+        "icon": neuron.icon_file.status,
+    }
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,76 @@
+"""From a request's images to one array, in threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from striate.v1 import common_pb2 as pb
+
+from striate_service.config import Settings
+from striate_service.errors import InvalidArgument
+from striate_service.models.description import ModelDescription
+from striate_service.monitoring.metrics import Metrics
+from striate_service.servicers import images
+
+
+@dataclass(frozen=True)
+class DecodedImages:
+    pixels: NDArray[np.generic]
+    """[N, ...], as `workers.tasks.ImageTask` takes them."""
+    views: list[pb.View]
+
+
+class ImageDecoder:
+    """Checks images, then decodes them in threads of its own."""
+
+    def __init__(self, settings: Settings, threads: Executor, metrics: Metrics) -> None:
+        self._settings = settings
+        self._threads = threads
+        self._metrics = metrics
+
+    def check(self, given: Sequence[pb.Image], field: str, model: ModelDescription) -> None:
+        """Look at what costs nothing to look at: how many images there are, and their headers.
+
+        Raises:
+            InvalidArgument: there are none, or too many, or of different kinds, or one of them is no image.
+        """
+        most = self._settings.max_images_per_request
+        if not given:
+            raise InvalidArgument(field, f"is empty; send 1 to {most} images.")
+        if len(given) > most:
+            raise InvalidArgument(field, f"holds {len(given)} images; send at most {most} in one request.")
+        if len({image.WhichOneof("source") == "preprocessed" for image in given}) > 1:
+            raise InvalidArgument(field, "mixes preprocessed images with others; send them in requests of their own.")
+        for image, name in zip(given, _names(field, len(given)), strict=True):
+            images.check(image, name, model.preprocessing, self._settings.max_pixels_per_image)
+
+    async def decode(
+        self, given: Sequence[pb.Image], field: str, model: ModelDescription, fit: pb.Fit
+    ) -> DecodedImages:
+        """Return images that passed `check` as one array.
+
+        Raises:
+            InvalidArgument: one of them cannot be read.
+        """
+        loop = asyncio.get_running_loop()
+        decoded = await asyncio.gather(
+            *(
+                loop.run_in_executor(self._threads, self._decode, image, name, model, fit)
+                for image, name in zip(given, _names(field, len(given)), strict=True)
+            )
+        )
+        self._metrics.images.labels(model=model.name).inc(len(decoded))
+        return DecodedImages(np.stack([each.pixels for each in decoded]), [each.view for each in decoded])
+
+    def _decode(self, image: pb.Image, field: str, model: ModelDescription, fit: pb.Fit) -> images.Decoded:
+        with self._metrics.decode_seconds.time():
+            return images.decode(image, field, model.preprocessing, fit)
+
+
+def _names(field: str, count: int) -> list[str]:
+    return [field] if field == "image" else [f"{field}[{number}]" for number in range(count)]

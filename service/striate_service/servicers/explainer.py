@@ -1,0 +1,43 @@
+"""What the image-based RPCs share: a place or a refusal, decoded images, and a task carried out on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from striate.v1 import common_pb2 as pb
+
+from striate_service.engine import Engine, Terms
+from striate_service.models.description import ModelDescription
+from striate_service.servicers.decoding import DecodedImages, ImageDecoder
+from striate_service.workers.shared_memory import Arrays
+from striate_service.workers.tasks import ImageTask
+
+
+class Explainer:
+    def __init__(self, engine: Engine, decoder: ImageDecoder) -> None:
+        self._engine = engine
+        self._decoder = decoder
+
+    @property
+    def models(self) -> tuple[ModelDescription, ...]:
+        """What is served; the first is the default."""
+        return self._engine.models
+
+    async def explain(
+        self,
+        task: ImageTask,
+        model: ModelDescription,
+        given: Sequence[pb.Image],
+        field: str,
+        fit: pb.Fit,
+        terms: Terms,
+    ) -> tuple[DecodedImages, Arrays]:
+        """Check images, get them a place or a refusal, and only then decode and explain them."""
+        self._decoder.check(given, field, model)
+        preprocessed = given[0].WhichOneof("source") == "preprocessed"
+        kind = type(task).__name__
+        async with self._engine.admission(
+            kind, model.name, len(given), preprocessed=preprocessed, terms=terms
+        ) as place:
+            decoded = await self._decoder.decode(given, field, model, fit)
+            return decoded, await place.run(task, {"images": decoded.pixels})
