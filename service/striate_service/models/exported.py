@@ -52,6 +52,10 @@ class ExportedNetwork:
         outputs = dict(zip(names, map(torch.from_numpy, arrays), strict=True))
         return Captured({layer: outputs[_output(layer)] for layer in layers}, outputs.get(_LOGITS))
 
+    def forget_sessions(self) -> None:
+        """Free what is kept ready; what is asked for next is made anew."""
+        self._session.cache_clear()
+
     def _make_session(self, names: frozenset[str]):  # type: ignore[no-untyped-def]
         import onnxruntime
 
@@ -137,6 +141,7 @@ def _check(
     with torch.inference_mode():
         expected = capture(network, inputs, layers, logits=True)
     got = exported.capture(inputs, layers, logits=True)
+    exported.forget_sessions()  # with every layer as an output, this one is large, and nobody will ask for it
     for name in (*layers, _LOGITS):
         ours, theirs = (each.logits if name == _LOGITS else each.layers[name] for each in (got, expected))
         assert ours is not None
