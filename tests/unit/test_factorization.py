@@ -43,7 +43,7 @@ def test_the_start_is_scikit_learns_nndsvd() -> None:
     x = rng.random((40, 6)) @ (rng.random((6, 30)) * 4.0 ** -np.arange(6)[:, None])  # its randomized SVD is exact here
     from sklearn.decomposition._nmf import _initialize_nmf
 
-    w, h = nndsvd(torch.from_numpy(x), 5)
+    w, h = (factor[0] for factor in nndsvd(torch.from_numpy(x)[None], 5))
     expected_w, expected_h = _initialize_nmf(x, 5, init="nndsvd", random_state=0)
     np.testing.assert_allclose(w, expected_w, atol=1e-5)
     np.testing.assert_allclose(h, expected_h, atol=1e-5)

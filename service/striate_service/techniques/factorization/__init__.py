@@ -1,0 +1,28 @@
+"""Non-negative matrix factorization: which neurons are active together.
+
+Notation, in all files of this package: X [M, C] >= 0 is M positions by C channels; W [M, K] >= 0 says how strongly each
+of K groups is present at each position; H [K, C] >= 0 is each group's direction in the space of channels. We minimize
+
+    1/2 ||X - W H||_F^2    over W >= 0, H >= 0
+
+Where there are several problems of one shape, each of these has B before its own dimensions.
+"""
+
+from striate_service.techniques.factorization.choice import Choice, choose_components
+from striate_service.techniques.factorization.factorize import factorize
+from striate_service.techniques.factorization.problem import Factorization
+from striate_service.techniques.factorization.projection import project
+from striate_service.techniques.factorization.start import nndsvd
+from striate_service.techniques.factorization.streaming import Basis, Progress, factorize_batches
+
+__all__ = [
+    "Basis",
+    "Choice",
+    "Factorization",
+    "Progress",
+    "choose_components",
+    "factorize",
+    "factorize_batches",
+    "nndsvd",
+    "project",
+]
