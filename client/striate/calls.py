@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import grpc
@@ -30,65 +29,13 @@ from striate.results import (
 from striate.tensors import array_from_tensor, tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
-from striate.v1 import labels_pb2, models_pb2
+from striate.v1 import models_pb2
 
 Fit = Literal["crop", "stretch", "pad"]
 Reduce = Literal["none", "mean", "max"]
 DType = Literal["float32", "float16"]
-Priority = Literal["interactive", "batch"]
 
 STATUS = {status.value[0]: status for status in grpc.StatusCode}
-
-ICON_TIMEOUT = 600.0
-"""Seconds that a call waits by default when it may have to wait for icons: on a CPU one takes a second or more."""
-
-_SERVICE_CONFIG = json.dumps(
-    {
-        "methodConfig": [
-            {
-                "name": [{"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")],
-                # Every call can be repeated: only labels change anything, and setting one twice is setting it once.
-                "retryPolicy": {
-                    "maxAttempts": 3,
-                    "initialBackoff": "0.2s",
-                    "maxBackoff": "2s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
-)
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How to reach a server."""
-
-    target: str = "localhost:50051"
-    timeout: float = 60.0
-    """Seconds that a call waits for its answer, unless it says otherwise."""
-    max_message_bytes: int = 64 * 2**20
-    """The largest request and reply."""
-    caller: str = ""
-    """Who calls, for the server's quotas and fair sharing."""
-    priority: Priority = "interactive"
-    metadata: Sequence[tuple[str, str]] = field(default=(), repr=False)
-
-    @property
-    def options(self) -> list[tuple[str, Any]]:
-        return [
-            ("grpc.max_send_message_length", self.max_message_bytes),
-            ("grpc.max_receive_message_length", self.max_message_bytes),
-            ("grpc.service_config", _SERVICE_CONFIG),
-            ("grpc.keepalive_time_ms", 30_000),
-        ]
-
-    @property
-    def call_metadata(self) -> tuple[tuple[str, str], ...]:
-        caller = (("striate-caller", self.caller),) if self.caller else ()
-        priority = (("striate-priority", self.priority),) if self.priority != "interactive" else ()
-        return (*self.metadata, *caller, *priority)
 
 
 @dataclass(frozen=True)
@@ -114,10 +61,10 @@ class ActivationsCall:
             model=model,
             images=[image_message(image) for image in as_list(images)],
             layers=names,
-            fit=_enum(pb.Fit, "FIT", fit, "fit"),
-            reduction=_enum(messages.Reduction, "REDUCTION", reduce, "reduce"),
+            fit=enum_value(pb.Fit, "FIT", fit, "fit"),
+            reduction=enum_value(messages.Reduction, "REDUCTION", reduce, "reduce"),
             channels=channels or (),
-            dtype=_enum(pb.DataType, "DATA_TYPE", dtype, "dtype"),
+            dtype=enum_value(pb.DataType, "DATA_TYPE", dtype, "dtype"),
             classes=classes,
         )
         return cls(names, request)
@@ -157,7 +104,7 @@ class DictionaryCall:
             model=model,
             image=image_message(image),
             layer=layer,
-            fit=_enum(pb.Fit, "FIT", fit, "fit"),
+            fit=enum_value(pb.Fit, "FIT", fit, "fit"),
             neurons=neurons,
             positions=[messages.Position(row=row, column=column) for row, column in positions or ()],
             wait_for_icons=wait_for_icons,
@@ -222,7 +169,7 @@ class FactorizeCall:
         given = as_list(images)
         request.images.CopyFrom(
             messages.ImageBatch(
-                images=[image_message(image) for image in given], fit=_enum(pb.Fit, "FIT", fit, "fit"), layer=layer
+                images=[image_message(image) for image in given], fit=enum_value(pb.Fit, "FIT", fit, "fit"), layer=layer
             )
         )
         return cls(given, request)
@@ -283,16 +230,6 @@ def render_result(response: messages.RenderIconsResponse) -> RenderProgress:
     )
 
 
-def label_message(text: str, source: str, score: float | None, author: str) -> pb.Label:
-    return pb.Label(
-        text=text, source=_enum(pb.LabelSource, "LABEL_SOURCE", source, "source"), score=score, author=author
-    )
-
-
-def label_result(message: labels_pb2.NeuronLabel) -> Label:
-    return _label(message.label, message.layer, message.channel)
-
-
 def _set_classes(
     request: messages.SemanticDictionaryRequest | messages.FactorizeRequest, classes: int | Sequence[str] | None
 ) -> None:
@@ -305,7 +242,7 @@ def _set_classes(
         request.class_names.extend(classes)
 
 
-def _enum(kind: Any, prefix: str, name: str, argument: str) -> Any:
+def enum_value(kind: Any, prefix: str, name: str, argument: str) -> Any:
     """Return the value of an enum that is called PREFIX_NAME."""
     known = [key.removeprefix(f"{prefix}_").lower() for key in list(kind.keys()) if not key.endswith("_UNSPECIFIED")]
     if name not in known:
@@ -330,7 +267,7 @@ def _predictions(message: pb.Predictions) -> Predictions:
     return [(each.predicted_class.name, each.probability) for each in message.predictions]
 
 
-def _label(label: pb.Label, layer: str = "", channel: int | None = None) -> Label:
+def label(label: pb.Label, layer: str = "", channel: int | None = None) -> Label:
     source = pb.LabelSource.Name(label.source).removeprefix("LABEL_SOURCE_").lower() if label.source else ""
     return Label(label.text, source, label.score if label.HasField("score") else None, label.author, layer, channel)
 
@@ -340,14 +277,14 @@ def _icon(icon: pb.Icon) -> Icon:
 
 
 def _neuron(neuron: messages.Neuron) -> Neuron:
-    return Neuron(neuron.channel, _label(neuron.label), _icon(neuron.icon))
+    return Neuron(neuron.channel, label(neuron.label), _icon(neuron.icon))
 
 
 def _group(group: messages.Group, classes: list[str]) -> Group:
     return Group(
         color=f"#{group.color:06x}",
         icon_file=_icon(group.icon),
-        label=_label(group.label),
+        label=label(group.label),
         importance=group.importance,
         channels=list(group.channels),
         effects=dict(zip(classes, group.effects, strict=True)),

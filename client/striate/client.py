@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -12,27 +11,26 @@ from numpy.typing import NDArray
 
 from striate import calls
 from striate.calls import (
-    ICON_TIMEOUT,
     ActivationsCall,
-    Connection,
     DictionaryCall,
     DType,
     FactorizeCall,
     Fit,
-    Priority,
     Reduce,
 )
-from striate.errors import StriateError, from_rpc_error
+from striate.connection import Connection, Priority
+from striate.errors import StriateError
 from striate.images import Image
-from striate.results import Activations, Factorization, Label, Model, RenderProgress, SemanticDictionary
+from striate.label_calls import LabelCalls
+from striate.results import Activations, Factorization, Model, RenderProgress, SemanticDictionary
 from striate.v1 import interpretability_pb2 as messages
-from striate.v1 import labels_pb2, models_pb2
+from striate.v1 import models_pb2
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
 from striate.v1.labels_pb2_grpc import LabelServiceStub
 from striate.v1.models_pb2_grpc import ModelServiceStub
 
 
-class Client:
+class Client(LabelCalls):
     """A connection to a Striate server. Use it as a context manager, or `close` it.
 
     Every call takes `timeout`, in seconds, and raises a `StriateError` where it brings no answer. It can be shared by
@@ -67,10 +65,6 @@ class Client:
         self._interpretability = InterpretabilityServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
         self._labels = LabelServiceStub(self._channel)
-
-    @property
-    def target(self) -> str:
-        return self._connection.target
 
     def __enter__(self) -> Client:
         return self
@@ -253,60 +247,5 @@ class Client:
         """
         request = messages.RenderIconsRequest(model=model, layer=layer, channels=channels or (), omit_icons=not icons)
         with self._errors():
-            metadata = self._connection.call_metadata
-            for response in self._interpretability.RenderIcons(request, timeout=timeout, metadata=metadata):
+            for response in self._interpretability.RenderIcons(request, **self._how_long(timeout)):
                 yield calls.render_result(response)
-
-    def set_label(
-        self,
-        layer: str,
-        channel: int,
-        text: str,
-        *,
-        model: str = "",
-        source: str = "person",
-        score: float | None = None,
-        author: str = "",
-        timeout: float | None = None,
-    ) -> Label:
-        """Name a neuron."""
-        label = calls.label_message(text, source, score, author)
-        request = labels_pb2.SetLabelRequest(model=model, layer=layer, channel=channel, label=label)
-        with self._errors():
-            response = self._labels.SetLabel(request, **self._how(timeout))
-        return calls.label_result(response.label)
-
-    def delete_label(self, layer: str, channel: int, *, model: str = "", timeout: float | None = None) -> None:
-        """Take a neuron's name away."""
-        request = labels_pb2.DeleteLabelRequest(model=model, layer=layer, channel=channel)
-        with self._errors():
-            self._labels.DeleteLabel(request, **self._how(timeout))
-
-    def labels(
-        self, layer: str = "", *, model: str = "", history: bool = False, timeout: float | None = None
-    ) -> list[Label]:
-        """Return the names of a layer's neurons, or of all.
-
-        Args:
-            history: also those that have been replaced or deleted, newest first.
-        """
-        request = labels_pb2.ListLabelsRequest(model=model, layer=layer, include_history=history)
-        found: list[Label] = []
-        while True:
-            with self._errors():
-                response = self._labels.ListLabels(request, **self._how(timeout))
-            found += [calls.label_result(label) for label in response.labels]
-            if not response.next_page_token:
-                return found
-            request.page_token = response.next_page_token
-
-    def _how(self, timeout: float | None, *, waits: bool = False) -> dict[str, Any]:
-        usual = max(ICON_TIMEOUT, self._connection.timeout) if waits else self._connection.timeout
-        return {"timeout": usual if timeout is None else timeout, "metadata": self._connection.call_metadata}
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target) from error
