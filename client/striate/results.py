@@ -31,7 +31,7 @@ class Layer:
     @property
     def is_spatial(self) -> bool:
         """Whether its output is a map, [channels, height, width]."""
-        return len(self.shape) == 3
+        return len(self.shape) == 3 and not self.shape[0] == self.shape[1] != self.shape[2]  # Swin: channels last
 
 
 @dataclass(frozen=True)

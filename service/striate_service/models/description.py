@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -34,12 +35,11 @@ class LayerDescription:
     @property
     def is_spatial(self) -> bool:
         """Whether the output is a map, [channels, height, width]."""
-        return len(self.shape) == 3
+        return len(self.shape) == 3 and channel_axis(self.shape) == 0
 
     @property
     def channels(self) -> int:
-        """A map's channels come first, a sequence's (a transformer's [tokens, channels]) and a vector's last."""
-        return self.shape[0] if self.is_spatial else self.shape[-1]
+        return self.shape[channel_axis(self.shape)]
 
 
 @dataclass(frozen=True)
@@ -63,3 +63,14 @@ class ModelDescription:
         """Layers by path and by alias."""
         by_alias = {alias: layer for layer in self.layers for alias in layer.aliases}
         return by_alias | {layer.path: layer for layer in self.layers}
+
+
+def channel_axis(shape: Sequence[int]) -> int:
+    """Return which extent of a layer's output for one image counts its channels.
+
+    The last of a vector's and a sequence's (a transformer's [tokens, channels]), and the first of a map's, except that
+    Swin and ConvNeXt have inner maps of [height, width, channels]. Networks see squares, so equal sides tell which.
+    """
+    if len(shape) != 3 or shape[0] == shape[1] != shape[2]:
+        return len(shape) - 1
+    return 0

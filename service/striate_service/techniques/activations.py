@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from striate_service.models.description import channel_axis
+
 Reduction = Literal["none", "mean", "max"]
 
 
@@ -15,7 +17,7 @@ def select(layer: Tensor, *, reduction: Reduction = "none", channels: Sequence[i
     """Return chosen channels of a layer's output, reduced over its positions.
 
     Args:
-        layer: [N, C, H, W], [N, T, C] (a transformer's tokens) or [N, C].
+        layer: [N, C, H, W], [N, H, W, C] (inside Swin and ConvNeXt), [N, T, C] (a transformer's tokens) or [N, C].
         reduction: "mean" or "max" over H and W, or over T. A layer without positions stays as it is.
         channels: their indices, in the order wanted. Empty: all.
         half: round to float16, else float32.
@@ -23,10 +25,10 @@ def select(layer: Tensor, *, reduction: Reduction = "none", channels: Sequence[i
     Returns:
         Of `layer`'s shape with the chosen channels; [N, C] where reduced.
     """
-    channel_axis = 1 if layer.dim() == 4 else layer.dim() - 1
-    positions = [axis for axis in range(1, layer.dim()) if axis != channel_axis]
+    axis_of_channels = 1 + channel_axis(layer.shape[1:])
+    positions = [axis for axis in range(1, layer.dim()) if axis != axis_of_channels]
     if channels:
-        layer = layer.index_select(channel_axis, torch.tensor(channels, device=layer.device))
+        layer = layer.index_select(axis_of_channels, torch.tensor(channels, device=layer.device))
     if positions and reduction == "mean":
         layer = layer.mean(positions)
     elif positions and reduction == "max":
