@@ -26,9 +26,13 @@ from striate.errors import (
     StriateError,
     Unavailable,
 )
+from striate.example_results import ChannelExamples, IndexProgress, LayerExamples
+from striate.image_folders import image_folder
+from striate.images import LabelledImage
 from striate.local import local
 from striate.results import (
     Activations,
+    Example,
     Factorization,
     Group,
     Label,
@@ -44,15 +48,20 @@ __version__ = version("striate")
 __all__ = [
     "Activations",
     "Cancelled",
+    "ChannelExamples",
     "Client",
     "ConnectionFailed",
     "DeadlineExceeded",
+    "Example",
     "Factorization",
     "Group",
+    "IndexProgress",
     "InternalError",
     "InvalidArgument",
     "Label",
+    "LabelledImage",
     "Layer",
+    "LayerExamples",
     "MessageTooLarge",
     "Model",
     "Neuron",
@@ -64,5 +73,6 @@ __all__ = [
     "StriateError",
     "Unavailable",
     "aio",
+    "image_folder",
     "local",
 ]

@@ -20,17 +20,19 @@ from striate.calls import (
 )
 from striate.connection import Connection, Priority
 from striate.errors import StriateError
+from striate.example_calls import AwaitedExampleCalls
 from striate.images import Image
 from striate.label_calls import AwaitedLabelCalls
 from striate.results import Activations, Factorization, Model, RenderProgress, SemanticDictionary
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1 import models_pb2
+from striate.v1.examples_pb2_grpc import ExampleServiceStub
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
 from striate.v1.labels_pb2_grpc import LabelServiceStub
 from striate.v1.models_pb2_grpc import ModelServiceStub
 
 
-class Client(AwaitedLabelCalls):
+class Client(AwaitedExampleCalls, AwaitedLabelCalls):
     """A connection to a Striate server. Use it as an async context manager, or `close` it.
 
     Every call takes `timeout`, in seconds, and raises a `StriateError` where it brings no answer. It belongs to one
@@ -67,6 +69,7 @@ class Client(AwaitedLabelCalls):
         self._interpretability = InterpretabilityServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
         self._labels = LabelServiceStub(self._channel)
+        self._examples = ExampleServiceStub(self._channel)
 
     async def __aenter__(self) -> Client:
         return self
@@ -161,6 +164,7 @@ class Client(AwaitedLabelCalls):
         positions: Sequence[tuple[int, int]] | None = None,
         wait_for_icons: bool = True,
         icons: bool = True,
+        examples: int = 0,
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> SemanticDictionary:
@@ -173,6 +177,7 @@ class Client(AwaitedLabelCalls):
             positions: (row, column), all by default.
             wait_for_icons: wait until missing icons are rendered; else they are marked "queued".
             icons: False: neither send nor render any.
+            examples: so many natural examples of each neuron, as far as the layer has been indexed (`index_examples`).
         """
         call = DictionaryCall.of(
             image,
@@ -183,6 +188,7 @@ class Client(AwaitedLabelCalls):
             positions=positions,
             wait_for_icons=wait_for_icons,
             icons=icons,
+            examples=examples,
             fit=fit,
         )
         with self._errors():

@@ -14,6 +14,7 @@ from striate.errors import StriateError, from_status
 from striate.images import Image, as_list, image_message, seen_part
 from striate.results import (
     Activations,
+    Example,
     Factorization,
     Group,
     Icon,
@@ -76,8 +77,8 @@ class ActivationsCall:
             },
             predictions=[_predictions(each) for each in response.predictions],
             views=[_view(view) for view in response.views],
-            layers=tuple(_layer(each.layer) for each in response.layers),
-            model=_model_ref(response.model),
+            layers=tuple(layer_result(each.layer) for each in response.layers),
+            model=model_ref(response.model),
         )
 
 
@@ -98,6 +99,7 @@ class DictionaryCall:
         positions: Sequence[tuple[int, int]] | None = None,
         wait_for_icons: bool = True,
         icons: bool = True,
+        examples: int = 0,
         fit: Fit = "crop",
     ) -> DictionaryCall:
         request = messages.SemanticDictionaryRequest(
@@ -109,14 +111,15 @@ class DictionaryCall:
             positions=[messages.Position(row=row, column=column) for row, column in positions or ()],
             wait_for_icons=wait_for_icons,
             omit_icons=not icons,
+            examples=examples,
         )
         _set_classes(request, classes)
         return cls(image, request)
 
     def result(self, response: messages.SemanticDictionaryResponse) -> SemanticDictionary:
         return SemanticDictionary(
-            model=_model_ref(response.model),
-            layer=_layer(response.layer),
+            model=model_ref(response.model),
+            layer=layer_result(response.layer),
             view=_view(response.view),
             predictions=_predictions(response.predictions),
             magnitude=array_from_tensor(response.magnitude),
@@ -177,8 +180,8 @@ class FactorizeCall:
     def result(self, response: messages.FactorizeResponse) -> Factorization:
         classes = [each.name for each in response.classes]
         return Factorization(
-            model=_model_ref(response.model) if response.HasField("model") else None,
-            layer=_layer(response.layer) if response.HasField("layer") else None,
+            model=model_ref(response.model) if response.HasField("model") else None,
+            layer=layer_result(response.layer) if response.HasField("layer") else None,
             views=[_view(view) for view in response.views],
             predictions=[_predictions(each) for each in response.predictions],
             spatial=array_from_tensor(response.spatial),
@@ -215,7 +218,7 @@ def model_result(model: models_pb2.Model) -> Model:
         architecture=model.architecture,
         input_size=(height, width),
         classes=tuple(model.classes),
-        layers=tuple(_layer(layer) for layer in model.layers),
+        layers=tuple(layer_result(layer) for layer in model.layers),
         default=model.default,
     )
 
@@ -250,11 +253,11 @@ def enum_value(kind: Any, prefix: str, name: str, argument: str) -> Any:
     return kind.Value(f"{prefix}_{name.upper()}")
 
 
-def _model_ref(ref: pb.ModelRef) -> Model:
+def model_ref(ref: pb.ModelRef) -> Model:
     return Model(ref.name, ref.version)
 
 
-def _layer(layer: pb.Layer) -> Layer:
+def layer_result(layer: pb.Layer) -> Layer:
     return Layer(layer.path, layer.type, tuple(layer.shape), tuple(layer.aliases))
 
 
@@ -276,8 +279,17 @@ def _icon(icon: pb.Icon) -> Icon:
     return Icon(pb.IconStatus.Name(icon.status).removeprefix("ICON_STATUS_").lower(), icon.data)
 
 
+def example(message: pb.Example) -> Example:
+    return Example(message.picture, message.activation, message.class_name, message.image_name)
+
+
 def _neuron(neuron: messages.Neuron) -> Neuron:
-    return Neuron(neuron.channel, label(neuron.label), _icon(neuron.icon))
+    return Neuron(
+        neuron.channel,
+        label(neuron.label),
+        _icon(neuron.icon),
+        examples=[example(each) for each in neuron.examples],
+    )
 
 
 def _group(group: messages.Group, classes: list[str]) -> Group:

@@ -20,17 +20,19 @@ from striate.calls import (
 )
 from striate.connection import Connection, Priority
 from striate.errors import StriateError
+from striate.example_calls import ExampleCalls
 from striate.images import Image
 from striate.label_calls import LabelCalls
 from striate.results import Activations, Factorization, Model, RenderProgress, SemanticDictionary
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1 import models_pb2
+from striate.v1.examples_pb2_grpc import ExampleServiceStub
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
 from striate.v1.labels_pb2_grpc import LabelServiceStub
 from striate.v1.models_pb2_grpc import ModelServiceStub
 
 
-class Client(LabelCalls):
+class Client(ExampleCalls, LabelCalls):
     """A connection to a Striate server. Use it as a context manager, or `close` it.
 
     Every call takes `timeout`, in seconds, and raises a `StriateError` where it brings no answer. It can be shared by
@@ -65,6 +67,7 @@ class Client(LabelCalls):
         self._interpretability = InterpretabilityServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
         self._labels = LabelServiceStub(self._channel)
+        self._examples = ExampleServiceStub(self._channel)
 
     def __enter__(self) -> Client:
         return self
@@ -157,6 +160,7 @@ class Client(LabelCalls):
         positions: Sequence[tuple[int, int]] | None = None,
         wait_for_icons: bool = True,
         icons: bool = True,
+        examples: int = 0,
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> SemanticDictionary:
@@ -169,6 +173,7 @@ class Client(LabelCalls):
             positions: (row, column), all by default.
             wait_for_icons: wait until missing icons are rendered; else they are marked "queued".
             icons: False: neither send nor render any.
+            examples: so many natural examples of each neuron, as far as the layer has been indexed (`index_examples`).
         """
         call = DictionaryCall.of(
             image,
@@ -179,6 +184,7 @@ class Client(LabelCalls):
             positions=positions,
             wait_for_icons=wait_for_icons,
             icons=icons,
+            examples=examples,
             fit=fit,
         )
         with self._errors():

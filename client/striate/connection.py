@@ -21,7 +21,10 @@ _SERVICE_CONFIG = json.dumps(
     {
         "methodConfig": [
             {
-                "name": [{"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")],
+                "name": [
+                    *({"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")),
+                    {"service": "striate.v1.ExampleService", "method": "GetExamples"},  # not the streaming of a folder
+                ],
                 # Every call can be repeated: only labels change anything, and setting one twice is setting it once.
                 "retryPolicy": {
                     "maxAttempts": 3,

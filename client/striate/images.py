@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,17 @@ from striate.v1 import common_pb2 as pb
 Image: TypeAlias = "str | os.PathLike[str] | bytes | Pillow.Image | NDArray[Any]"
 """A path; an image file's bytes; a PIL image; uint8 [H, W, 3] or [H, W] (grey); or float [3, H, W], preprocessed as the
 network takes it."""
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image, and what it shows."""
+
+    image: Image
+    class_name: str = ""
+    """Empty: unknown."""
+    name: str = ""
+    """What to call it."""
 
 
 def image_message(image: Image) -> pb.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class Label:
     text: str
     """Empty: it has none."""
     source: str = ""
-    """ "person", "dissection", "class_effect" or "imported"."""
+    """ "person", "dissection", "examples", "class_effect" or "imported"."""
     score: float | None = None
     author: str = ""
     layer: str = ""
@@ -113,6 +113,24 @@ class Icon:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A part of a natural image that excites a neuron."""
+
+    data: bytes = field(repr=False)
+    """A WebP file."""
+    activation: float
+    """The neuron's largest in the image."""
+    class_name: str = ""
+    """What the image shows; empty: unknown."""
+    image_name: str = ""
+    """As whoever indexed it calls it."""
+
+    @property
+    def image(self) -> Pillow.Image:
+        return Pillow.open(io.BytesIO(self.data))
+
+
+@dataclass(frozen=True)
 class Neuron:
     """A channel, at a position of an image."""
 
@@ -122,6 +140,8 @@ class Neuron:
     activation: float = float("nan")
     effects: dict[str, float] = field(default_factory=dict)
     """On each class: activation times the gradient of its logit."""
+    examples: list[Example] = field(default_factory=list, repr=False)
+    """Natural images that excite it, strongest first, where they were asked for and its layer has been indexed."""
 
     @property
     def name(self) -> str:
@@ -168,12 +188,10 @@ class SemanticDictionary:
             _, height, width = self.layer.shape
             raise IndexError(f"({row}, {column}) is not among the positions; the layer has {height} x {width}")
         return [
-            Neuron(
-                channel := int(self.channels[place, k]),
-                self.neurons[channel].label,
-                self.neurons[channel].icon_file,
-                float(self.activations[place, k]),
-                dict(zip(self.classes, self.effects[place, k].tolist(), strict=True)),
+            replace(
+                self.neurons[int(self.channels[place, k])],
+                activation=float(self.activations[place, k]),
+                effects=dict(zip(self.classes, self.effects[place, k].tolist(), strict=True)),
             )
             for k in range(self.channels.shape[1])
         ]

@@ -2,7 +2,7 @@
 
 RequestError
 ├── InvalidArgument     a field holds what it must not
-├── NotFound            a model, layer, class or label that is not there
+├── NotFound            a model, layer, class, label or index that is not there
 ├── QueueFull           the server has as much work as it takes on
 ├── QuotaExceeded       this caller has as much work in the queue as it may
 ├── DeadlineExceeded    the caller's deadline passed before the answer was there
@@ -37,7 +37,7 @@ class InvalidArgument(RequestError):
 @dataclass
 class NotFound(RequestError):
     kind: str
-    """ "model", "layer", "class", "label"."""
+    """ "model", "layer", "class", "label", "index of"."""
     name: str
     advice: str
     """What there is instead."""

@@ -17,6 +17,8 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 from striate.v1 import (
+    examples_pb2,
+    examples_pb2_grpc,
     interpretability_pb2,
     interpretability_pb2_grpc,
     labels_pb2,
@@ -35,14 +37,17 @@ from striate_service.scheduling.scheduler import Scheduler
 from striate_service.servicers.activations import Activations
 from striate_service.servicers.decoding import ImageDecoder
 from striate_service.servicers.dictionaries import SemanticDictionaries
+from striate_service.servicers.examples import ExampleServicer
 from striate_service.servicers.explainer import Explainer
 from striate_service.servicers.factorizations import Factorizations
 from striate_service.servicers.icons import IconFinder, IconRendering
+from striate_service.servicers.indexing import Indexing
 from striate_service.servicers.interceptor import Interceptor
 from striate_service.servicers.interpretability import InterpretabilityServicer
 from striate_service.servicers.labels import LabelServicer
 from striate_service.servicers.models import ModelServicer
 from striate_service.servicers.naming import Namer
+from striate_service.stores.examples import ExampleStore
 from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelStore, StoredLabel
 from striate_service.techniques.recipe import Recipe
@@ -57,6 +62,7 @@ SERVICES = tuple(
         (interpretability_pb2, "InterpretabilityService"),
         (models_pb2, "ModelService"),
         (labels_pb2, "LabelService"),
+        (examples_pb2, "ExampleService"),
     )
 )
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -151,17 +157,23 @@ class Server:
         self._close_metrics()
 
     def _register(self) -> None:
-        explainer = Explainer(self._engine, ImageDecoder(self.settings, self._decode_threads, self._metrics))
-        icons, namer = IconFinder(self._renderer), Namer(self._labels)
+        decoder = ImageDecoder(self.settings, self._decode_threads, self._metrics)
+        explainer = Explainer(self._engine, decoder)
+        examples = ExampleStore(self.settings.home / "examples")
+        icons, namer = IconFinder(self._renderer), Namer(self._labels, examples)
         interpretability = InterpretabilityServicer(
             Activations(explainer, self.settings.max_message_bytes),
-            SemanticDictionaries(explainer, icons, namer),
+            SemanticDictionaries(explainer, icons, namer, examples),
             Factorizations(explainer, self._engine, icons, namer),
             IconRendering(self._engine, self._renderer, namer),
         )
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._engine, self.settings), self._grpc)
         labels_pb2_grpc.add_LabelServiceServicer_to_server(LabelServicer(self._engine, self._labels), self._grpc)
+        indexing = Indexing(self._engine, decoder, examples, self._decode_threads)
+        examples_pb2_grpc.add_ExampleServiceServicer_to_server(
+            ExampleServicer(self._engine, indexing, examples, namer, self.settings.max_message_bytes), self._grpc
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         reflection.enable_server_reflection((*SERVICES, health, reflection.SERVICE_NAME), self._grpc)

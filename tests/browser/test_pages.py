@@ -120,3 +120,23 @@ def test_names_are_text_and_never_markup(client: striate.Client, picture: np.nda
     )
     assert seen["name"] == hostile
     assert "taken" not in seen["title"]
+
+
+def test_natural_examples_stand_beside_the_icon(client: striate.Client, picture: np.ndarray, browse: Browse) -> None:
+    images = [striate.LabelledImage(draw(number, "cat").image, "cat") for number in range(4)]
+    list(client.index_examples(images, "mixed5b"))
+    words = client.semantic_dictionary(picture, "mixed5b", icons=False, examples=3)
+    seen = browse(
+        words.to_html(),
+        """
+        document.querySelectorAll(".cell")[4 * 7 + 2].click();
+        const rows = [...document.querySelectorAll(".neuron")];
+        const images = rows.map((row) => [...row.querySelectorAll(".examples img")]);
+        return { counts: images.map((row) => row.length), said: images[0].map((image) => image.title),
+                 widths: images[0].map((image) => image.naturalWidth) };
+        """,
+    )
+    neurons = words.at(4, 2)
+    assert seen["counts"] == [len(neuron.examples) for neuron in neurons]
+    assert seen["said"] == [f"cat: activation {each.activation:.4g}" for each in neurons[0].examples]
+    assert set(seen["widths"]) <= {0, 96}, "0: not decoded yet"

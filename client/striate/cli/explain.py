@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Photo, Photos, Server, Wait
 from striate.cli.output import (
+    channel_ranges,
     console,
     contact_sheet,
     groups_table,
@@ -62,13 +63,22 @@ def dictionary(
     neurons: Annotated[int, typer.Option(help="Per position.")] = 6,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
     wait: Wait = True,
+    icons: Annotated[bool, typer.Option("--icons/--no-icons", help="Show icons.")] = True,
+    examples: Annotated[int, typer.Option(help="Natural examples of each neuron, where `index` has seen any.")] = 3,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say what the positions of a layer mean."""
     with Client(server) as client, console.status("asking, and rendering what icons are missing"):
         found = client.semantic_dictionary(
-            photo, layer, model=model, neurons=neurons, classes=classes, wait_for_icons=wait
+            photo,
+            layer,
+            model=model,
+            neurons=neurons,
+            classes=classes,
+            wait_for_icons=wait,
+            icons=icons,
+            examples=examples,
         )
     if output:
         found.to_html(output)
@@ -133,7 +143,9 @@ def render(
     neurons: list[Neuron] = []
     with Client(server) as client, Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"icons of {layer}", total=None)
-        for update in client.render_icons(layer, model=model, channels=_ranges(channels), icons=output is not None):
+        for update in client.render_icons(
+            layer, model=model, channels=channel_ranges(channels), icons=output is not None
+        ):
             neurons += update.neurons
             progress.update(task, completed=round(update.progress * update.total, 1), total=update.total)
     failed = [neuron.channel for neuron in neurons if neuron.icon_file.status == "failed"]
@@ -161,7 +173,7 @@ def report(
         parts: list[SemanticDictionary | Factorization] = []
         for name in names:
             parts.append(client.factorize(photo, name, model=model, components=components, wait_for_icons=wait))
-            parts.append(client.semantic_dictionary(photo, name, model=model, wait_for_icons=wait))
+            parts.append(client.semantic_dictionary(photo, name, model=model, wait_for_icons=wait, examples=3))
     page(photo.name, parts, output)
     console.print(f"wrote {output}")
 
@@ -180,16 +192,3 @@ def telling_layers(model: Model) -> list[str]:
     last = blocks[-1]
     wider = [layer for layer in blocks if layer.shape[1] > last.shape[1]]
     return list(dict.fromkeys([*([wider[-1].name] if wider else []), last.name]))
-
-
-def _ranges(text: str) -> list[int] | None:
-    """Read "0-3,7" as [0, 1, 2, 3, 7]."""
-    if not text:
-        return None
-    channels: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal()):
-            raise typer.BadParameter(f"{text!r} are no channels; write them as 0-15,40")
-        channels += range(int(first), int(last or first) + 1)
-    return channels

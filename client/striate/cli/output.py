@@ -6,10 +6,12 @@ import json
 from typing import Any
 
 import numpy as np
+import typer
 from PIL import Image as Pillow
 from rich.console import Console
 from rich.table import Table
 
+from striate.example_results import LayerExamples
 from striate.results import Factorization, Model, Neuron, SemanticDictionary
 
 console = Console()
@@ -24,6 +26,17 @@ def contact_sheet(neurons: list[Neuron]) -> Pillow.Image:
     for number, icon in enumerate(icons):
         if icon:
             sheet.paste(icon, (number % across * size, number // across * size))
+    return sheet
+
+
+def example_sheet(found: LayerExamples) -> Pillow.Image:
+    """Lay natural examples out, a channel a row, strongest first."""
+    rows = [[one.image for one in each.examples] for each in found.channels.values()]
+    size = next((row[0].width for row in rows if row), 1)
+    sheet = Pillow.new("RGB", (size * max(1, *map(len, rows)), size * len(rows)), "white")
+    for number, row in enumerate(rows):
+        for place, image in enumerate(row):
+            sheet.paste(image, (place * size, number * size))
     return sheet
 
 
@@ -68,3 +81,16 @@ def neuron_facts(neuron: Neuron) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def channel_ranges(text: str) -> list[int] | None:
+    """Read "0-3,7" as [0, 1, 2, 3, 7]."""
+    if not text:
+        return None
+    channels: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()):
+            raise typer.BadParameter(f"{text!r} are no channels; write them as 0-15,40")
+        channels += range(int(first), int(last or first) + 1)
+    return channels

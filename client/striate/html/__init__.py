@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from striate.results import Factorization, Icon, Label, SemanticDictionary
+from striate.results import Example, Factorization, Icon, Label, SemanticDictionary
 
 _LARGEST_PICTURE = 640  # pixels of the longer side: what the page shows, on a dense screen
 _DIGITS = 4  # of numbers in the page: more than a bar can show
@@ -49,7 +49,12 @@ def _dictionary(found: SemanticDictionary) -> dict[str, Any]:
         "classes": found.classes,
         "effects": _rounded(found.effects),
         "neurons": {
-            channel: {"name": neuron.name, "label": _label(neuron.label), "icon": _icon(neuron.icon_file)}
+            channel: {
+                "name": neuron.name,
+                "label": _label(neuron.label),
+                "icon": _icon(neuron.icon_file),
+                "examples": [[_uri(one.data, "webp"), _example(one)] for one in neuron.examples],
+            }
             for channel, neuron in found.neurons.items()
         },
     }
@@ -97,11 +102,19 @@ def _label(label: Label) -> str:
     source = {
         "person": f"named by {label.author or 'a person'}",
         "dissection": "named by network dissection",
+        "examples": "the class of the images that excite it most",
         "class_effect": "the class that it pushes most",
         "imported": "an imported name",
     }.get(label.source, "")
-    measure = {"dissection": "IoU", "class_effect": "share of its effect"}.get(label.source, "score")
+    measures = {"dissection": "IoU", "class_effect": "share of its effect", "examples": "share of the information"}
+    measure = measures.get(label.source, "score")
     return source if label.score is None else f"{source}, {measure} {label.score:.2f}"
+
+
+def _example(example: Example) -> str:
+    """What a natural example is of, in words."""
+    what = example.class_name or example.image_name or "a natural image that excites it"
+    return f"{what}: activation {example.activation:.{_DIGITS}g}"
 
 
 def _icon(icon: Icon) -> dict[str, str]:

@@ -29,6 +29,7 @@ class LabelSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LABEL_SOURCE_DISSECTION: _ClassVar[LabelSource]
     LABEL_SOURCE_CLASS_EFFECT: _ClassVar[LabelSource]
     LABEL_SOURCE_IMPORTED: _ClassVar[LabelSource]
+    LABEL_SOURCE_EXAMPLES: _ClassVar[LabelSource]
 
 class IconStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -51,6 +52,7 @@ LABEL_SOURCE_PERSON: LabelSource
 LABEL_SOURCE_DISSECTION: LabelSource
 LABEL_SOURCE_CLASS_EFFECT: LabelSource
 LABEL_SOURCE_IMPORTED: LabelSource
+LABEL_SOURCE_EXAMPLES: LabelSource
 ICON_STATUS_UNSPECIFIED: IconStatus
 ICON_STATUS_READY: IconStatus
 ICON_STATUS_QUEUED: IconStatus
@@ -162,3 +164,15 @@ class Icon(_message.Message):
     status: IconStatus
     data: bytes
     def __init__(self, status: _Optional[_Union[IconStatus, str]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class Example(_message.Message):
+    __slots__ = ("picture", "activation", "class_name", "image_name")
+    PICTURE_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_NAME_FIELD_NUMBER: _ClassVar[int]
+    picture: bytes
+    activation: float
+    class_name: str
+    image_name: str
+    def __init__(self, picture: _Optional[bytes] = ..., activation: _Optional[float] = ..., class_name: _Optional[str] = ..., image_name: _Optional[str] = ...) -> None: ...

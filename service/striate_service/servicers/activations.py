@@ -34,11 +34,7 @@ class Activations:
 
     async def answer(self, request: messages.ActivationsRequest, terms: Terms) -> messages.ActivationsResponse:
         model = validation.find_model(self._explainer.models, request.model)
-        if not request.layers:
-            raise InvalidArgument("layers", "is empty; name at least one layer.")
-        layers = [validation.find_layer(model, name, f"layers[{number}]") for number, name in enumerate(request.layers)]
-        if len({layer.path for layer in layers}) < len(layers):
-            raise InvalidArgument("layers", "names a layer twice.")
+        layers = validation.find_layers(model, request.layers)
         if request.dtype not in (pb.DATA_TYPE_UNSPECIFIED, pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16):
             raise InvalidArgument("dtype", "should be FLOAT32 or FLOAT16.")
         if request.reduction not in _REDUCTIONS:

@@ -39,15 +39,19 @@ class ImageDecoder:
         Raises:
             InvalidArgument: there are none, or too many, or of different kinds, or one of them is no image.
         """
-        most = self._settings.max_images_per_request
-        if not given:
-            raise InvalidArgument(field, f"is empty; send 1 to {most} images.")
-        if len(given) > most:
-            raise InvalidArgument(field, f"holds {len(given)} images; send at most {most} in one request.")
+        self.check_count(len(given), field)
         if len({image.WhichOneof("source") == "preprocessed" for image in given}) > 1:
             raise InvalidArgument(field, "mixes preprocessed images with others; send them in requests of their own.")
         for image, name in zip(given, _names(field, len(given)), strict=True):
             images.check(image, name, model.preprocessing, self._settings.max_pixels_per_image)
+
+    def check_count(self, count: int, field: str) -> None:
+        """Refuse no images, and more than one message may bring."""
+        most = self._settings.max_images_per_request
+        if not count:
+            raise InvalidArgument(field, f"is empty; send 1 to {most} images.")
+        if count > most:
+            raise InvalidArgument(field, f"holds {count} images; send at most {most} in one request.")
 
     async def decode(
         self, given: Sequence[pb.Image], field: str, model: ModelDescription, fit: pb.Fit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 from numpy.typing import NDArray
 from striate.tensors import tensor_from_array
@@ -12,7 +14,9 @@ from striate_service.models.description import LayerDescription, ModelDescriptio
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.explainer import Explainer
 from striate_service.servicers.icons import IconFinder
+from striate_service.servicers.indexing import MAX_EXAMPLES
 from striate_service.servicers.naming import Namer
+from striate_service.stores.examples import ExampleStore
 from striate_service.techniques.recipe import Channel, Objective
 from striate_service.workers.tasks import DictionaryTask
 
@@ -20,10 +24,11 @@ _MAX_NEURONS = 64
 
 
 class SemanticDictionaries:
-    def __init__(self, explainer: Explainer, icons: IconFinder, namer: Namer) -> None:
+    def __init__(self, explainer: Explainer, icons: IconFinder, namer: Namer, examples: ExampleStore) -> None:
         self._explainer = explainer
         self._icons = icons
         self._namer = namer
+        self._examples = examples
 
     async def answer(
         self, request: messages.SemanticDictionaryRequest, terms: Terms
@@ -33,6 +38,7 @@ class SemanticDictionaries:
         wanted = request.neurons if request.HasField("neurons") else min(6, layer.channels)
         neurons = validation.in_range(wanted, "neurons", 1, min(_MAX_NEURONS, layer.channels))
         positions = _positions(request, layer)
+        validation.in_range(request.examples, "examples", 0, MAX_EXAMPLES)
         task = DictionaryTask(
             model=model.name,
             classes=validation.find_classes(model, request.class_names),
@@ -45,9 +51,7 @@ class SemanticDictionaries:
         channels, activations = arrays["channels"][rows, columns], arrays["activations"][rows, columns]
         classes = arrays["classes"].tolist()
         effects = encoding.effects(arrays, (*channels.shape, 0), (rows, columns))
-        words = await self._words(
-            model, layer, channels, effects, classes, request.omit_icons, request.wait_for_icons, terms.deadline
-        )
+        words = await self._words(request, model, layer, channels, effects, classes, terms)
         return messages.SemanticDictionaryResponse(
             model=encoding.model_ref(model),
             layer=encoding.layer(layer),
@@ -64,23 +68,35 @@ class SemanticDictionaries:
 
     async def _words(
         self,
+        request: messages.SemanticDictionaryRequest,
         model: ModelDescription,
         layer: LayerDescription,
         channels: NDArray[np.int32],
         effects: NDArray[np.float32],
         classes: list[int],
-        omit: bool,
-        wait: bool,
-        deadline: float,
+        terms: Terms,
     ) -> list[messages.Neuron]:
         """Name and picture every channel that the positions mention."""
         mentioned = [int(channel) for channel in np.unique(channels)]
         total_effects = {channel: effects[channels == channel].sum(0) for channel in mentioned}
         labels = await self._namer.neurons(model, layer.path, total_effects, classes)
         objectives: list[Objective] = [Channel(channel) for channel in mentioned]
-        icons = await self._icons.icons(model, layer.path, objectives, omit=omit, wait=wait, deadline=deadline)
+        icons = await self._icons.icons(
+            model,
+            layer.path,
+            objectives,
+            omit=request.omit_icons,
+            wait=request.wait_for_icons,
+            deadline=terms.deadline,
+        )
+        found = await asyncio.to_thread(self._examples.get, model.version, layer.path) if request.examples else None
         return [
-            messages.Neuron(channel=channel, label=labels[channel], icon=picture)
+            messages.Neuron(
+                channel=channel,
+                label=labels[channel],
+                icon=picture,
+                examples=encoding.examples(found, channel, request.examples) if found else (),
+            )
             for channel, picture in zip(mentioned, icons, strict=True)
         ]
 

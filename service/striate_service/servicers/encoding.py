@@ -10,6 +10,7 @@ from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2, models_pb2
 
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.stores.examples import LayerExamples
 from striate_service.stores.labels import StoredLabel
 from striate_service.workers.shared_memory import Arrays
 
@@ -63,6 +64,19 @@ def predictions(description: ModelDescription, arrays: Arrays) -> list[pb.Predic
             ]
         )
         for row in rows
+    ]
+
+
+def examples(found: LayerExamples, channel: int, most: int) -> list[pb.Example]:
+    """Return at most so many examples of a channel, strongest first."""
+    return [
+        pb.Example(
+            picture=example.picture,
+            activation=example.activation,
+            class_name=example.class_name,
+            image_name=example.image_name,
+        )
+        for example in found.of_channel(channel)[:most]
     ]
 
 

@@ -15,7 +15,6 @@ from striate_service.servicers import encoding, validation
 from striate_service.servicers.validation import Context
 from striate_service.stores.labels import LabelStore, StoredLabel
 
-_MAX_TEXT = 200  # characters: a name, not an essay
 _DEFAULT_PAGE, _MAX_PAGE = 1000, 10_000
 
 
@@ -32,10 +31,10 @@ class LabelServicer(LabelServiceServicer):
             model_version=model.version,
             layer=layer.path,
             channel=request.channel,
-            text=_checked_text(request.label.text, "label.text", least=1),
+            text=validation.text(request.label.text, "label.text", least=1),
             source=_source(request.label.source),
             score=request.label.score if request.label.HasField("score") else None,
-            author=_checked_text(request.label.author, "label.author", least=0),
+            author=validation.text(request.label.author, "label.author"),
         )
         stored = await asyncio.to_thread(self._store.set, stored)
         return messages.SetLabelResponse(label=encoding.neuron_label(model, stored))
@@ -78,15 +77,9 @@ class LabelServicer(LabelServiceServicer):
         return model, layer
 
 
-def _checked_text(text: str, field: str, least: int) -> str:
-    if not least <= len(text) <= _MAX_TEXT or not text.isprintable():
-        raise InvalidArgument(field, f"should be {least} to {_MAX_TEXT} printable characters on one line.")
-    return text
-
-
 def _source(source: pb.LabelSource) -> int:
     allowed = (pb.LABEL_SOURCE_PERSON, pb.LABEL_SOURCE_DISSECTION, pb.LABEL_SOURCE_IMPORTED)
     chosen = int(source) or int(pb.LABEL_SOURCE_PERSON)
     if chosen not in allowed:
-        raise InvalidArgument("label.source", "should be PERSON, DISSECTION or IMPORTED.")
+        raise InvalidArgument("label.source", "should be PERSON, DISSECTION or IMPORTED; others are never stored.")
     return chosen

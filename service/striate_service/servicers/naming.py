@@ -11,6 +11,7 @@ from striate.v1 import common_pb2 as pb
 
 from striate_service.models.description import ModelDescription
 from striate_service.servicers import encoding
+from striate_service.stores.examples import ExampleStore
 from striate_service.stores.labels import LabelStore
 
 # A class names a neuron when it receives more of the neuron's effect than all other classes together.
@@ -18,10 +19,27 @@ _MAJORITY = 0.5
 
 
 class Namer:
-    """Names neurons: as somebody named them, else by the class that they push most, else not at all."""
+    """Names neurons: as somebody or dissection named them, else by the class of the indexed images that excite them,
+    else by the class that they push most, else not at all."""
 
-    def __init__(self, labels: LabelStore) -> None:
+    def __init__(self, labels: LabelStore, examples: ExampleStore) -> None:
         self._labels = labels
+        self._examples = examples
+
+    async def named(self, model: ModelDescription, layer: str, channels: Sequence[int]) -> dict[int, pb.Label]:
+        """Return the labels of those channels that have a name, whatever the answer at hand."""
+        stored = await asyncio.to_thread(self._labels.of_channels, model.version, layer, channels)
+        labels = {channel: encoding.label(label) for channel, label in stored.items()}
+        indexed = await asyncio.to_thread(self._examples.get, model.version, layer)
+        if indexed is not None:
+            for channel in channels:
+                if channel not in labels and (number := int(indexed.named_class[channel])) >= 0:
+                    labels[channel] = pb.Label(
+                        text=indexed.classes[number],
+                        source=pb.LABEL_SOURCE_EXAMPLES,
+                        score=float(indexed.name_score[channel]),
+                    )
+        return labels
 
     async def neurons(
         self, model: ModelDescription, layer: str, effects: dict[int, NDArray[np.float32]], classes: Sequence[int]
@@ -31,9 +49,9 @@ class Namer:
         Args:
             effects: by channel, [M], on `classes`.
         """
-        named = await asyncio.to_thread(self._labels.of_channels, model.version, layer, list(effects))
+        named = await self.named(model, layer, list(effects))
         return {
-            channel: encoding.label(named[channel]) if channel in named else _class_label(model, effect, classes)
+            channel: named[channel] if channel in named else _class_label(model, effect, classes)
             for channel, effect in effects.items()
         }
 
@@ -52,18 +70,18 @@ class Namer:
             effects: [K, M], on `classes`.
         """
         channels = range(directions.shape[1])
-        named = await asyncio.to_thread(self._labels.of_channels, model.version, layer, channels)
+        named = await self.named(model, layer, channels)
         labels = []
         for direction, effect in zip(directions, effects, strict=True):
             weights: dict[str, float] = {}
-            for channel, stored in named.items():
-                weights[stored.text] = weights.get(stored.text, 0.0) + float(direction[channel])
+            for channel, label in named.items():
+                weights[label.text] = weights.get(label.text, 0.0) + float(direction[channel])
             text = max(weights, key=weights.__getitem__, default="")
             if text and weights[text] > 0:
                 best = max(
-                    (stored for stored in named.items() if stored[1].text == text), key=lambda item: direction[item[0]]
+                    (item for item in named.items() if item[1].text == text), key=lambda item: direction[item[0]]
                 )
-                labels.append(encoding.label(best[1]))
+                labels.append(best[1])
             else:
                 labels.append(_class_label(model, effect, classes))
         return labels

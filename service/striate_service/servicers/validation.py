@@ -18,6 +18,7 @@ from striate_service.scheduling.job import Lane
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 MAX_CLASSES = 20
+_MAX_TEXT = 200  # characters: a name, not an essay
 _LANES = {lane.value: lane for lane in (Lane.INTERACTIVE, Lane.BATCH)}
 
 
@@ -66,6 +67,23 @@ def in_range(value: int, field: str, low: int, high: int, why: str = "") -> int:
     if not low <= value <= high:
         raise InvalidArgument(field, f"is {value}; it should be {low} to {high}{why and f' ({why})'}.")
     return value
+
+
+def find_layers(model: ModelDescription, names: Sequence[str]) -> list[LayerDescription]:
+    """Return the layers of a field `layers`: at least one, no two the same."""
+    if not names:
+        raise InvalidArgument("layers", "is empty; name at least one layer.")
+    layers = [find_layer(model, name, f"layers[{number}]") for number, name in enumerate(names)]
+    if len({layer.path for layer in layers}) < len(layers):
+        raise InvalidArgument("layers", "names a layer twice.")
+    return layers
+
+
+def text(given: str, field: str, least: int = 0) -> str:
+    """Return a name, which must be at least so many characters, not too long, and on one line."""
+    if not least <= len(given) <= _MAX_TEXT or not given.isprintable():
+        raise InvalidArgument(field, f"should be {least} to {_MAX_TEXT} printable characters on one line.")
+    return given
 
 
 def class_count(

@@ -17,6 +17,7 @@ from striate_service.techniques import feature_visualization
 from striate_service.techniques.activations import select
 from striate_service.techniques.attribution import class_gradients, group_effects, neuron_effects
 from striate_service.techniques.factorization import Factorization, factorize
+from striate_service.techniques.natural_examples import bin_counts, peaks
 from striate_service.workers.messages import Failure, Refusal
 from striate_service.workers.shared_memory import Arrays
 from striate_service.workers.tasks import (
@@ -25,6 +26,7 @@ from striate_service.workers.tasks import (
     FactorizeActivationsTask,
     FactorizeTask,
     ImageTask,
+    IndexTask,
     RenderTask,
     Task,
 )
@@ -87,6 +89,8 @@ class Executor:
                 return _dictionary(task, given)
             case FactorizeTask(), _Part():
                 return _factorize(task, given)
+            case IndexTask(), _Part():
+                return _index(task, given)
             case FactorizeActivationsTask(), dict():
                 layer = torch.from_numpy(given["activations"]).to(self._device)
                 return _groups(layer, task.components, task.rectify)[1]
@@ -156,7 +160,7 @@ class Executor:
 
 def _layers(task: ImageTask) -> tuple[str, ...]:
     match task:
-        case ActivationsTask():
+        case ActivationsTask() | IndexTask():
             return task.layers
         case DictionaryTask() | FactorizeTask():
             return (task.layer,)
@@ -237,6 +241,14 @@ def _factorize(task: FactorizeTask, part: _Part) -> dict[str, Tensor]:
             layer, part.gradients[task.layer], spatial, groups.directions
         )
     return result | _predictions(task, part.logits)
+
+
+def _index(task: IndexTask, part: _Part) -> dict[str, Tensor]:
+    result: dict[str, Tensor] = {}
+    for path in task.layers:
+        result[f"{path} peaks"], result[f"{path} positions"] = peaks(part.layers[path])
+        result[f"{path} bins"], result[f"{path} counts"] = bin_counts(part.layers[path])
+    return result
 
 
 def _groups(layer: Tensor, components: int, rectify: bool) -> tuple[Factorization, dict[str, Tensor]]:

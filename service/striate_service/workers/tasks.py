@@ -55,6 +55,14 @@ class FactorizeTask(ImageTask):
 
 
 @dataclass(frozen=True)
+class IndexTask(ImageTask):
+    """Out: of each layer, under its path and a name: peaks [N, C], positions int32 [N, C]; bins int32 [U], counts int32
+    [C, U] (see natural_examples)."""
+
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FactorizeActivationsTask:
     """In: activations, float32 [N, C, H, W]. Out: as FactorizeTask, without effects and classes."""
 

@@ -1,0 +1,102 @@
+"""`striate index | examples`: natural images that excite each channel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Server
+from striate.cli.output import channel_ranges, console, example_sheet, print_json
+from striate.client import Client
+from striate.example_results import IndexProgress, LayerExamples
+from striate.image_folders import image_folder
+
+app = typer.Typer()
+
+_LISTED = 10  # images that could not be read
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(help="Of images; a subfolder is a class.", exists=True, file_okay=False)],
+    layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
+    classes: Annotated[
+        Path | None, typer.Option(help="A CSV file (file,class) instead of subfolders.", exists=True, dir_okay=False)
+    ] = None,
+    examples: Annotated[int, typer.Option(help="To keep of each channel.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Run a folder of images once, and keep what excites each channel of some layers most.
+
+    Dictionaries then show natural examples beside icons, and the images' classes name channels that nobody named.
+    """
+    images = image_folder(folder, classes)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    skipped: list[tuple[str, str]] = []
+    update = IndexProgress(0, [], {})
+    with Client(server) as client, Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("images", total=len(images))
+        for update in client.index_examples(images, layers, model=model, examples=examples):
+            skipped += update.skipped
+            progress.update(task, completed=update.indexed + len(skipped))
+    if as_json:
+        named = {layer.name: count for layer, count in update.layers.items()}
+        print_json({"indexed": update.indexed, "skipped": dict(skipped), "named_channels": named})
+        return
+    for name, reason in skipped[:_LISTED]:
+        console.print(f"skipped {name}: it {reason}", highlight=False)
+    if len(skipped) > _LISTED:
+        console.print(f"and {len(skipped) - _LISTED} more")
+    for layer, count in update.layers.items():
+        channels = layer.shape[0] if layer.is_spatial else layer.shape[-1]
+        console.print(f"{layer.name}: {update.indexed} images; their classes name {count} of {channels} channels")
+
+
+@app.command()
+def examples(
+    layer: LayerName,
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
+    channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a sheet, a channel a row.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what natural images have shown of a layer's channels."""
+    with Client(server) as client:
+        found = client.examples(layer, channel_ranges(channels), model=model)
+    if output:
+        example_sheet(found).save(output)
+    if as_json:
+        print_json(_facts(found))
+        return
+    table = Table("channel", "name", "classes (mean peak)", "median", "99.9%", box=None, padding=(0, 2))
+    for channel, each in found.channels.items():
+        excites = ", ".join(f"{name} {peak:.3g}" for name, peak in list(each.mean_peaks.items())[:3])
+        values = list(each.quantiles.values())
+        table.add_row(str(channel), each.label.text, excites, f"{values[0]:.3g}", f"{values[-1]:.3g}")
+    console.print(table)
+
+
+def _facts(found: LayerExamples) -> list[dict[str, object]]:
+    return [
+        {
+            "channel": each.channel,
+            "name": each.label.text,
+            "source": each.label.source,
+            "score": each.label.score,
+            "quantiles": {str(share): value for share, value in each.quantiles.items()},
+            "mean_peaks": each.mean_peaks,
+            "examples": [
+                {"image": one.image_name, "class": one.class_name, "activation": one.activation}
+                for one in each.examples
+            ],
+        }
+        for each in found.channels.values()
+    ]

@@ -1,0 +1,62 @@
+"""Folders of images, and what each of them shows."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from striate.images import LabelledImage
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+def image_folder(folder: str | Path, classes: str | Path | None = None) -> list[LabelledImage]:
+    """List the images below a folder, with their classes as far as they are known.
+
+        FOLDER/CLASS/...NAME.jpg    an image's class is the subfolder that it is in
+        FOLDER/NAME.jpg             its class is unknown, unless `classes` tells it
+
+    Images are not read. One of each class comes in turn, so that the first few show most classes.
+
+    Args:
+        classes: a CSV file with the columns file (relative to the folder) and class, instead of subfolders. Images that
+            it leaves out are of unknown class.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file, or no image in it.
+        ValueError: the CSV file lacks a column, or names an image that is not there.
+    """
+    folder = Path(folder).expanduser()
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
+    names = [path.relative_to(folder) for path in files]
+    if classes is None:
+        known = {name: name.parts[0] for name in names if len(name.parts) > 1}
+    else:
+        known = _read_classes(Path(classes).expanduser())
+        if strangers := known.keys() - set(names):
+            raise ValueError(f"{classes} names {min(strangers)}, and {folder} has no such image")
+    listed = [
+        LabelledImage(path, known.get(name, ""), name.as_posix()) for path, name in zip(files, names, strict=True)
+    ]
+    return _interleaved(listed)
+
+
+def _read_classes(file: Path) -> dict[Path, str]:
+    with file.open(newline="", encoding="utf-8") as rows:
+        reader = csv.DictReader(rows)
+        missing = {"file", "class"} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{file} has no column {' and no column '.join(sorted(missing))}; it needs file and class")
+        return {Path(row["file"].strip()): (row["class"] or "").strip() for row in reader}
+
+
+def _interleaved(images: list[LabelledImage]) -> list[LabelledImage]:
+    """Take one image of each class in turn."""
+    turn: dict[str, int] = {}
+    keyed = []
+    for image in images:
+        keyed.append((turn.setdefault(image.class_name, 0), image))
+        turn[image.class_name] += 1
+    return [image for _, image in sorted(keyed, key=lambda pair: pair[0])]
