@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from striate_service.errors import (
     DeadlineExceeded,
@@ -23,14 +24,12 @@ from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.job import Batch, Job, Lane
 from striate_service.scheduling.scheduler import Scheduler
 from striate_service.workers.messages import Failure, Refusal, RunFailed
-from striate_service.workers.pool import Pool, Result, Worker, WorkerState
-from striate_service.workers.process import WorkerDied
+from striate_service.workers.pool import Claim, Pool, Result
+from striate_service.workers.process import NeverBegun, WorkerDied
 from striate_service.workers.shared_memory import Arrays
 from striate_service.workers.tasks import Task
 
 logger = logging.getLogger(__name__)
-
-_PATIENT_PAUSE = 0.05  # seconds until a patient request tries again to get into a full queue
 
 
 @dataclass(eq=False)
@@ -56,15 +55,15 @@ class Terms:
 
 
 class Engine:
-    """Keeps every worker in work: each has a loop that takes the next batch, runs it and hands out its results."""
+    """Keeps every worker in work: whoever has room gets the next batch, and its results go to those who asked."""
 
     def __init__(self, scheduler: Scheduler, pool: Pool, metrics: Metrics, max_batch_size: int) -> None:
         self._max_batch_size = max_batch_size
         self._scheduler = scheduler
         self._pool = pool
         self._metrics = metrics
-        self._enqueued = asyncio.Event()
-        self._loops: list[asyncio.Task[None]] = []
+        self._places_freed = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
         self._models: tuple[ModelDescription, ...] = ()
 
     @property
@@ -77,22 +76,24 @@ class Engine:
         return len(self._pool.workers)
 
     async def start(self) -> None:
-        """Start the workers and their loops.
+        """Start the workers.
 
         Raises:
             workers.pool.StartError: a worker cannot start.
         """
+        for lane in Lane:
+            self._metrics.queue_jobs.labels(lane=lane.value).set_function(partial(self._scheduler.waiting, lane))
         for worker in self._pool.workers:
             worker.on_change = self._count_workers
+            worker.on_start = self._dispatch
         self._models = await self._pool.start()
-        self._loops = [asyncio.create_task(self._serve(worker)) for worker in self._pool.workers]
 
     async def stop(self) -> None:
-        """End the loops and the workers. What has not been answered by now is lost, so drain first."""
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        """End the workers. What has not been answered by now is lost, so drain first."""
         await self._pool.stop()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     @asynccontextmanager
     async def admission(
@@ -131,61 +132,69 @@ class Engine:
             except (QueueFull, QuotaExceeded):
                 if not terms.patient:
                     raise
-                await asyncio.sleep(_PATIENT_PAUSE)
+                await self._places_freed.wait()
         try:
             yield Place(self, job)
         finally:  # also where the caller has gone: its place is free at once
             if self._scheduler.cancel(job):
-                self._count_queue()
+                self._wake_the_patient()
 
     async def run(self, job: Job, task: Task, inputs: Arrays) -> Arrays:
         """Carry out an admitted job's task. For `Place`."""
         work, now = _work(job), time.monotonic()
         work.task, work.inputs = task, inputs
         self._scheduler.enqueue(job, now)
-        self._count_queue()
-        self._enqueued.set()
+        self._dispatch()
         try:
             return await asyncio.wait_for(work.result, None if job.deadline == math.inf else job.deadline - now)
         except asyncio.TimeoutError as error:
             raise DeadlineExceeded from error
 
-    async def _serve(self, worker: Worker) -> None:
-        while True:
-            await worker.ready()
-            batch = await self._take()
-            try:
-                if worker.state is WorkerState.IDLE:
-                    await self._run(worker, batch)
-                else:  # it died while it waited for work
-                    self._retry([batch])
-            except Exception:  # a mistake of ours costs this batch, and not every later one
-                logger.exception("a batch failed")
-                for job in batch.jobs:
-                    _fail(job, WorkFailed("the server made a mistake; its log says more"))
-            finally:
-                self._scheduler.ended(batch)
+    def _dispatch(self) -> None:
+        """Give work to whoever has room: to the idle whatever waits, to the busy only what may be sent ahead."""
+        for worker in sorted(self._pool.workers, key=lambda worker: worker.in_flight):
+            while worker.has_room and (batch := self._take(ahead=worker.in_flight > 0)):
+                task = asyncio.create_task(self._serve(worker.claim(), batch))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
 
-    async def _take(self) -> Batch:
-        while True:
-            now = time.monotonic()
-            batch, expired = self._scheduler.next_batch(now, lambda _key: self._max_batch_size)
-            for job in expired:
-                _fail(job, DeadlineExceeded())
-            if batch is not None:
-                self._count_queue()
-                for job in batch.jobs:
-                    self._metrics.queue_wait.labels(lane=job.lane.value).observe(now - _work(job).admitted)
-                return batch
-            self._enqueued.clear()
-            await self._enqueued.wait()
+    def _take(self, *, ahead: bool) -> Batch | None:
+        now = time.monotonic()
+        batch, expired = self._scheduler.next_batch(now, lambda _key: self._max_batch_size, ahead=ahead)
+        for job in expired:
+            _fail(job, DeadlineExceeded())
+        if batch:
+            for job in batch.jobs:
+                self._metrics.queue_wait.labels(lane=job.lane.value).observe(now - _work(job).admitted)
+        if batch or expired:
+            self._wake_the_patient()
+        return batch
 
-    async def _run(self, worker: Worker, batch: Batch) -> None:
+    def _wake_the_patient(self) -> None:
+        """Let all who wait for a place ask again."""
+        self._places_freed.set()
+        self._places_freed.clear()
+
+    async def _serve(self, claim: Claim, batch: Batch) -> None:
+        try:
+            await self._run(claim, batch)
+        except Exception:  # a mistake of ours costs this batch, and not every later one
+            logger.exception("a batch failed")
+            for job in batch.jobs:
+                _fail(job, WorkFailed("the server made a mistake; its log says more"))
+        finally:
+            self._scheduler.ended(batch)
+            self._dispatch()
+
+    async def _run(self, claim: Claim, batch: Batch) -> None:
         works = [_work(job) for job in batch.jobs]
         tasks = [work.task for work in works if work.task]
-        started = time.monotonic()
+        device = claim.worker.device.name
         try:
-            reply = await worker.run(tasks, [work.inputs for work in works])
+            reply = await claim.run(tasks, [work.inputs for work in works])
+        except NeverBegun:
+            self._scheduler.retry([batch])
+            return
         except WorkerDied as death:
             self._try_again(
                 batch, batch.after_crash(), WorkFailed(f"every worker that takes this request dies: {death}")
@@ -196,31 +205,21 @@ class Engine:
             return
         if isinstance(reply, RunFailed):
             failure = Unavailable if reply.out_of_memory else WorkFailed
-            self._try_again(
-                batch, batch.halves(), failure(f"the request failed on {worker.device.name}: {reply.reason}")
-            )
+            self._try_again(batch, batch.halves(), failure(f"the request failed on {device}: {reply.reason}"))
             return
         results, seconds = reply
-        self._scheduler.ended(batch, time.monotonic() - started)
-        self._metrics.observe_batch(worker.device.name, tasks[0], batch.size, seconds)
+        self._scheduler.ended(batch, seconds)
+        self._metrics.observe_batch(device, tasks[0], batch.size, seconds)
         for job, result in zip(batch.jobs, results, strict=True):
             _settle(job, result)
 
     def _try_again(self, batch: Batch, batches: Sequence[Batch], otherwise: WorkFailed | Unavailable) -> None:
         if batches:
-            self._retry(batches)
+            self._scheduler.retry(batches)
             return
         logger.error("gave up on a request: %s", otherwise)
         for job in batch.jobs:
             _fail(job, otherwise)
-
-    def _retry(self, batches: Sequence[Batch]) -> None:
-        self._scheduler.retry(batches)
-        self._enqueued.set()
-
-    def _count_queue(self) -> None:
-        for lane in Lane:
-            self._metrics.queue_jobs.labels(lane=lane.value).set(self._scheduler.waiting(lane))
 
     def _count_workers(self) -> None:
         self._metrics.count_workers((worker.device.name, worker.state.value) for worker in self._pool.workers)

@@ -86,6 +86,32 @@ def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:
         assert only_worker() != victim
 
 
+def test_a_worker_killed_with_two_batches_in_flight_costs_nobody_an_answer(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("striate_service.scheduling.scheduler._AHEAD_SECONDS", 60.0)
+    server = serve(max_batch_size=1)
+    with striate.Client(server.target) as client, ThreadPoolExecutor(4) as callers:
+        client.activations(image(SLOW), "layer")  # what has not been measured is not sent ahead
+        victim = only_worker()
+        answers = [callers.submit(client.activations, image(SLOW), "layer") for _ in range(4)]
+        time.sleep(SECONDS / 2)
+        os.kill(victim, signal.SIGKILL)
+        assert all(answer.result(timeout=60)["layer"].shape == (1, 4, 14, 14) for answer in answers)
+
+
+def test_who_waits_behind_a_deadly_request_is_answered(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("striate_service.scheduling.scheduler._AHEAD_SECONDS", 60.0)
+    server = serve(max_batch_size=1)
+    with striate.Client(server.target) as client, ThreadPoolExecutor(4) as callers:
+        client.activations(image(SLOW), "layer")
+        deadly = callers.submit(client.activations, image(DEADLY), "layer")
+        behind = [callers.submit(client.activations, image(), "layer") for _ in range(3)]
+        with pytest.raises(striate.InternalError, match="every worker that takes this request dies"):
+            deadly.result(timeout=120)
+        assert all(answer.result(timeout=60)["layer"].shape == (1, 4, 14, 14) for answer in behind)
+
+
 def test_a_deadly_request_fails_alone(serve: Serve) -> None:
     server = serve()
     with striate.Client(server.target) as client, ThreadPoolExecutor(6) as callers:

@@ -72,6 +72,38 @@ def test_the_limit_is_that_of_the_key() -> None:
     assert list(batch.jobs) == jobs[:2]
 
 
+def test_only_a_full_and_short_batch_is_sent_ahead() -> None:
+    s = scheduler()
+    s.ended(Batch((Job("a", 100, kind="short"),)), seconds=0.1)
+    s.ended(Batch((Job("b", 1, kind="long"),)), seconds=0.1)
+    waiting = [Job("a", 1, kind="short") for _ in range(5)]
+    put(s, waiting)
+
+    def ahead(limit: int) -> list[Job]:
+        batch, _ = s.next_batch(0, lambda key: limit, ahead=True)
+        return list(batch.jobs) if batch else []
+
+    assert ahead(8) == []
+    assert ahead(4) == waiting[:4]
+    assert take(s) == waiting[4:]
+    put(s, (Job("b", 1, kind="long") for _ in range(4)))
+    assert ahead(4) == []
+    s = scheduler()
+    put(s, (Job("a", 1, kind="never measured") for _ in range(4)))
+    assert ahead(4) == []
+
+
+def test_who_cannot_take_a_key_gets_what_comes_after_it() -> None:
+    s, foreign, own, icon = scheduler(), Job("a", 1), Job("b", 1, Lane.BATCH), Job("b", 1, Lane.RENDERING)
+    put(s, [foreign, own, icon])
+    s.retry([Batch((Job("a", 1),))])
+    only_b = {"a": 0, "b": 8}.__getitem__
+    assert [batch.jobs for _ in range(2) if (batch := s.next_batch(0, only_b)[0])] == [(own,), (icon,)]
+    assert s.next_batch(0, only_b) == (None, ())
+    assert len(take(s)) == 1
+    assert take(s) == [foreign]
+
+
 def test_callers_go_before_pipelines_and_pipelines_before_rendering() -> None:
     s = scheduler()
     icon, pipeline, call = Job("i", 1, Lane.RENDERING), Job("a", 1, Lane.BATCH), Job("a", 1)

@@ -7,6 +7,7 @@ Each caller's own jobs go by earliest deadline.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections.abc import Callable, Hashable, Iterator
 
@@ -45,16 +46,25 @@ class FairQueue:
             del self._jobs[job.caller]
             self._tags = {name: tag for name, tag in self._tags.items() if name in self._jobs or tag > self._last_tag}
 
-    def take(self, max_size: Callable[[Hashable], int]) -> tuple[Job, ...]:
-        """Take jobs of one key, up to as many images as `max_size` says of it; a job that is larger goes alone."""
+    def first(self, max_size: Callable[[Hashable], int]) -> Job | None:
+        """Return whose turn it is, among the jobs of keys of which `max_size` allows any image at all."""
+        return self._next(lambda job: max_size(job.key) > 0)
+
+    def images(self, key: Hashable) -> int:
+        """Return how many images wait under a key."""
+        return sum(job.size for job in self if job.key == key)
+
+    def take(self, first: Job, max_size: int) -> tuple[Job, ...]:
+        """Take `first` and what fits with it, of its key, into `max_size` images; a job that is larger goes alone."""
         taken: list[Job] = []
-        room = 0
-        while job := self._next(taken[0] if taken else None, room):
-            room = (room if taken else max_size(job.key)) - job.size
+        job: Job | None = first
+        while job:
+            max_size -= job.size
             taken.append(job)
             self._last_tag = self._tags[job.caller]
             self._tags[job.caller] += job.size
             self.remove(job)
+            job = self._next(lambda other: other.key == first.key, max_size)
         return tuple(taken)
 
     def ahead_of(self, job: Job) -> Iterator[tuple[Job, float]]:
@@ -65,10 +75,10 @@ class FairQueue:
             share = 1.0 if caller == job.caller else min(1.0, own / theirs)
             yield from ((other, share) for other in others)
 
-    def _next(self, first: Job | None, room: int) -> Job | None:
-        """Return the lowest tag's next job; of a batch that has begun, one that goes with its first and fits."""
+    def _next(self, suits: Callable[[Job], bool], room: float = math.inf) -> Job | None:
+        """Return the lowest tag's next job that suits, where that fits."""
         for caller in sorted(self._jobs, key=self._tags.__getitem__):
-            job = next((job for job in self._jobs[caller] if first is None or job.key == first.key), None)
-            if job and (first is None or job.size <= room):
+            job = next(filter(suits, self._jobs[caller]), None)
+            if job and job.size <= room:
                 return job
         return None

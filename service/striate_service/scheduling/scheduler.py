@@ -6,6 +6,7 @@ Callers go before pipelines and pipelines before rendering, but none waits for e
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 
@@ -16,6 +17,7 @@ from striate_service.scheduling.job import Batch, Job, Lane
 _PATIENCE = {Lane.INTERACTIVE: 0.0, Lane.BATCH: 1.0, Lane.RENDERING: 10.0}
 """Seconds that a lane lets those above it go first; then one batch of it does."""
 _UNKNOWN_SECONDS = 0.05  # an image, for advice before anything of a kind has been measured
+_AHEAD_SECONDS = 0.05  # of work that may be sent to a busy worker: longer batches hide their transport anyway
 _MARGIN = 1.5  # on the estimate: what is accepted should be answered in time, and replies take time too
 _LEARNING_RATE = 0.2  # of the moving average of seconds per image
 
@@ -41,7 +43,7 @@ class Scheduler:
         self._lanes = {lane: FairQueue() for lane in Lane}
         self._passed_over_since = dict.fromkeys(Lane, 0.0)
         self._retries: deque[Batch] = deque()
-        self._running: set[Batch] = set()
+        self._running: dict[Batch, None] = {}  # a set that keeps its order
         self._seconds_per_image: dict[Hashable, float] = {}
 
     def admit(self, job: Job, now: float) -> None:
@@ -56,13 +58,15 @@ class Scheduler:
         if job.deadline <= now:
             raise DeadlineExceeded
         if job.lane is not Lane.RENDERING:
-            queues, wait = (self._coming[job.lane], self._lanes[job.lane]), self.expected_wait(job)
+            queues = (self._coming[job.lane], self._lanes[job.lane])
             if sum(map(len, queues)) >= self._max_queue:
-                raise QueueFull(self._max_queue, wait)
+                raise QueueFull(self._max_queue, self.expected_wait(job))
             if 0 < self._max_queue_per_caller <= sum(queue.count(job.caller) for queue in queues):
-                raise QuotaExceeded(job.caller, self._max_queue_per_caller, wait)
-            if job.kind in self._seconds_per_image and now + _MARGIN * (wait + self._seconds(job)) > job.deadline:
-                raise Overloaded(wait)
+                raise QuotaExceeded(job.caller, self._max_queue_per_caller, self.expected_wait(job))
+            if job.deadline < math.inf and job.kind in self._seconds_per_image:
+                wait = self.expected_wait(job)
+                if now + _MARGIN * (wait + self._seconds(job)) > job.deadline:
+                    raise Overloaded(wait)
         self._coming[job.lane].add(job)
 
     def enqueue(self, job: Job, now: float) -> None:
@@ -79,22 +83,24 @@ class Scheduler:
             self._passed_over_since[job.lane] = now
         queue.add(job)
 
-    def next_batch(self, now: float, max_batch_size: Callable[[Hashable], int]) -> tuple[Batch | None, tuple[Job, ...]]:
+    def next_batch(
+        self, now: float, max_batch_size: Callable[[Hashable], int], *, ahead: bool = False
+    ) -> tuple[Batch | None, tuple[Job, ...]]:
         """Return what to run next, if anything, and the jobs whose deadline has passed: they cost no compute.
 
         Args:
-            max_batch_size: how many images of a key whoever asks takes at a time.
+            max_batch_size: how many images of a key whoever asks takes at a time. 0: it cannot take them.
+            ahead: for someone who is busy, so that the next batch is there when the present one ends. Only what gains
+                nothing by waiting is sent ahead, a full batch; and only a short one, since nothing overtakes it then.
         """
         expired = tuple(job for queue in self._lanes.values() for job in queue if job.deadline <= now)
         for job in expired:
             self._lanes[job.lane].remove(job)
-        if self._retries:
-            return self._started(self._retries.popleft()), expired
-        lane = self._next_lane(now)
-        if lane is None:
-            return None, expired
-        self._passed_over_since[lane] = now
-        return self._started(Batch(self._lanes[lane].take(max_batch_size))), expired
+        batch = None if ahead else self._next_retry(max_batch_size)
+        batch = batch or self._next_of_lanes(now, max_batch_size, ahead)
+        if batch:
+            self._running[batch] = None
+        return batch, expired
 
     def cancel(self, job: Job) -> bool:
         """Take a job's place away, and return whether it had one: one that runs or has ended is left alone."""
@@ -110,7 +116,7 @@ class Scheduler:
 
     def ended(self, batch: Batch, seconds: float | None = None) -> None:
         """Note that a batch runs no more and, if it succeeded, learn from how long it took when a job's turn comes."""
-        self._running.discard(batch)
+        self._running.pop(batch, None)
         if seconds is None:
             return
         # Jobs of several kinds may have shared the time; each kind's part is as it was known, in proportion.
@@ -129,21 +135,39 @@ class Scheduler:
     def expected_wait(self, job: Job) -> float:
         """Estimate the seconds until a new job's turn would come, from what waits before it."""
         lanes = list(Lane)
-        seconds = sum(self._seconds(other) for batch in self._running for other in batch.jobs) / 2  # half done
+        seconds = 0.0
+        for number, batch in enumerate(self._running):  # half done, on average; what was sent ahead has not begun
+            seconds += sum(map(self._seconds, batch.jobs)) / (2 if number < self._workers else 1)
         for queues in (self._coming, self._lanes):
             for lane in lanes[: lanes.index(job.lane)]:
                 seconds += sum(map(self._seconds, queues[lane]))
             seconds += sum(share * self._seconds(other) for other, share in queues[job.lane].ahead_of(job))
         return seconds / self._workers
 
-    def _started(self, batch: Batch) -> Batch:
-        self._running.add(batch)
+    def _next_retry(self, max_batch_size: Callable[[Hashable], int]) -> Batch | None:
+        batch = next((batch for batch in self._retries if max_batch_size(batch.jobs[0].key)), None)
+        if batch:
+            self._retries.remove(batch)
         return batch
+
+    def _next_of_lanes(self, now: float, max_batch_size: Callable[[Hashable], int], ahead: bool) -> Batch | None:
+        for lane in self._lanes_in_turn(now):
+            queue = self._lanes[lane]
+            first = queue.first(max_batch_size)
+            if first is None:
+                continue
+            limit = max_batch_size(first.key)
+            seconds = limit * self._seconds_per_image.get(first.kind, math.inf)
+            if ahead and (seconds > _AHEAD_SECONDS or queue.images(first.key) < limit):
+                return None
+            self._passed_over_since[lane] = now
+            return Batch(queue.take(first, limit))
+        return None
 
     def _seconds(self, job: Job) -> float:
         return job.size * self._seconds_per_image.get(job.kind, _UNKNOWN_SECONDS)
 
-    def _next_lane(self, now: float) -> Lane | None:
+    def _lanes_in_turn(self, now: float) -> list[Lane]:
+        """Those where somebody waits: first who has been passed over for too long, then by rank."""
         waiting = [lane for lane in Lane if self._lanes[lane]]
-        impatient = [lane for lane in waiting if now - self._passed_over_since[lane] > _PATIENCE[lane] > 0]
-        return next(iter(impatient or waiting), None)
+        return sorted(waiting, key=lambda lane: not now - self._passed_over_since[lane] > _PATIENCE[lane] > 0)

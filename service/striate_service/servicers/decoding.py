@@ -69,7 +69,8 @@ class ImageDecoder:
             )
         )
         self._metrics.images.labels(model=model.name).inc(len(decoded))
-        return DecodedImages(np.stack([each.pixels for each in decoded]), [each.view for each in decoded])
+        pixels = decoded[0].pixels[None] if len(decoded) == 1 else np.stack([each.pixels for each in decoded])
+        return DecodedImages(pixels, [each.view for each in decoded])
 
     def _decode(self, image: pb.Image, field: str, model: ModelDescription, fit: pb.Fit) -> images.Decoded:
         with self._metrics.decode_seconds.time():

@@ -92,7 +92,8 @@ def _open(data: bytes, field: str) -> Pillow.Image:
 def _read(data: bytes, field: str) -> Pillow.Image:
     try:
         with _open(data, field) as opened:
-            return _to_rgb(ImageOps.exif_transpose(opened))
+            ImageOps.exif_transpose(opened, in_place=True)  # else it copies the whole picture, and most are upright
+            return _to_rgb(opened)
     except InvalidArgument:
         raise
     except Exception as error:  # as above

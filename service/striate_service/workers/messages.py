@@ -36,6 +36,8 @@ class StartFailed:
 class Run:
     """Carry out these tasks together."""
 
+    slot: int
+    """Where their inputs are, and their results go."""
     tasks: tuple[Task, ...]
     inputs: tuple[dict[str, ArrayRef], ...]
 

@@ -17,8 +17,8 @@ from striate_service.config import ModelSettings
 from striate_service.models.description import ModelDescription
 from striate_service.workers.devices import Device
 from striate_service.workers.messages import Failure, Ping, Pong, Ran, Refusal, Run, RunFailed, Start, StartFailed
-from striate_service.workers.process import WorkerDied, WorkerProcess
-from striate_service.workers.shared_memory import Arrays
+from striate_service.workers.process import IN_FLIGHT, WorkerDied, WorkerProcess
+from striate_service.workers.shared_memory import Arrays, Slot
 from striate_service.workers.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -68,12 +68,13 @@ class Worker:
         self.device = device
         self.restarts = 0
         self.on_change: Callable[[], None] = lambda: None
+        """Called when its state has changed."""
+        self.on_start: Callable[[], None] = lambda: None
+        """Called when it can take work again."""
         self._start_message = Start(tuple(models), device.name, device.threads, exports)
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._state = WorkerState.DOWN
         self._process: WorkerProcess | None = None
-        self._in_use = asyncio.Lock()
-        self._idle = asyncio.Event()
         self._down = asyncio.Event()
 
     @property
@@ -94,60 +95,46 @@ class Worker:
         """
         self._enter(WorkerState.STARTING)
         try:
-            self._process, reply = await WorkerProcess.start(self._start_message, self._timeouts.start)
+            self._process, reply = await WorkerProcess.start(self._start_message, self.timeouts.start)
         except WorkerDied:
             self._enter(WorkerState.DOWN)
             raise
         if isinstance(reply, StartFailed):
-            self._bury()
+            self.bury(self._process)
             raise StartError(reply.reason)
         self._enter(WorkerState.IDLE)
+        self.on_start()
         return reply.models
 
-    async def ready(self) -> None:
-        """Wait until there is a process that can take work."""
-        await self._idle.wait()
+    @property
+    def in_flight(self) -> int:
+        """How many batches it has."""
+        return IN_FLIGHT - len(self._process.free_slots) if self._process else 0
 
-    async def run(self, tasks: Sequence[Task], inputs: Sequence[Arrays]) -> tuple[list[Result], float] | RunFailed:
-        """Have tasks carried out together; return their results in order, and the seconds that it took.
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes another batch: it is alive, and has fewer than it takes."""
+        return self._process is not None and bool(self._process.free_slots)
 
-        Raises:
-            WorkerDied: it ended over them, or took too long and was ended.
-            MemoryError: the inputs do not fit in memory.
-        """
-        async with self._in_use:
-            if self._process is None:
-                raise WorkerDied(f"the worker of {self.device.name} is {self._state.value}")
-            refs = self._process.inputs.write(inputs)
-            self._enter(WorkerState.BUSY)
-            try:
-                reply = await self._process.ask(Run(tuple(tasks), refs), self._timeouts.batch)
-            except WorkerDied as death:
-                logger.warning("%s; it was busy with %d task(s)", death, len(tasks))
-                self._bury()
-                raise
-            except Exception:  # nothing else should come; where it does, nobody knows what the process is at
-                self._bury()
-                raise
-            outputs = self._process.outputs
+    def claim(self) -> Claim:
+        """Take its room for one batch."""
+        assert self._process
+        claim = Claim(self, self._process, self._process.free_slots.pop())
+        self._enter(WorkerState.BUSY)
+        return claim
+
+    def give_back(self, claim: Claim) -> None:
+        """Note that a claim's batch has ended. For `Claim`."""
+        claim.process.free_slots.append(claim.slot)
+        if claim.process is self._process and not self.in_flight:
             self._enter(WorkerState.IDLE)
-            if isinstance(reply, RunFailed):
-                return reply
-            assert isinstance(reply, Ran)
-            # Copies, since the block is the next batch's.
-            return [
-                {name: np.array(outputs.view(ref)) for name, ref in outcome.items()}
-                if isinstance(outcome, dict)
-                else outcome
-                for outcome in reply.outcomes
-            ], reply.seconds
 
     async def keep_alive(self) -> None:
         """Replace the process whenever it dies, and ask it now and then whether it has."""
         backoff = _FIRST_BACKOFF
         while True:
             try:
-                await asyncio.wait_for(self._down.wait(), self._timeouts.ping)
+                await asyncio.wait_for(self._down.wait(), self.timeouts.ping)
             except asyncio.TimeoutError:
                 if self._state is WorkerState.IDLE and await self._answers():
                     backoff = _FIRST_BACKOFF
@@ -168,30 +155,69 @@ class Worker:
                 self._process.kill()
                 self._process = None
 
-    async def _answers(self) -> bool:
-        async with self._in_use:
-            if self._process is None:
-                return False
-            try:
-                return isinstance(await self._process.ask(Ping(), self._timeouts.ping), Pong)
-            except WorkerDied as death:
-                logger.warning("%s; it was idle", death)
-                self._bury()
-                return False
-
-    def _bury(self) -> None:
-        if self._process:
-            self._process.kill()
+    def bury(self, process: WorkerProcess) -> None:
+        """Give up a process that died, or of which nobody knows what it is at. For `Claim`."""
+        process.kill()
+        if process is self._process:
             self._process = None
-        if self._state is not WorkerState.STOPPED:
             self._enter(WorkerState.DOWN)
 
+    async def _answers(self) -> bool:
+        process = self._process
+        if process is None:
+            return False
+        try:
+            return isinstance(await process.ask(Ping(), self.timeouts.ping), Pong)
+        except WorkerDied as death:
+            logger.warning("%s; it was idle", death)
+            self.bury(process)
+            return False
+
     def _enter(self, state: WorkerState) -> None:
+        if state is self._state:
+            return
         assert state in _NEXT_STATES[self._state], f"a worker cannot go from {self._state} to {state}"
         self._state = state
-        for event, meaning in ((self._idle, WorkerState.IDLE), (self._down, WorkerState.DOWN)):
-            event.set() if state is meaning else event.clear()
+        self._down.set() if state is WorkerState.DOWN else self._down.clear()
         self.on_change()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """On a worker, to run one batch. It ends with `run`."""
+
+    worker: Worker
+    process: WorkerProcess
+    slot: Slot
+
+    async def run(self, tasks: Sequence[Task], inputs: Sequence[Arrays]) -> tuple[list[Result], float] | RunFailed:
+        """Have tasks carried out together; return their results in order, and the seconds that it took.
+
+        Raises:
+            NeverBegun: the worker ended before it came to them.
+            WorkerDied: it ended over them, or took too long and was ended.
+            MemoryError: the inputs do not fit in memory.
+        """
+        try:
+            refs = self.slot.inputs.write(inputs)
+            try:
+                reply = await self.process.ask(Run(self.slot.number, tuple(tasks), refs), self.worker.timeouts.batch)
+            except Exception as error:
+                logger.warning("%s; it had %d task(s)", error, len(tasks))
+                self.worker.bury(self.process)
+                raise
+            if isinstance(reply, RunFailed):
+                return reply
+            assert isinstance(reply, Ran)
+            # Copies, since the block is the next batch's: whoever is slow to read them holds up no worker.
+            return [
+                {name: np.array(self.slot.outputs.view(ref)) for name, ref in outcome.items()}
+                if isinstance(outcome, dict)
+                else outcome
+                for outcome in reply.outcomes
+            ], reply.seconds
+        finally:
+            self.worker.give_back(self)
 
 
 class Pool:

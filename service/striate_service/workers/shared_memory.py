@@ -35,7 +35,7 @@ class ArrayRef:
 
 
 class SharedBlock:
-    """One direction of the traffic with one worker. One side writes, the other reads; they take turns."""
+    """One direction of a batch's way. One side writes, the other reads; they take turns."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -92,3 +92,24 @@ class SharedBlock:
                 os.ftruncate(self.descriptor, size)
         except OSError as error:
             raise MemoryError(f"no room for {size / 2**20:.0f} MiB of shared memory: {error}") from error
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Memory for one batch at a time, there and back."""
+
+    number: int
+    inputs: SharedBlock
+    outputs: SharedBlock
+
+    @classmethod
+    def create(cls, number: int) -> Slot:
+        return cls(number, SharedBlock.create(), SharedBlock.create())
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        return self.inputs.descriptor, self.outputs.descriptor
+
+    def close(self) -> None:
+        self.inputs.close()
+        self.outputs.close()

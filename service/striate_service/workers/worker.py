@@ -1,8 +1,8 @@
 """A worker process: loads the models on its device, then answers one message after another until it is told no more.
 
-Started by `process.py` as `python -m striate_service.workers.worker CONNECTION INPUTS OUTPUTS`: three descriptors that
-it inherits. A process of its own, and not a fork: CUDA and threads survive no fork; and not multiprocessing's spawn,
-which runs the main script of whoever started the server a second time.
+Started by `process.py` as `python -m striate_service.workers.worker CONNECTION {INPUTS OUTPUTS}...`: descriptors that
+it inherits, two for each batch in flight. A process of its own, and not a fork: CUDA and threads survive no fork; and
+not multiprocessing's spawn, which runs the main script of whoever started the server a second time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -38,23 +39,24 @@ from striate_service.workers.messages import (
     Started,
     StartFailed,
 )
-from striate_service.workers.shared_memory import SharedBlock
+from striate_service.workers.shared_memory import SharedBlock, Slot
 
 logger = logging.getLogger(__name__)
 
 _NICENESS = 5  # the server's own process goes first: it takes little, and refuses and answers while workers compute
 
 
-def main(connection_descriptor: int, inputs_descriptor: int, outputs_descriptor: int) -> None:
+def main(connection_descriptor: int, *descriptors: int) -> None:
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what it means
     connection: Connection[Any, Any] = Connection(connection_descriptor)
-    inputs, outputs = SharedBlock(inputs_descriptor), SharedBlock(outputs_descriptor)
+    blocks = list(map(SharedBlock, descriptors))
+    slots = [Slot(number, *pair) for number, pair in enumerate(zip(blocks[::2], blocks[1::2], strict=True))]
     try:
         executor = _start(connection, connection.recv())
         while executor:
-            connection.send(_answer(connection.recv(), executor, inputs, outputs))
+            connection.send(_answer(connection.recv(), executor, slots))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the server closed the connection, or is gone: either way nobody waits
 
@@ -96,18 +98,18 @@ def _give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _answer(request: Request, executor: Executor, inputs: SharedBlock, outputs: SharedBlock) -> Reply:
+def _answer(request: Request, executor: Executor, slots: Sequence[Slot]) -> Reply:
     if isinstance(request, Ping):
         return Pong()
-    return _run(request, executor, inputs, outputs)
+    return _run(request, executor, slots[request.slot])
 
 
-def _run(run: Run, executor: Executor, inputs: SharedBlock, outputs: SharedBlock) -> Reply:
+def _run(run: Run, executor: Executor, slot: Slot) -> Reply:
     started = time.perf_counter()
-    arrays = [{name: inputs.view(ref) for name, ref in refs.items()} for refs in run.inputs]
+    arrays = [{name: slot.inputs.view(ref) for name, ref in refs.items()} for refs in run.inputs]
     try:
         results = executor.run(run.tasks, arrays)
-        refs = outputs.write([{} if isinstance(result, Refusal | Failure) else result for result in results])
+        refs = slot.outputs.write([{} if isinstance(result, Refusal | Failure) else result for result in results])
     except (torch.OutOfMemoryError, MemoryError) as error:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
