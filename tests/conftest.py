@@ -75,12 +75,18 @@ def random_networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `server`'s STRIATE_HOME."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def server(home: Path) -> Iterator[LocalServer]:
     """A server of the embedded model and, where it is here, of a real ImageNet network."""
     models = ["parts"]
     if SQUEEZENET.is_file():
         models.append(f"squeezenet=squeezenet1_0:{SQUEEZENET}")
-    with LocalServer(settings(tmp_path_factory.mktemp("home"), models=models, cpu_engine="onnx")) as running:
+    with LocalServer(settings(home, models=models, cpu_engine="onnx")) as running:
         yield running
 
 

@@ -14,9 +14,11 @@ from importlib.metadata import version
 from striate import aio
 from striate.client import Client
 from striate.errors import (
+    AlreadyExists,
     Cancelled,
     ConnectionFailed,
     DeadlineExceeded,
+    FailedPrecondition,
     InternalError,
     InvalidArgument,
     MessageTooLarge,
@@ -27,14 +29,13 @@ from striate.errors import (
     Unavailable,
 )
 from striate.example_results import ChannelExamples, IndexProgress, LayerExamples
+from striate.groups import Basis, Crop, Factorization, Fidelity, Group
 from striate.image_folders import image_folder
 from striate.images import LabelledImage
 from striate.local import local
 from striate.results import (
     Activations,
     Example,
-    Factorization,
-    Group,
     Label,
     Layer,
     Model,
@@ -47,13 +48,18 @@ __version__ = version("striate")
 
 __all__ = [
     "Activations",
+    "AlreadyExists",
+    "Basis",
     "Cancelled",
     "ChannelExamples",
     "Client",
     "ConnectionFailed",
+    "Crop",
     "DeadlineExceeded",
     "Example",
     "Factorization",
+    "FailedPrecondition",
+    "Fidelity",
     "Group",
     "IndexProgress",
     "InternalError",

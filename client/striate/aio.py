@@ -10,29 +10,32 @@ import grpc
 from numpy.typing import NDArray
 
 from striate import calls
+from striate.basis_calls import AwaitedBasisCalls
 from striate.calls import (
     ActivationsCall,
     DictionaryCall,
     DType,
-    FactorizeCall,
     Fit,
     Reduce,
 )
 from striate.connection import Connection, Priority
 from striate.errors import StriateError
 from striate.example_calls import AwaitedExampleCalls
+from striate.group_calls import FactorizeCall
+from striate.groups import Factorization
 from striate.images import Image
 from striate.label_calls import AwaitedLabelCalls
-from striate.results import Activations, Factorization, Model, RenderProgress, SemanticDictionary
+from striate.results import Activations, Model, RenderProgress, SemanticDictionary
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1 import models_pb2
+from striate.v1.bases_pb2_grpc import BasisServiceStub
 from striate.v1.examples_pb2_grpc import ExampleServiceStub
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
 from striate.v1.labels_pb2_grpc import LabelServiceStub
 from striate.v1.models_pb2_grpc import ModelServiceStub
 
 
-class Client(AwaitedExampleCalls, AwaitedLabelCalls):
+class Client(AwaitedBasisCalls, AwaitedExampleCalls, AwaitedLabelCalls):
     """A connection to a Striate server. Use it as an async context manager, or `close` it.
 
     Every call takes `timeout`, in seconds, and raises a `StriateError` where it brings no answer. It belongs to one
@@ -70,6 +73,7 @@ class Client(AwaitedExampleCalls, AwaitedLabelCalls):
         self._models = ModelServiceStub(self._channel)
         self._labels = LabelServiceStub(self._channel)
         self._examples = ExampleServiceStub(self._channel)
+        self._bases = BasisServiceStub(self._channel)
 
     async def __aenter__(self) -> Client:
         return self
@@ -204,7 +208,10 @@ class Client(AwaitedExampleCalls, AwaitedLabelCalls):
         activations: NDArray[Any] | None = None,
         model: str = "",
         components: int | None = None,
+        basis: str = "",
+        save_as: str = "",
         classes: int | Sequence[str] | None = None,
+        sobol_points: int = 0,
         rectify: bool = False,
         wait_for_icons: bool = True,
         icons: bool = True,
@@ -217,8 +224,11 @@ class Client(AwaitedExampleCalls, AwaitedLabelCalls):
             images: one or a list; they are factorized together.
             layer: of shape [channels, height, width].
             activations: [N, C, H, W], instead of images and layer.
-            components: how many groups, 6 by default.
+            components: how many groups, 6 by default; 0: as many as the activations ask for.
+            basis: the name of a basis, whose groups are looked for, instead of finding others. `layer` can be left out.
+            save_as: keep the groups as a basis of this name.
             classes: effects on so many of the most probable classes, 5 by default, or on classes by name.
+            sobol_points: add Sobol indices, from so many points; 32 is usual. It takes (components + 2) forwards each.
             rectify: count negative activations as 0; else they are an error.
             wait_for_icons, icons: as in `semantic_dictionary`.
         """
@@ -228,7 +238,10 @@ class Client(AwaitedExampleCalls, AwaitedLabelCalls):
             activations=activations,
             model=model,
             components=components,
+            basis=basis,
+            save_as=save_as,
             classes=classes,
+            sobol_points=sobol_points,
             rectify=rectify,
             wait_for_icons=wait_for_icons,
             icons=icons,

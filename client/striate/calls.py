@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import grpc
-import numpy as np
-from numpy.typing import NDArray
 
 from striate.errors import StriateError, from_status
 from striate.images import Image, as_list, image_message, seen_part
 from striate.results import (
     Activations,
     Example,
-    Factorization,
-    Group,
     Icon,
     Label,
     Layer,
@@ -27,7 +23,7 @@ from striate.results import (
     SemanticDictionary,
     View,
 )
-from striate.tensors import array_from_tensor, tensor_from_array
+from striate.tensors import array_from_tensor
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1 import models_pb2
@@ -75,8 +71,8 @@ class ActivationsCall:
             tensors={
                 name: array_from_tensor(layer.tensor) for name, layer in zip(self.layers, response.layers, strict=True)
             },
-            predictions=[_predictions(each) for each in response.predictions],
-            views=[_view(view) for view in response.views],
+            predictions=[predictions_of(each) for each in response.predictions],
+            views=[view_of(view) for view in response.views],
             layers=tuple(layer_result(each.layer) for each in response.layers),
             model=model_ref(response.model),
         )
@@ -113,15 +109,15 @@ class DictionaryCall:
             omit_icons=not icons,
             examples=examples,
         )
-        _set_classes(request, classes)
+        set_classes(request, classes)
         return cls(image, request)
 
     def result(self, response: messages.SemanticDictionaryResponse) -> SemanticDictionary:
         return SemanticDictionary(
             model=model_ref(response.model),
             layer=layer_result(response.layer),
-            view=_view(response.view),
-            predictions=_predictions(response.predictions),
+            view=view_of(response.view),
+            predictions=predictions_of(response.predictions),
             magnitude=array_from_tensor(response.magnitude),
             positions=array_from_tensor(response.positions),
             channels=array_from_tensor(response.channels),
@@ -130,69 +126,6 @@ class DictionaryCall:
             effects=array_from_tensor(response.effects),
             neurons={neuron.channel: _neuron(neuron) for neuron in response.neurons},
             image=seen_part(self.image, response.view),
-        )
-
-
-@dataclass(frozen=True)
-class FactorizeCall:
-    images: Sequence[Image]
-    request: messages.FactorizeRequest
-
-    @classmethod
-    def of(
-        cls,
-        images: Image | Sequence[Image] | None = None,
-        layer: str = "",
-        *,
-        activations: NDArray[Any] | None = None,
-        model: str = "",
-        components: int | None = None,
-        classes: int | Sequence[str] | None = None,
-        rectify: bool = False,
-        wait_for_icons: bool = True,
-        icons: bool = True,
-        fit: Fit = "crop",
-    ) -> FactorizeCall:
-        if (images is None) == (activations is None):
-            raise TypeError("factorize takes images and a layer, or activations; give one of them.")
-        request = messages.FactorizeRequest(
-            model=model,
-            components=components,
-            rectify=rectify,
-            wait_for_icons=wait_for_icons,
-            omit_icons=not icons,
-        )
-        _set_classes(request, classes)
-        if images is None:
-            array = np.asarray(activations)
-            request.activations.CopyFrom(
-                tensor_from_array(array if array.dtype == np.float16 else array.astype(np.float32))
-            )
-            return cls([], request)
-        given = as_list(images)
-        request.images.CopyFrom(
-            messages.ImageBatch(
-                images=[image_message(image) for image in given], fit=enum_value(pb.Fit, "FIT", fit, "fit"), layer=layer
-            )
-        )
-        return cls(given, request)
-
-    def result(self, response: messages.FactorizeResponse) -> Factorization:
-        classes = [each.name for each in response.classes]
-        return Factorization(
-            model=model_ref(response.model) if response.HasField("model") else None,
-            layer=layer_result(response.layer) if response.HasField("layer") else None,
-            views=[_view(view) for view in response.views],
-            predictions=[_predictions(each) for each in response.predictions],
-            spatial=array_from_tensor(response.spatial),
-            directions=array_from_tensor(response.directions),
-            relative_error=response.relative_error,
-            groups=[_group(group, classes) for group in response.groups],
-            classes=classes,
-            effects=array_from_tensor(response.effects),
-            residual_effects=array_from_tensor(response.residual_effects),
-            overlays=list(response.overlays),
-            images=[seen_part(image, view) for image, view in zip(self.images, response.views, strict=True)],
         )
 
 
@@ -233,7 +166,7 @@ def render_result(response: messages.RenderIconsResponse) -> RenderProgress:
     )
 
 
-def _set_classes(
+def set_classes(
     request: messages.SemanticDictionaryRequest | messages.FactorizeRequest, classes: int | Sequence[str] | None
 ) -> None:
     """A number asks for that many of the most probable classes, names for those."""
@@ -261,12 +194,12 @@ def layer_result(layer: pb.Layer) -> Layer:
     return Layer(layer.path, layer.type, tuple(layer.shape), tuple(layer.aliases))
 
 
-def _view(view: pb.View) -> View:
+def view_of(view: pb.View) -> View:
     crop = view.crop
     return View(view.width, view.height, (crop.left, crop.top, crop.right, crop.bottom))
 
 
-def _predictions(message: pb.Predictions) -> Predictions:
+def predictions_of(message: pb.Predictions) -> Predictions:
     return [(each.predicted_class.name, each.probability) for each in message.predictions]
 
 
@@ -275,7 +208,7 @@ def label(label: pb.Label, layer: str = "", channel: int | None = None) -> Label
     return Label(label.text, source, label.score if label.HasField("score") else None, label.author, layer, channel)
 
 
-def _icon(icon: pb.Icon) -> Icon:
+def icon_of(icon: pb.Icon) -> Icon:
     return Icon(pb.IconStatus.Name(icon.status).removeprefix("ICON_STATUS_").lower(), icon.data)
 
 
@@ -287,17 +220,6 @@ def _neuron(neuron: messages.Neuron) -> Neuron:
     return Neuron(
         neuron.channel,
         label(neuron.label),
-        _icon(neuron.icon),
+        icon_of(neuron.icon),
         examples=[example(each) for each in neuron.examples],
-    )
-
-
-def _group(group: messages.Group, classes: list[str]) -> Group:
-    return Group(
-        color=f"#{group.color:06x}",
-        icon_file=_icon(group.icon),
-        label=label(group.label),
-        importance=group.importance,
-        channels=list(group.channels),
-        effects=dict(zip(classes, group.effects, strict=True)),
     )

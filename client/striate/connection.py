@@ -22,10 +22,13 @@ _SERVICE_CONFIG = json.dumps(
         "methodConfig": [
             {
                 "name": [
-                    *({"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")),
+                    *(
+                        {"service": f"striate.v1.{name}Service"}
+                        for name in ("Interpretability", "Model", "Label", "Basis")
+                    ),
                     {"service": "striate.v1.ExampleService", "method": "GetExamples"},  # not the streaming of a folder
                 ],
-                # Every call can be repeated: only labels change anything, and setting one twice is setting it once.
+                # Every call can be repeated: setting a label, or saving a basis, twice is doing it once.
                 "retryPolicy": {
                     "maxAttempts": 3,
                     "initialBackoff": "0.2s",

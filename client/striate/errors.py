@@ -2,7 +2,9 @@
 
 StriateError
 ├── InvalidArgument      a field of the request holds what it must not: `violations`
-├── NotFound             no such model, layer, class or label: `kind`, `name`
+├── NotFound             no such model, layer, class, label or basis: `kind`, `name`
+├── AlreadyExists        something else has that name: `kind`, `name`
+├── FailedPrecondition   a basis that belongs to other weights than the model has
 ├── ResourceExhausted    the server has too much work: come again after `retry_after` seconds
 │   ├── QuotaExceeded    this caller has too much work there
 │   └── MessageTooLarge  the request or the reply is larger than one side takes
@@ -45,7 +47,7 @@ class InvalidArgument(StriateError):
 
 
 class NotFound(StriateError):
-    """There is no such model, layer, class or label."""
+    """There is no such model, layer, class, label or basis."""
 
     code = grpc.StatusCode.NOT_FOUND
 
@@ -53,6 +55,23 @@ class NotFound(StriateError):
         super().__init__(message)
         self.kind = kind
         self.name = name
+
+
+class AlreadyExists(StriateError):
+    """Something else has that name."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+    def __init__(self, message: str, kind: str = "", name: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.name = name
+
+
+class FailedPrecondition(StriateError):
+    """A basis that belongs to other weights than the model has."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class ResourceExhausted(StriateError):
@@ -139,6 +158,10 @@ def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessag
         return InvalidArgument(message, violations)
     if code is grpc.StatusCode.NOT_FOUND:
         return NotFound(message, resource.resource_type, resource.resource_name)
+    if code is grpc.StatusCode.ALREADY_EXISTS:
+        return AlreadyExists(message, resource.resource_type, resource.resource_name)
+    if code is grpc.StatusCode.FAILED_PRECONDITION:
+        return FailedPrecondition(message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         if "message larger than max" in message:  # gRPC's own refusal, before any code of the server
             return MessageTooLarge(

@@ -31,7 +31,7 @@ def serve(
         int | None, typer.Option(help="HTTP port of /metrics. 0: a free one, -1: none.", show_default="9464")
     ] = None,
     home: Annotated[
-        Path | None, typer.Option(help="Where icons and labels are kept.", show_default="the user's cache")
+        Path | None, typer.Option(help="Where icons, labels and bases are kept.", show_default="the user's cache")
     ] = None,
     devices: Annotated[
         str | None, typer.Option(help="Such as cuda:0,cuda:1 or cpu,cpu: a worker each.", show_default="auto")

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 9464
     """HTTP, for /metrics. 0: a free one. -1: none."""
     home: Path = Path(platformdirs.user_cache_dir("striate"))
-    """Icons and labels live here."""
+    """Icons, labels and bases live here."""
     database: str = ""
     """The SQLAlchemy URL of the label database. Empty: SQLite in `home`."""
 

@@ -2,7 +2,9 @@
 
 RequestError
 ├── InvalidArgument     a field holds what it must not
-├── NotFound            a model, layer, class, label or index that is not there
+├── NotFound            a model, layer, class, label, index or basis that is not there
+├── AlreadyExists       a name that something else has
+├── WrongWeights        a basis that belongs to other weights than it is to be used with
 ├── QueueFull           the server has as much work as it takes on
 ├── QuotaExceeded       this caller has as much work in the queue as it may
 ├── DeadlineExceeded    the caller's deadline passed before the answer was there
@@ -37,7 +39,7 @@ class InvalidArgument(RequestError):
 @dataclass
 class NotFound(RequestError):
     kind: str
-    """ "model", "layer", "class", "label", "index of"."""
+    """ "model", "layer", "class", "label", "index of", "basis"."""
     name: str
     advice: str
     """What there is instead."""
@@ -51,6 +53,28 @@ class NotFound(RequestError):
         by_lower = {candidate.lower(): candidate for candidate in known}
         close = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
         return cls(kind, name, f"did you mean {' or '.join(map(repr, close))}?" if close else listing)
+
+
+@dataclass
+class AlreadyExists(RequestError):
+    kind: str
+    """ "basis"."""
+    name: str
+    advice: str
+    """What to do instead."""
+
+    def __str__(self) -> str:
+        return f"there is a {self.kind} {self.name!r} already; {self.advice}"
+
+
+@dataclass
+class WrongWeights(RequestError):
+    basis: str
+    problem: str
+    """Which weights it belongs to, and which there are."""
+
+    def __str__(self) -> str:
+        return f"the basis {self.basis!r} {self.problem}"
 
 
 @dataclass

@@ -17,6 +17,8 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 from striate.v1 import (
+    bases_pb2,
+    bases_pb2_grpc,
     examples_pb2,
     examples_pb2_grpc,
     interpretability_pb2,
@@ -35,18 +37,21 @@ from striate_service.monitoring.metrics import Metrics
 from striate_service.rendering import IconRenderer
 from striate_service.scheduling.scheduler import Scheduler
 from striate_service.servicers.activations import Activations
+from striate_service.servicers.bases import BasisServicer, Library
 from striate_service.servicers.decoding import ImageDecoder
 from striate_service.servicers.dictionaries import SemanticDictionaries
 from striate_service.servicers.examples import ExampleServicer
 from striate_service.servicers.explainer import Explainer
 from striate_service.servicers.factorizations import Factorizations
 from striate_service.servicers.icons import IconFinder, IconRendering
+from striate_service.servicers.importance import GroupImportance
 from striate_service.servicers.indexing import Indexing
 from striate_service.servicers.interceptor import Interceptor
 from striate_service.servicers.interpretability import InterpretabilityServicer
 from striate_service.servicers.labels import LabelServicer
 from striate_service.servicers.models import ModelServicer
 from striate_service.servicers.naming import Namer
+from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelStore, StoredLabel
@@ -63,6 +68,7 @@ SERVICES = tuple(
         (models_pb2, "ModelService"),
         (labels_pb2, "LabelService"),
         (examples_pb2, "ExampleService"),
+        (bases_pb2, "BasisService"),
     )
 )
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -161,10 +167,12 @@ class Server:
         explainer = Explainer(self._engine, decoder)
         examples = ExampleStore(self.settings.home / "examples")
         icons, namer = IconFinder(self._renderer), Namer(self._labels, examples)
+        library = Library(BasisStore(self.settings.home / "bases"))
+        importance = GroupImportance(self._engine, self.settings.max_batch_size)
         interpretability = InterpretabilityServicer(
             Activations(explainer, self.settings.max_message_bytes),
             SemanticDictionaries(explainer, icons, namer, examples),
-            Factorizations(explainer, self._engine, icons, namer),
+            Factorizations(explainer, self._engine, icons, namer, library, importance),
             IconRendering(self._engine, self._renderer, namer),
         )
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)
@@ -173,6 +181,9 @@ class Server:
         indexing = Indexing(self._engine, decoder, examples, self._decode_threads)
         examples_pb2_grpc.add_ExampleServiceServicer_to_server(
             ExampleServicer(self._engine, indexing, examples, namer, self.settings.max_message_bytes), self._grpc
+        )
+        bases_pb2_grpc.add_BasisServiceServicer_to_server(
+            BasisServicer(self._engine, library, icons, namer), self._grpc
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name

@@ -52,6 +52,20 @@ def test_the_three_questions(striate: Striate, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "groups.png").size == (112, 112)
 
 
+def test_groups_are_kept_under_a_name(striate: Striate) -> None:
+    first = striate("factorize", "house.png", "-l", "mixed4a", "-k", "3", "--save-as", "houses", "--no-wait")
+    assert first.returncode == 0
+    assert "nats" in first.stdout
+    again = json.loads(striate("factorize", "house.png", "--basis", "houses", "--no-wait", "--json").stdout)
+    assert again["basis"] == "houses"
+    shown = json.loads(striate("bases", "show", "houses", "--json").stdout)
+    assert [group["color"] for group in shown["groups"]] == [group["color"] for group in again["groups"]]
+    assert "houses" in striate("bases", "list").stdout
+    assert striate("bases", "delete", "houses").returncode == 0
+    assert "houses" not in striate("bases", "list").stdout
+    assert striate("bases", "show", "houses").returncode == 1
+
+
 def test_rendering_leaves_a_contact_sheet(striate: Striate, tmp_path: Path) -> None:
     rendered = striate("render", "--layer", "mixed3a", "--channels", "0-1,5", "-o", "icons.png")
     assert rendered.returncode == 0

@@ -9,7 +9,9 @@ import pytest
 import striate
 import torch
 from conftest import preprocess
+from PIL import Image
 from sklearn.decomposition import NMF
+from striate_service.techniques.sobol import masks, total_indices
 
 
 def test_effects_and_residual_add_up_to_gradient_times_activation(
@@ -22,8 +24,6 @@ def test_effects_and_residual_add_up_to_gradient_times_activation(
         classes=["golden retriever", "tabby", "bow tie"],
         icons=False,
     )
-    from PIL import Image
-
     names = list(client.model("squeezenet").classes)
     for number, name in enumerate(("dog_cat.jpeg", "bowtie_guy.jpeg")):
         image = np.asarray(Image.open(shared / "photos" / name).convert("RGB"))
@@ -34,6 +34,85 @@ def test_effects_and_residual_add_up_to_gradient_times_activation(
             whole = float((gradient * layer).sum())
             ours = float(found.effects[number, :, m].sum() + found.residual_effects[number, m])
             assert ours == pytest.approx(whole, rel=1e-4, abs=1e-4 * float((gradient * layer).abs().sum()))
+
+
+def test_fidelity_is_what_a_hook_that_replaces_the_layer_finds(
+    client: striate.Client, squeezenet: torch.nn.Module, shared: Path
+) -> None:
+    files = [shared / "photos" / name for name in ("dog_cat.jpeg", "bowtie_guy.jpeg", "parrot.jpg")]
+    for layer, module in (("features.7", squeezenet.features[7]), ("features.12", squeezenet.features[12])):
+        found = client.factorize(files, layer, model="squeezenet", components=3, icons=False)
+        inputs = torch.cat([preprocess(np.asarray(Image.open(file).convert("RGB"))) for file in files])
+        own = squeezenet(inputs).double().softmax(1)
+        replacement = torch.from_numpy((found.spatial @ found.directions).transpose(0, 3, 1, 2).copy())
+        handle = module.register_forward_hook(lambda *_, replacement=replacement: replacement.clone())
+        then = squeezenet(inputs).double().softmax(1)
+        handle.remove()
+        divergences = (own * (own.log() - then.log())).sum(1)
+        ours = [each.kl_divergence for each in found.fidelity]
+        np.testing.assert_allclose(ours, divergences, rtol=1e-3, atol=1e-4)
+        assert [each.same_top_class for each in found.fidelity] == (own.argmax(1) == then.argmax(1)).tolist()
+    without = client.factorize(files[0], "features.7", model="squeezenet", classes=0, icons=False)
+    assert without.fidelity == []
+
+
+def test_the_number_of_groups_is_chosen_and_the_curve_says_why(client: striate.Client, photo: np.ndarray) -> None:
+    found = client.factorize(photo, "mixed4a", components=0, icons=False)
+    assert [choice.components for choice in found.choices] == list(range(1, 17))
+    explained = [choice.explained_variance for choice in found.choices]
+    assert explained == sorted(explained)
+    chosen = found.choices[len(found.groups) - 1]
+    assert chosen.relative_error == pytest.approx(found.relative_error, rel=1e-3)
+    assert chosen.explained_variance == pytest.approx(1 - found.relative_error**2, rel=1e-3)
+    asked = client.factorize(photo, "mixed4a", components=len(found.groups), icons=False)
+    np.testing.assert_allclose(asked.spatial, found.spatial, atol=1e-4 * found.spatial.max())
+
+
+def test_crops_are_cut_where_the_group_is_strongest(client: striate.Client, photos: list[np.ndarray]) -> None:
+    found = client.factorize(photos[:2], "mixed4a", components=3, icons=False)
+    for k, group in enumerate(found.groups):
+        first = group.crops[0]
+        assert first.strength == pytest.approx(float(found.spatial[..., k].max()))
+        image, row, column = np.unravel_index(found.spatial[..., k].argmax(), found.spatial.shape[:3])
+        left, top, right, bottom = first.box
+        view = found.views[image]
+        assert first.image == image
+        x = view.crop[0] + (column + 0.5) / 14 * (view.crop[2] - view.crop[0])
+        y = view.crop[1] + (row + 0.5) / 14 * (view.crop[3] - view.crop[1])
+        assert left < x < right
+        assert top < y < bottom
+        cut = np.asarray(found.crops(k)[0])
+        original = photos[image][round(top) : round(bottom), round(left) : round(right)]
+        np.testing.assert_array_equal(cut, original)
+
+
+def test_sobol_indices_are_those_of_the_networks_remainder(
+    client: striate.Client, squeezenet: torch.nn.Module, shared: Path
+) -> None:
+    found = client.factorize(
+        shared / "photos" / "dog_cat.jpeg",
+        "features.12",
+        model="squeezenet",
+        components=3,
+        classes=["golden retriever", "tabby"],
+        sobol_points=8,
+        icons=False,
+    )
+    outputs = (found.spatial[0] * masks(8, 3)[:, None, None]) @ found.directions
+    logits = squeezenet.classifier(torch.from_numpy(outputs.transpose(0, 3, 1, 2).copy())).flatten(1).numpy()
+    names = [client.model("squeezenet").classes.index(name) for name in found.classes]
+    assert found.sobol_indices is not None
+    np.testing.assert_allclose(found.sobol_indices[0], total_indices(logits[:, names], 3), atol=1e-3)
+    assert found.groups[1].sobol_indices["tabby"] == pytest.approx(found.sobol_indices[0, 1, 1])
+
+
+def test_where_logits_are_linear_in_groups_an_index_is_the_square_of_the_effect(
+    client: striate.Client, photos: list[np.ndarray]
+) -> None:
+    found = client.factorize(photos[:2], "mixed5b", components=4, classes=2, sobol_points=256, icons=False)
+    squares = found.effects**2  # mixed5b is only averaged and weighed
+    assert found.sobol_indices is not None
+    np.testing.assert_allclose(found.sobol_indices, squares / squares.sum(1, keepdims=True), atol=0.03)
 
 
 def test_groups_are_scikit_learns(client: striate.Client, photos: list[np.ndarray]) -> None:

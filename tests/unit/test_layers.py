@@ -1,31 +1,43 @@
-"""Layers are what their modules compute, whichever way round a network keeps its maps."""
+"""Replacing what a layer computes, against what the layer would have computed."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from striate_service.models.layers import capture, describe_layers
+from striate_service.models.layers import can_be_cut, capture, logits_with
 from striate_service.models.torchvision_compat import import_torchvision
-from striate_service.techniques.activations import select
 
 
-@pytest.mark.parametrize(
-    ("architecture", "layer", "shape", "channels", "spatial"),
-    [
-        ("swin_t", "features.1.0", (56, 56, 96), 96, False),
-        ("swin_t", "features.7", (7, 7, 768), 768, False),
-        ("convnext_tiny", "features.1.0.block.2", (56, 56, 96), 96, False),
-        ("convnext_tiny", "features.1", (96, 56, 56), 96, True),
-    ],
-)
-def test_channels_are_found_where_the_network_keeps_them(
-    architecture: str, layer: str, shape: tuple[int, ...], channels: int, spatial: bool
-) -> None:
-    network = import_torchvision().models.get_model(architecture, weights=None).eval().requires_grad_(False)
-    described = {each.path: each for each in describe_layers(network, (3, 224, 224))}[layer]
-    assert (described.shape, described.channels, described.is_spatial) == (shape, channels, spatial)
-    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    maps = capture(network, images, [layer]).layers[layer]
-    expected = maps.mean((2, 3) if spatial else (1, 2))
-    torch.testing.assert_close(select(maps, reduction="mean"), expected)
-    torch.testing.assert_close(select(maps, reduction="mean", channels=[5, 1]), expected[:, [5, 1]])
+@pytest.fixture(scope="module", params=["squeezenet1_1", "resnet18", "mobilenet_v3_small"])
+def network(request: pytest.FixtureRequest) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return import_torchvision().models.get_model(request.param, num_classes=7).eval().requires_grad_(False)
+
+
+def layers_of(network: torch.nn.Module) -> list[str]:
+    return [name for name, _ in network.named_modules() if name.count(".") == 1][1::4]
+
+
+def test_a_layers_own_output_changes_nothing(network: torch.nn.Module) -> None:
+    images = torch.randn(3, 3, 64, 64)
+    logits = network(images)
+    for layer in layers_of(network):
+        outputs = capture(network, images, [layer]).layers[layer]
+        torch.testing.assert_close(logits_with(network, images, layer, outputs), logits)
+
+
+def test_where_a_network_can_be_cut_one_input_is_enough(network: torch.nn.Module) -> None:
+    images = torch.randn(4, 3, 64, 64)
+    logits = network(images)
+    cut = [layer for layer in layers_of(network) if can_be_cut(network, (3, 64, 64), layer)]
+    assert cut
+    for layer in cut:
+        outputs = capture(network, images, [layer]).layers[layer]
+        torch.testing.assert_close(logits_with(network, images[3:], layer, outputs), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_way_past_a_layer_is_noticed() -> None:
+    torch.manual_seed(0)
+    network = import_torchvision().models.resnet18(num_classes=7).eval()
+    assert can_be_cut(network, (3, 64, 64), "layer2.0")
+    assert not can_be_cut(network, (3, 64, 64), "layer2.0.bn2"), "the shortcut leads past it"

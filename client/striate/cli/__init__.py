@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from striate.cli import examples, explain, labels, status
+from striate.cli import bases, examples, explain, labels, status
 from striate.errors import StriateError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app.add_typer(status.app)
 app.add_typer(explain.app)
 app.add_typer(examples.app)
 app.add_typer(labels.app, name="labels")
+app.add_typer(bases.app, name="bases")
 
 
 def main() -> None:

@@ -15,16 +15,19 @@ from striate.cli.output import (
     channel_ranges,
     console,
     contact_sheet,
+    groups_facts,
     groups_table,
     neuron_facts,
     print_json,
     said,
     strongest_positions,
+    what_is_lost,
 )
 from striate.client import Client
 from striate.errors import NotFound, StriateError
+from striate.groups import Factorization
 from striate.html import page
-from striate.results import Factorization, Model, Neuron, SemanticDictionary
+from striate.results import Model, Neuron, SemanticDictionary
 
 app = typer.Typer()
 
@@ -97,11 +100,17 @@ def dictionary(
 @app.command()
 def factorize(
     photos: Photos,
-    layer: LayerName,
+    layer: Annotated[str, typer.Option("--layer", "-l", help="A layer's path or alias; the basis knows its own.")] = "",
     server: Server = DEFAULT_SERVER,
     model: ModelName = "",
-    components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
+    components: Annotated[
+        int | None,
+        typer.Option("--components", "-k", help="How many groups. 0: as many as it takes.", show_default="6"),
+    ] = None,
+    basis: Annotated[str, typer.Option(help="Look for the groups of this basis, instead of finding others.")] = "",
+    save_as: Annotated[str, typer.Option(help="Keep the groups as a basis of this name.")] = "",
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    sobol: Annotated[int, typer.Option(help="Points for Sobol indices; 32 is usual. 0: none.")] = 0,
     wait: Wait = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page, or a .png.")] = None,
     as_json: Json = False,
@@ -109,25 +118,27 @@ def factorize(
     """Find groups of neurons that are active together."""
     with Client(server) as client, console.status("asking, and rendering what icons are missing"):
         found = client.factorize(
-            photos, layer, model=model, components=components, classes=classes, wait_for_icons=wait
+            photos,
+            layer,
+            model=model,
+            components=components,
+            basis=basis,
+            save_as=save_as,
+            classes=classes,
+            sobol_points=sobol,
+            wait_for_icons=wait,
         )
     if output and output.suffix == ".png":
         found.overlay(0).save(output)
     elif output:
         found.to_html(output)
     if as_json:
-        print_json(
-            {
-                "relative_error": found.relative_error,
-                "groups": [
-                    {"name": group.name, "color": group.color, "importance": group.importance, "effects": group.effects}
-                    for group in found.groups
-                ],
-            }
-        )
+        print_json(groups_facts(found))
         return
     console.print(groups_table(found))
     console.print(f"The groups leave {found.relative_error:.0%} of the activations' norm unexplained.")
+    if found.fidelity:
+        console.print(what_is_lost(found))
 
 
 @app.command()

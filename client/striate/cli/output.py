@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from striate.example_results import LayerExamples
-from striate.results import Factorization, Model, Neuron, SemanticDictionary
+from striate.groups import Factorization
+from striate.results import Model, Neuron, SemanticDictionary
 
 console = Console()
 
@@ -49,6 +50,38 @@ def groups_table(found: Factorization) -> Table:
     residual = found.residual_effects.sum(0)
     table.add_row("", "left out", "", *(f"{effect:+.2f}" for effect in residual))
     return table
+
+
+def groups_facts(found: Factorization) -> dict[str, Any]:
+    return {
+        "basis": found.basis,
+        "relative_error": found.relative_error,
+        "fidelity": [vars(each) for each in found.fidelity],
+        "choices": [vars(each) for each in found.choices],
+        "groups": [
+            {
+                "name": group.name,
+                "color": group.color,
+                "importance": group.importance,
+                "effects": group.effects,
+                "sobol_indices": group.sobol_indices,
+                "crops": [vars(crop) for crop in group.crops],
+            }
+            for group in found.groups
+        ],
+    }
+
+
+def what_is_lost(found: Factorization) -> str:
+    """Say in words what becomes of the predictions where nothing but the groups is left of the layer."""
+    kept = sum(each.same_top_class for each in found.fidelity)
+    worst = max(each.kl_divergence for each in found.fidelity)
+    of = "it" if len(found.fidelity) == 1 else f"{kept} of {len(found.fidelity)} images"
+    most = "" if len(found.fidelity) == 1 else "at most "
+    keeps = "keeps" if kept else "loses"
+    return (
+        f"Left with nothing else, the network {keeps} its first class for {of}; KL divergence {most}{worst:.2g} nats."
+    )
 
 
 def strongest_positions(found: SemanticDictionary, count: int = 5) -> Table:

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from striate.results import Example, Factorization, Icon, Label, SemanticDictionary
+from striate.groups import Factorization
+from striate.results import Example, Icon, Label, SemanticDictionary
 
 _LARGEST_PICTURE = 640  # pixels of the longer side: what the page shows, on a dense screen
+_LARGEST_CROP = 80  # the same, of a crop
 _DIGITS = 4  # of numbers in the page: more than a bar can show
 
 
@@ -70,6 +72,8 @@ def _factorization(found: Factorization) -> dict[str, Any]:
         "spatial": _rounded(found.spatial),
         "classes": found.classes,
         "relative_error": found.relative_error,
+        "fidelity": [[each.kl_divergence, each.same_top_class] for each in found.fidelity],
+        "basis": found.basis,
         "residual": _rounded(found.residual_effects.sum(0)),
         "groups": [
             {
@@ -80,8 +84,9 @@ def _factorization(found: Factorization) -> dict[str, Any]:
                 "importance": group.importance,
                 "channels": group.channels,
                 "effects": _rounded(np.array(list(group.effects.values()))),
+                "crops": [_picture(crop, _LARGEST_CROP) for crop in found.crops(k)],
             }
-            for group in found.groups
+            for k, group in enumerate(found.groups)
         ],
     }
 
@@ -121,11 +126,11 @@ def _icon(icon: Icon) -> dict[str, str]:
     return {"status": icon.status, "data": _uri(icon.data, "webp") if icon.data else ""}
 
 
-def _picture(image: Pillow.Image | None) -> str:
+def _picture(image: Pillow.Image | None, largest: int = _LARGEST_PICTURE) -> str:
     if image is None:
         return ""
     shown = image.copy()
-    shown.thumbnail((_LARGEST_PICTURE, _LARGEST_PICTURE))
+    shown.thumbnail((largest, largest))
     buffer = io.BytesIO()
     shown.save(buffer, "WEBP", quality=88)
     return _uri(buffer.getvalue(), "webp")

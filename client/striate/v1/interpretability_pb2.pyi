@@ -171,7 +171,7 @@ class ImageBatch(_message.Message):
     def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class FactorizeRequest(_message.Message):
-    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons")
+    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +181,9 @@ class FactorizeRequest(_message.Message):
     RECTIFY_FIELD_NUMBER: _ClassVar[int]
     WAIT_FOR_ICONS_FIELD_NUMBER: _ClassVar[int]
     OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
+    SAVE_AS_FIELD_NUMBER: _ClassVar[int]
+    BASIS_FIELD_NUMBER: _ClassVar[int]
+    SOBOL_POINTS_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: ImageBatch
     activations: _common_pb2.Tensor
@@ -190,26 +193,61 @@ class FactorizeRequest(_message.Message):
     rectify: bool
     wait_for_icons: bool
     omit_icons: bool
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ...) -> None: ...
+    save_as: str
+    basis: str
+    sobol_points: int
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ...) -> None: ...
+
+class Crop(_message.Message):
+    __slots__ = ("image", "box", "strength")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    image: int
+    box: _common_pb2.Box
+    strength: float
+    def __init__(self, image: _Optional[int] = ..., box: _Optional[_Union[_common_pb2.Box, _Mapping]] = ..., strength: _Optional[float] = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("color", "icon", "label", "importance", "channels", "effects")
+    __slots__ = ("color", "icon", "label", "importance", "channels", "effects", "crops", "sobol_indices")
     COLOR_FIELD_NUMBER: _ClassVar[int]
     ICON_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     IMPORTANCE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    CROPS_FIELD_NUMBER: _ClassVar[int]
+    SOBOL_INDICES_FIELD_NUMBER: _ClassVar[int]
     color: int
     icon: _common_pb2.Icon
     label: _common_pb2.Label
     importance: float
     channels: _containers.RepeatedScalarFieldContainer[int]
     effects: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, color: _Optional[int] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., importance: _Optional[float] = ..., channels: _Optional[_Iterable[int]] = ..., effects: _Optional[_Iterable[float]] = ...) -> None: ...
+    crops: _containers.RepeatedCompositeFieldContainer[Crop]
+    sobol_indices: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, color: _Optional[int] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., importance: _Optional[float] = ..., channels: _Optional[_Iterable[int]] = ..., effects: _Optional[_Iterable[float]] = ..., crops: _Optional[_Iterable[_Union[Crop, _Mapping]]] = ..., sobol_indices: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Fidelity(_message.Message):
+    __slots__ = ("kl_divergence", "same_top_class")
+    KL_DIVERGENCE_FIELD_NUMBER: _ClassVar[int]
+    SAME_TOP_CLASS_FIELD_NUMBER: _ClassVar[int]
+    kl_divergence: float
+    same_top_class: bool
+    def __init__(self, kl_divergence: _Optional[float] = ..., same_top_class: _Optional[bool] = ...) -> None: ...
+
+class Choice(_message.Message):
+    __slots__ = ("components", "relative_error", "explained_variance")
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_ERROR_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_VARIANCE_FIELD_NUMBER: _ClassVar[int]
+    components: int
+    relative_error: float
+    explained_variance: float
+    def __init__(self, components: _Optional[int] = ..., relative_error: _Optional[float] = ..., explained_variance: _Optional[float] = ...) -> None: ...
 
 class FactorizeResponse(_message.Message):
-    __slots__ = ("model", "layer", "views", "predictions", "spatial", "directions", "relative_error", "groups", "classes", "effects", "residual_effects", "overlays")
+    __slots__ = ("model", "layer", "views", "predictions", "spatial", "directions", "relative_error", "groups", "classes", "effects", "residual_effects", "overlays", "fidelity", "choices", "sobol_indices", "basis")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     VIEWS_FIELD_NUMBER: _ClassVar[int]
@@ -222,6 +260,10 @@ class FactorizeResponse(_message.Message):
     EFFECTS_FIELD_NUMBER: _ClassVar[int]
     RESIDUAL_EFFECTS_FIELD_NUMBER: _ClassVar[int]
     OVERLAYS_FIELD_NUMBER: _ClassVar[int]
+    FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    CHOICES_FIELD_NUMBER: _ClassVar[int]
+    SOBOL_INDICES_FIELD_NUMBER: _ClassVar[int]
+    BASIS_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     layer: _common_pb2.Layer
     views: _containers.RepeatedCompositeFieldContainer[_common_pb2.View]
@@ -234,7 +276,11 @@ class FactorizeResponse(_message.Message):
     effects: _common_pb2.Tensor
     residual_effects: _common_pb2.Tensor
     overlays: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    fidelity: _containers.RepeatedCompositeFieldContainer[Fidelity]
+    choices: _containers.RepeatedCompositeFieldContainer[Choice]
+    sobol_indices: _common_pb2.Tensor
+    basis: str
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ...) -> None: ...
 
 class RenderIconsRequest(_message.Message):
     __slots__ = ("model", "layer", "channels", "omit_icons")

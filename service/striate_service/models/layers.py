@@ -70,6 +70,43 @@ def capture(
 
 
 @torch.inference_mode()
+def logits_with(network: nn.Module, inputs: Tensor, layer: str, outputs: Tensor) -> Tensor:
+    """Return the network's logits where `layer` gives `outputs` instead of what it computes.
+
+    Args:
+        inputs: [N, 3, H, W], normalized; what comes before the layer computes with these, and ways past it start there.
+            Where the network `can_be_cut`, any single input will do.
+        outputs: [N, *layer shape].
+    """
+    handle = network.get_submodule(layer).register_forward_hook(lambda _module, _inputs, _output: outputs.clone())
+    try:
+        logits: Tensor = network(inputs)
+        return logits
+    finally:
+        handle.remove()
+
+
+@torch.inference_mode()
+def can_be_cut(network: nn.Module, input_shape: Sequence[int], layer: str) -> bool:
+    """Say whether logits depend on nothing but the layer's outputs, whatever the inputs are and however many.
+
+    Not so within a block whose other branches lead past the layer, or where a module remembers the batch's size.
+
+    Args:
+        input_shape: of one image, [3, H, W].
+    """
+    parameter = next(network.parameters())
+    inputs = torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(0)).to(parameter)
+    outputs = capture(network, inputs, [layer]).layers[layer].roll(1, dims=0)
+    whole = logits_with(network, inputs, layer, outputs)
+    try:
+        part = logits_with(network, inputs[:1], layer, outputs)
+    except Exception:  # shapes that do not fit: whatever modules raise over them
+        return False
+    return part.shape == whole.shape and torch.allclose(part, whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
+
+
+@torch.inference_mode()
 def describe_layers(network: nn.Module, input_shape: Sequence[int]) -> tuple[LayerDescription, ...]:
     """Return the modules that run once and give one tensor, in the order in which they finish computing.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from striate.v1 import common_pb2 as pb
 
@@ -31,8 +32,13 @@ class Explainer:
         field: str,
         fit: pb.Fit,
         terms: Terms,
+        others: Arrays = MappingProxyType({}),
     ) -> tuple[DecodedImages, Arrays]:
-        """Check images, get them a place or a refusal, and only then decode and explain them."""
+        """Check images, get them a place or a refusal, and only then decode and explain them.
+
+        Args:
+            others: what goes in beside the images.
+        """
         self._decoder.check(given, field, model)
         preprocessed = given[0].WhichOneof("source") == "preprocessed"
         kind = type(task).__name__
@@ -40,4 +46,4 @@ class Explainer:
             kind, model.name, len(given), preprocessed=preprocessed, terms=terms
         ) as place:
             decoded = await self._decoder.decode(given, field, model, fit)
-            return decoded, await place.run(task, {"images": decoded.pixels})
+            return decoded, await place.run(task, {"images": decoded.pixels, **others})

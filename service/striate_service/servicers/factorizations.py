@@ -1,40 +1,54 @@
-"""Factorize."""
+"""Factorize: groups found in images, or those of a basis found again, and what the network makes of them."""
 
 from __future__ import annotations
 
 import asyncio
-import io
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 from striate.tensors import array_from_tensor, tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
 from striate_service.engine import Engine, Terms
 from striate_service.errors import InvalidArgument
+from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.servicers import encoding, validation
+from striate_service.servicers.bases import Library, check_name, model_of
 from striate_service.servicers.explainer import Explainer
+from striate_service.servicers.groups import Look, crops, group_messages, overlays
 from striate_service.servicers.icons import IconFinder
+from striate_service.servicers.importance import GroupImportance
 from striate_service.servicers.naming import Namer
-from striate_service.techniques import palette
+from striate_service.stores.bases import StoredBasis
 from striate_service.techniques.recipe import Direction, Objective
 from striate_service.workers.shared_memory import Arrays
 from striate_service.workers.tasks import FactorizeActivationsTask, FactorizeTask
 
-_MAX_COMPONENTS = 64
-_STRONGEST_CHANNELS = 5  # of a group, that the reply names
-_OVERLAY_QUANTILE = 0.9  # of the positions' total activation, that is fully opaque: a single peak dims no map
+_MAX_COMPONENTS, _MAX_CHOICE = 64, 16  # as many as are asked for; as many as `choose_components` tries
+_USUAL_COMPONENTS = 6  # the article's
+_MAX_POINTS = 256
+_MAX_EVALUATIONS = 32_768  # forwards of the network's remainder that one request's Sobol indices may cost: minutes
+_NO_PICTURE = (224, 224)  # pixels of an overlay over nothing
 
 
 class Factorizations:
-    def __init__(self, explainer: Explainer, engine: Engine, icons: IconFinder, namer: Namer) -> None:
+    def __init__(
+        self,
+        explainer: Explainer,
+        engine: Engine,
+        icons: IconFinder,
+        namer: Namer,
+        library: Library,
+        importance: GroupImportance,
+    ) -> None:
         self._explainer = explainer
         self._engine = engine
         self._icons = icons
         self._namer = namer
+        self._library = library
+        self._importance = importance
 
     async def answer(self, request: messages.FactorizeRequest, terms: Terms) -> messages.FactorizeResponse:
         match request.WhichOneof("source"):
@@ -45,47 +59,106 @@ class Factorizations:
         raise InvalidArgument("source", "is empty; set images or activations.")
 
     async def _factorize_images(self, request: messages.FactorizeRequest, terms: Terms) -> messages.FactorizeResponse:
-        model = validation.find_model(self._explainer.models, request.model)
-        layer = validation.find_spatial_layer(model, request.images.layer, "images.layer")
-        batch = request.images.images
-        components = _components(request, (len(batch) or 1, *layer.shape))
-        task = FactorizeTask(
-            model=model.name,
-            classes=validation.find_classes(model, request.class_names),
-            class_count=validation.class_count(request, model),
-            layer=layer.path,
-            components=components,
-            rectify=request.rectify,
+        basis = await self._library.find(request.basis, "basis") if request.basis else None
+        model, layer = self._model_and_layer(request, basis)
+        task = _task(request, model, layer, basis)
+        given = {} if basis is None else {"directions": basis.directions}
+        decoded, arrays = await self._explainer.explain(
+            task, model, request.images.images, "images.images", request.images.fit, terms, given
         )
-        decoded, arrays = await self._explainer.explain(task, model, batch, "images.images", request.images.fit, terms)
+        look = Look.of(arrays["spatial"]) if basis is None else Look(basis.colors, basis.scale)
+        response = await self._describe(request, model, layer, arrays, look, terms)
+        response.views.extend(decoded.views)
+        for k, group in enumerate(response.groups):
+            group.crops.extend(crops(arrays["spatial"][..., k], decoded.views))
+        pictures = list(decoded.pixels) if decoded.pixels.dtype == np.uint8 else None
+        size = model.input_shape[1:]
+        response.overlays.extend(await asyncio.to_thread(overlays, arrays["spatial"], look, pictures, size))
+        if request.sobol_points:
+            await self._add_sobol_indices(response, request, model, decoded.pixels, arrays, terms)
+        if request.save_as:
+            await self._library.save(_basis(request, model, layer, arrays, look))
+        response.basis = request.basis or request.save_as
+        return response
+
+    def _model_and_layer(
+        self, request: messages.FactorizeRequest, basis: StoredBasis | None
+    ) -> tuple[ModelDescription, LayerDescription]:
+        if basis is None:
+            model = validation.find_model(self._explainer.models, request.model)
+            return model, validation.find_spatial_layer(model, request.images.layer, "images.layer")
+        model = model_of(basis, self._explainer.models, request.model)
+        layer = validation.find_spatial_layer(model, request.images.layer or basis.layer, "images.layer")
+        if layer.path != basis.layer:
+            raise InvalidArgument(
+                "images.layer",
+                f"is {layer.path!r}, but the basis {basis.name!r} is of {basis.layer!r}; leave it empty.",
+            )
+        return model, layer
+
+    async def _describe(
+        self,
+        request: messages.FactorizeRequest,
+        model: ModelDescription,
+        layer: LayerDescription,
+        arrays: Arrays,
+        look: Look,
+        terms: Terms,
+    ) -> messages.FactorizeResponse:
+        """Return what can be said of groups without the images."""
         classes = arrays["classes"].tolist()
-        effects = encoding.effects(arrays, (len(batch), components, 0))
-        residual = arrays.get("residual", np.zeros((len(batch), 0), np.float32))
+        images, *_, components = arrays["spatial"].shape
+        effects = encoding.effects(arrays, (images, components, 0))
         directions = arrays["directions"]
         labels = await self._namer.groups(model, layer.path, directions, effects.sum(0), classes)
         objectives: list[Objective] = [Direction(tuple(direction.tolist())) for direction in directions]
         icons = await self._icons.icons(
             model, layer.path, objectives, omit=request.omit_icons, wait=request.wait_for_icons, deadline=terms.deadline
         )
-        groups = _Groups.of(arrays, list(decoded.pixels) if decoded.pixels.dtype == np.uint8 else None)
-        return messages.FactorizeResponse(
-            model=encoding.model_ref(model),
-            layer=encoding.layer(layer),
-            views=decoded.views,
-            predictions=encoding.predictions(model, arrays),
-            spatial=tensor_from_array(arrays["spatial"]),
-            directions=tensor_from_array(directions),
-            relative_error=float(arrays["relative_error"]),
-            groups=groups.messages(icons, labels, effects.sum(0)),
-            classes=encoding.classes(model, classes),
-            effects=tensor_from_array(effects),
-            residual_effects=tensor_from_array(residual),
-            overlays=await asyncio.to_thread(groups.overlays),
+        response = _response(arrays, look, icons, labels)
+        response.model.CopyFrom(encoding.model_ref(model))
+        response.layer.CopyFrom(encoding.layer(layer))
+        response.predictions.extend(encoding.predictions(model, arrays))
+        response.classes.extend(encoding.classes(model, classes))
+        response.effects.CopyFrom(tensor_from_array(effects))
+        if "residual" in arrays:
+            response.residual_effects.CopyFrom(tensor_from_array(arrays["residual"]))
+        for group, effect in zip(response.groups, effects.sum(0), strict=True):
+            group.effects.extend(effect.tolist())
+        if "kl_divergence" in arrays:
+            response.fidelity.extend(
+                messages.Fidelity(kl_divergence=divergence, same_top_class=same)
+                for divergence, same in zip(
+                    arrays["kl_divergence"].tolist(), arrays["same_top_class"].tolist(), strict=True
+                )
+            )
+        return response
+
+    async def _add_sobol_indices(
+        self,
+        response: messages.FactorizeResponse,
+        request: messages.FactorizeRequest,
+        model: ModelDescription,
+        pixels: NDArray[np.generic],
+        arrays: Arrays,
+        terms: Terms,
+    ) -> None:
+        classes = [each.index for each in response.classes]
+        indices = await self._importance.sobol_indices(
+            model, response.layer.path, classes, pixels, arrays, request.sobol_points, terms
         )
+        response.sobol_indices.CopyFrom(tensor_from_array(indices))
+        for group, index in zip(response.groups, indices.mean(axis=0), strict=True):
+            group.sobol_indices.extend(index.tolist())
 
     async def _factorize_activations(
         self, request: messages.FactorizeRequest, terms: Terms
     ) -> messages.FactorizeResponse:
+        for field in ("save_as", "basis", "sobol_points"):
+            if getattr(request, field):
+                raise InvalidArgument(
+                    field, "needs images, since it belongs to a model; leave it empty, or send images."
+                )
         try:
             activations = array_from_tensor(request.activations)
         except ValueError as error:
@@ -96,71 +169,99 @@ class Factorizations:
                 "should be float32 or float16 [N, C, H, W], and is "
                 f"{activations.dtype.name} {list(activations.shape)}.",
             )
-        components = _components(request, activations.shape)
         arrays = await self._engine.submit(
-            FactorizeActivationsTask(components, request.rectify),
+            FactorizeActivationsTask(_components(request, activations.shape), request.rectify),
             {"activations": activations.astype(np.float32)},
             terms,
         )
-        groups = _Groups.of(arrays, None)
+        images, *_, components = arrays["spatial"].shape
+        look = Look.of(arrays["spatial"])
         nothing = [pb.Icon(status=pb.ICON_STATUS_NOT_REQUESTED)] * components
-        return messages.FactorizeResponse(
-            spatial=tensor_from_array(arrays["spatial"]),
-            directions=tensor_from_array(arrays["directions"]),
-            relative_error=float(arrays["relative_error"]),
-            groups=groups.messages(nothing, [pb.Label()] * components, np.zeros((components, 0), np.float32)),
-            effects=tensor_from_array(np.zeros((len(activations), components, 0), np.float32)),
-            residual_effects=tensor_from_array(np.zeros((len(activations), 0), np.float32)),
-            overlays=await asyncio.to_thread(groups.overlays),
-        )
+        response = _response(arrays, look, nothing, [pb.Label()] * components)
+        response.effects.CopyFrom(tensor_from_array(np.zeros((images, components, 0), np.float32)))
+        response.overlays.extend(await asyncio.to_thread(overlays, arrays["spatial"], look, None, _NO_PICTURE))
+        return response
 
 
-@dataclass(frozen=True)
-class _Groups:
-    """A factorization, and how to show it."""
-
-    arrays: Arrays
-    colours: NDArray[np.uint8]
-    images: list[NDArray[np.uint8]] | None
-
-    @classmethod
-    def of(cls, arrays: Arrays, images: list[NDArray[np.uint8]] | None) -> _Groups:
-        return cls(arrays, palette.colours(len(arrays["directions"])), images)
-
-    def messages(
-        self, icons: list[pb.Icon], labels: list[pb.Label], effects: NDArray[np.float32]
-    ) -> list[messages.Group]:
-        directions = self.arrays["directions"]
-        strongest = np.argsort(-directions, axis=1, kind="stable")[:, :_STRONGEST_CHANNELS]
-        return [
-            messages.Group(
-                color=encoding.color(self.colours[k]),
-                icon=icons[k],
-                label=labels[k],
-                importance=float(self.arrays["importance"][k]),
-                channels=[int(channel) for channel in strongest[k] if directions[k, channel] > 0],
-                effects=effects[k].tolist(),
+def _task(
+    request: messages.FactorizeRequest, model: ModelDescription, layer: LayerDescription, basis: StoredBasis | None
+) -> FactorizeTask:
+    """Return what the workers are asked for, having checked the rest of the request."""
+    images = len(request.images.images) or 1
+    if basis is None:
+        components = _components(request, (images, *layer.shape))
+    else:
+        components = len(basis.directions)
+        if request.HasField("components") and request.components != components:
+            raise InvalidArgument(
+                "components", f"is {request.components}, but the basis {basis.name!r} has {components}; leave it out."
             )
-            for k in range(len(directions))
-        ]
+    if request.save_as:
+        check_name(request.save_as, "save_as")
+        if basis is not None:
+            raise InvalidArgument("save_as", f"cannot be set with a basis: its groups are kept as {basis.name!r}.")
+    task = FactorizeTask(
+        model=model.name,
+        classes=validation.find_classes(model, request.class_names),
+        class_count=validation.class_count(request, model),
+        layer=layer.path,
+        components=components,
+        rectify=request.rectify or (basis is not None and basis.rectify),
+    )
+    if request.sobol_points:
+        _check_sobol(request.sobol_points, images, components or _MAX_CHOICE, task)
+    return task
 
-    def overlays(self) -> list[bytes]:
-        """One WebP file an image."""
-        spatial = self.arrays["spatial"]
-        scale = float(np.quantile(spatial.sum(axis=3), _OVERLAY_QUANTILE))
-        overlays = []
-        for number, maps in enumerate(spatial):
-            image = self.images[number] if self.images else None
-            buffer = io.BytesIO()
-            picture = palette.overlay(image, maps, self.colours, scale=scale)
-            Pillow.fromarray(picture).save(buffer, "WEBP", quality=90)
-            overlays.append(buffer.getvalue())
-        return overlays
+
+def _check_sobol(points: int, images: int, components: int, task: FactorizeTask) -> None:
+    if not (task.classes or task.class_count):
+        raise InvalidArgument("sobol_points", "needs classes to depend on something; ask for some, or leave it 0.")
+    most = min(_MAX_POINTS, _MAX_EVALUATIONS // (images * (components + 2)))
+    why = f"{images} images and {components} groups cost {images * (components + 2)} forwards each"
+    validation.in_range(points, "sobol_points", 0, most, why)
 
 
 def _components(request: messages.FactorizeRequest, shape: tuple[int, ...]) -> int:
+    """Return how many groups are asked for; 0: as many as the activations ask for."""
     images, channels, height, width = shape
     most = min(images * height * width, channels, _MAX_COMPONENTS)
-    components = request.components if request.HasField("components") else min(6, most)
-    why = f"the activations are {images * height * width} positions of {channels} channels"
-    return validation.in_range(components, "components", 1, most, why)
+    components = request.components if request.HasField("components") else min(_USUAL_COMPONENTS, most)
+    why = f"the activations are {images * height * width} positions of {channels} channels; 0 chooses"
+    return validation.in_range(components, "components", 0, most, why)
+
+
+def _response(
+    arrays: Arrays, look: Look, icons: Sequence[pb.Icon], labels: Sequence[pb.Label]
+) -> messages.FactorizeResponse:
+    """Return what a factorization is by itself."""
+    directions = arrays["directions"]
+    return messages.FactorizeResponse(
+        spatial=tensor_from_array(arrays["spatial"]),
+        directions=tensor_from_array(directions),
+        relative_error=float(arrays["relative_error"]),
+        groups=group_messages(directions, arrays["importance"], look.colours, icons, labels),
+        residual_effects=tensor_from_array(np.zeros((len(arrays["spatial"]), 0), np.float32)),
+        choices=[
+            messages.Choice(components=int(number), relative_error=error, explained_variance=1 - error * error)
+            for number, error in arrays.get("choices", np.zeros((0, 2))).tolist()
+        ],
+    )
+
+
+def _basis(
+    request: messages.FactorizeRequest, model: ModelDescription, layer: LayerDescription, arrays: Arrays, look: Look
+) -> StoredBasis:
+    return StoredBasis(
+        name=request.save_as,
+        model_version=model.version,
+        model=model.name,
+        layer=layer.path,
+        directions=arrays["directions"],
+        colors=look.colours,
+        importance=arrays["importance"],
+        scale=look.scale,
+        relative_error=float(arrays["relative_error"]),
+        images=len(arrays["spatial"]),
+        fit=int(request.images.fit or pb.FIT_CROP),
+        rectify=request.rectify,
+    )

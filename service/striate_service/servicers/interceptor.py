@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from striate_service.errors import (
+    AlreadyExists,
     DeadlineExceeded,
     InvalidArgument,
     NotFound,
@@ -22,6 +23,7 @@ from striate_service.errors import (
     RequestError,
     Unavailable,
     WorkFailed,
+    WrongWeights,
 )
 from striate_service.monitoring.metrics import Metrics
 from striate_service.servicers.validation import Context
@@ -33,6 +35,8 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _CODES: dict[type[RequestError], int] = {
     InvalidArgument: code_pb2.INVALID_ARGUMENT,
     NotFound: code_pb2.NOT_FOUND,
+    AlreadyExists: code_pb2.ALREADY_EXISTS,
+    WrongWeights: code_pb2.FAILED_PRECONDITION,
     QueueFull: code_pb2.RESOURCE_EXHAUSTED,
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
     Overloaded: code_pb2.RESOURCE_EXHAUSTED,
@@ -57,12 +61,17 @@ def _details(error: RequestError) -> list[Message]:
         case InvalidArgument():
             violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.problem)
             return [error_details_pb2.BadRequest(field_violations=[violation])]
-        case NotFound():
+        case NotFound() | AlreadyExists():
             return [
                 error_details_pb2.ResourceInfo(
                     resource_type=error.kind, resource_name=error.name, description=error.advice
                 )
             ]
+        case WrongWeights():
+            unmet = error_details_pb2.PreconditionFailure.Violation(
+                type="MODEL_VERSION", subject=error.basis, description=error.problem
+            )
+            return [error_details_pb2.PreconditionFailure(violations=[unmet])]
         case QuotaExceeded():
             violation_ = error_details_pb2.QuotaFailure.Violation(subject=error.caller, description=str(error))
             return [error_details_pb2.QuotaFailure(violations=[violation_]), _retry(error.retry_after)]

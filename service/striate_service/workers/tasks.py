@@ -46,11 +46,16 @@ class DictionaryTask(ImageTask):
 
 @dataclass(frozen=True)
 class FactorizeTask(ImageTask):
-    """Out: spatial [N, H, W, K], directions [K, C], relative_error, importance [K]; effects [N, K, M], residual [N, M],
-    classes int32 [M]."""
+    """In also, where given groups are to be found: directions [K, C].
+
+    Out: spatial [N, H, W, K], directions [K, C], relative_error, importance [K]; choices [T, 2], numbers of groups and
+    their relative errors, where the number was not given; effects [N, K, M], residual [N, M], classes int32 [M];
+    kl_divergence, same_top_class bool [N], where classes are explained.
+    """
 
     layer: str
     components: int
+    """0: as many as the activations ask for."""
     rectify: bool
 
 
@@ -64,10 +69,23 @@ class IndexTask(ImageTask):
 
 @dataclass(frozen=True)
 class FactorizeActivationsTask:
-    """In: activations, float32 [N, C, H, W]. Out: as FactorizeTask, without effects and classes."""
+    """In: activations, float32 [N, C, H, W]. Out: as FactorizeTask, without what is about classes."""
 
     components: int
     rectify: bool
+
+
+@dataclass(frozen=True)
+class MaskedGroupsTask:
+    """What the network says of an image when its groups are weakened, and nothing but them is left of a layer.
+
+    In: images [1, ...], as `ImageTask` takes them; spatial [H, W, K], directions [K, C], masks [R, K], factors from
+    0 to 1. Out: logits [R, M], of `classes`.
+    """
+
+    model: str
+    layer: str
+    classes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -86,4 +104,4 @@ class RenderTask:
     """How long the slice may take; it always makes at least one step."""
 
 
-Task = ImageTask | FactorizeActivationsTask | RenderTask
+Task = ImageTask | FactorizeActivationsTask | MaskedGroupsTask | RenderTask

@@ -1,0 +1,138 @@
+"""Calls about neuron groups: from arguments to requests, and from replies to results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate import calls
+from striate.calls import Fit
+from striate.groups import Basis, Choice, Crop, Factorization, Fidelity, Group
+from striate.images import Image, as_list, image_message, seen_part
+from striate.tensors import array_from_tensor, tensor_from_array
+from striate.v1 import bases_pb2
+from striate.v1 import common_pb2 as pb
+from striate.v1 import interpretability_pb2 as messages
+
+
+@dataclass(frozen=True)
+class FactorizeCall:
+    images: Sequence[Image]
+    request: messages.FactorizeRequest
+
+    @classmethod
+    def of(
+        cls,
+        images: Image | Sequence[Image] | None = None,
+        layer: str = "",
+        *,
+        activations: NDArray[Any] | None = None,
+        model: str = "",
+        components: int | None = None,
+        basis: str = "",
+        save_as: str = "",
+        classes: int | Sequence[str] | None = None,
+        sobol_points: int = 0,
+        rectify: bool = False,
+        wait_for_icons: bool = True,
+        icons: bool = True,
+        fit: Fit = "crop",
+    ) -> FactorizeCall:
+        if (images is None) == (activations is None):
+            raise TypeError("factorize takes images and a layer, or activations; give one of them.")
+        request = messages.FactorizeRequest(
+            model=model,
+            components=components,
+            basis=basis,
+            save_as=save_as,
+            sobol_points=sobol_points,
+            rectify=rectify,
+            wait_for_icons=wait_for_icons,
+            omit_icons=not icons,
+        )
+        calls.set_classes(request, classes)
+        if images is None:
+            array = np.asarray(activations)
+            request.activations.CopyFrom(
+                tensor_from_array(array if array.dtype == np.float16 else array.astype(np.float32))
+            )
+            return cls([], request)
+        given = as_list(images)
+        request.images.CopyFrom(
+            messages.ImageBatch(
+                images=[image_message(image) for image in given],
+                fit=calls.enum_value(pb.Fit, "FIT", fit, "fit"),
+                layer=layer,
+            )
+        )
+        return cls(given, request)
+
+    def result(self, response: messages.FactorizeResponse) -> Factorization:
+        classes = [each.name for each in response.classes]
+        return Factorization(
+            model=calls.model_ref(response.model) if response.HasField("model") else None,
+            layer=calls.layer_result(response.layer) if response.HasField("layer") else None,
+            views=[calls.view_of(view) for view in response.views],
+            predictions=[calls.predictions_of(each) for each in response.predictions],
+            spatial=array_from_tensor(response.spatial),
+            directions=array_from_tensor(response.directions),
+            relative_error=response.relative_error,
+            groups=[_group(group, classes) for group in response.groups],
+            classes=classes,
+            effects=array_from_tensor(response.effects),
+            residual_effects=array_from_tensor(response.residual_effects),
+            overlays=list(response.overlays),
+            images=[seen_part(image, view) for image, view in zip(self.images, response.views, strict=True)],
+            fidelity=[Fidelity(each.kl_divergence, each.same_top_class) for each in response.fidelity],
+            choices=[
+                Choice(each.components, each.relative_error, each.explained_variance) for each in response.choices
+            ],
+            sobol_indices=array_from_tensor(response.sobol_indices) if response.HasField("sobol_indices") else None,
+            basis=response.basis,
+        )
+
+
+def _group(group: messages.Group, classes: list[str]) -> Group:
+    return Group(
+        color=f"#{group.color:06x}",
+        icon_file=calls.icon_of(group.icon),
+        label=calls.label(group.label),
+        importance=group.importance,
+        channels=list(group.channels),
+        effects=dict(zip(classes, group.effects, strict=True)),
+        crops=[
+            Crop(crop.image, (crop.box.left, crop.box.top, crop.box.right, crop.box.bottom), crop.strength)
+            for crop in group.crops
+        ],
+        sobol_indices=dict(zip(classes, group.sobol_indices, strict=bool(group.sobol_indices))),
+    )
+
+
+def bases_result(response: bases_pb2.ListBasesResponse) -> list[Basis]:
+    return [Basis(**_facts(basis)) for basis in response.bases]
+
+
+def basis_result(response: bases_pb2.GetBasisResponse) -> Basis:
+    return Basis(
+        **_facts(response.basis),
+        groups=[_group(group, []) for group in response.groups],
+        directions=array_from_tensor(response.directions),
+    )
+
+
+def _facts(basis: bases_pb2.Basis) -> dict[str, Any]:
+    return {
+        "name": basis.name,
+        "model": calls.model_ref(basis.model),
+        "layer": basis.layer,
+        "components": basis.components,
+        "image_count": basis.image_count,
+        "relative_error": basis.relative_error,
+        "fit": pb.Fit.Name(basis.fit).removeprefix("FIT_").lower(),
+        "rectify": basis.rectify,
+        "created": basis.create_time.ToDatetime(),
+    }

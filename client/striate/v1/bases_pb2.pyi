@@ -1,0 +1,82 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from striate.v1 import common_pb2 as _common_pb2
+from striate.v1 import interpretability_pb2 as _interpretability_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Basis(_message.Message):
+    __slots__ = ("name", "model", "layer", "components", "image_count", "relative_error", "fit", "rectify", "create_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_ERROR_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    RECTIFY_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    model: _common_pb2.ModelRef
+    layer: str
+    components: int
+    image_count: int
+    relative_error: float
+    fit: _common_pb2.Fit
+    rectify: bool
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[str] = ..., components: _Optional[int] = ..., image_count: _Optional[int] = ..., relative_error: _Optional[float] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., rectify: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListBasesRequest(_message.Message):
+    __slots__ = ("model", "page_size", "page_token")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    page_size: int
+    page_token: str
+    def __init__(self, model: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListBasesResponse(_message.Message):
+    __slots__ = ("bases", "next_page_token")
+    BASES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    bases: _containers.RepeatedCompositeFieldContainer[Basis]
+    next_page_token: str
+    def __init__(self, bases: _Optional[_Iterable[_Union[Basis, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetBasisRequest(_message.Message):
+    __slots__ = ("name", "wait_for_icons", "omit_icons")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FOR_ICONS_FIELD_NUMBER: _ClassVar[int]
+    OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    wait_for_icons: bool
+    omit_icons: bool
+    def __init__(self, name: _Optional[str] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ...) -> None: ...
+
+class GetBasisResponse(_message.Message):
+    __slots__ = ("basis", "groups", "directions")
+    BASIS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    DIRECTIONS_FIELD_NUMBER: _ClassVar[int]
+    basis: Basis
+    groups: _containers.RepeatedCompositeFieldContainer[_interpretability_pb2.Group]
+    directions: _common_pb2.Tensor
+    def __init__(self, basis: _Optional[_Union[Basis, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[_interpretability_pb2.Group, _Mapping]]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class DeleteBasisRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeleteBasisResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -1,0 +1,147 @@
+"""Bases: groups of neurons under a name, kept so that a group means the same tomorrow.
+
+A basis is one file, `bases/NAME.npz` below the store's folder, that is written once and never changed. Several servers
+may share the folder: nothing is remembered between calls, and of two that save the same name at once one wins.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate_service.stores.files import write_new
+
+logger = logging.getLogger(__name__)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ARRAYS = ("directions", "colors", "importance")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBasis:
+    """K groups of one layer of one version of a model."""
+
+    name: str
+    model_version: str
+    """SHA-256 of the weights that the groups are of."""
+    model: str
+    """What the server that saved it called the model."""
+    layer: str
+    """The layer's path."""
+    directions: NDArray[np.float32] = field(repr=False)
+    """[K, C], of unit length."""
+    colors: NDArray[np.uint8] = field(repr=False)
+    """[K, 3]"""
+    importance: NDArray[np.float32] = field(repr=False)
+    """[K]: the share of the activations that each explained by itself, in the images that it was made of."""
+    scale: float
+    """The sum over groups at a position that an overlay shows fully opaque."""
+    relative_error: float
+    images: int
+    """How many it was made of."""
+    fit: int
+    """A striate.v1.Fit: how they were brought to the model's input size."""
+    rectify: bool
+    created: datetime | None = None
+    """UTC."""
+
+    def is_the_same_as(self, other: StoredBasis) -> bool:
+        """Whether both name the same groups, whenever they were saved."""
+        return (self.name, self.model_version, self.layer) == (
+            other.name,
+            other.model_version,
+            other.layer,
+        ) and np.array_equal(self.directions, other.directions)
+
+
+class DamagedBasis(Exception):
+    """A file that is no basis. The text names it."""
+
+
+class BasisStore:
+    """Bases by name. Blocking: call it from a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, basis: StoredBasis) -> StoredBasis:
+        """Keep a basis and return it as it is stored. Saving the same groups twice is saving them once.
+
+        Raises:
+            FileExistsError: other groups have that name.
+        """
+        basis = replace(basis, created=datetime.now(timezone.utc).replace(microsecond=0))
+        try:
+            write_new(self._file(basis.name), _to_bytes(basis))
+            return basis
+        except FileExistsError:
+            kept = self.get(basis.name)
+            if kept is None or not kept.is_the_same_as(basis):
+                raise
+            return kept
+
+    def get(self, name: str) -> StoredBasis | None:
+        """Return a basis; None where there is none.
+
+        Raises:
+            DamagedBasis: its file is no basis.
+        """
+        try:
+            return _read(self._file(name))
+        except FileNotFoundError:
+            return None
+
+    def delete(self, name: str) -> bool:
+        """Remove a basis, and return whether there was one."""
+        try:
+            self._file(name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def list(self, model_version: str = "") -> list[StoredBasis]:
+        """Return all bases, or those of one version of a model, by name. What is damaged is told to the log only."""
+        bases = []
+        for file in sorted(self._folder.glob("*.npz")):
+            try:
+                basis = _read(file)
+            except FileNotFoundError:
+                continue  # deleted meanwhile
+            except DamagedBasis as error:
+                logger.error("%s", error)
+                continue
+            if model_version in ("", basis.model_version):
+                bases.append(basis)
+        return bases
+
+    def _file(self, name: str) -> Path:
+        assert NAME.fullmatch(name), f"{name!r} should have been checked"
+        return self._folder / f"{name}.npz"
+
+
+def _to_bytes(basis: StoredBasis) -> bytes:
+    facts = {name: value for name, value in asdict(basis).items() if name not in _ARRAYS}
+    facts["created"] = basis.created.isoformat() if basis.created else None
+    buffer = io.BytesIO()
+    arrays = {name: getattr(basis, name) for name in _ARRAYS}
+    np.savez(buffer, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
+    return buffer.getvalue()
+
+
+def _read(file: Path) -> StoredBasis:
+    data = file.read_bytes()
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as content:
+            facts = json.loads(content["facts"].tobytes())
+            facts["created"] = datetime.fromisoformat(facts["created"])
+            return StoredBasis(**facts, **{name: content[name] for name in _ARRAYS})
+    except Exception as error:  # numpy, zipfile and json raise whatever the damaged bytes provoke
+        raise DamagedBasis(f"{file} is no basis that can be read ({error}); delete it") from error

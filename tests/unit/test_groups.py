@@ -1,0 +1,75 @@
+"""Factorizations of several callers in one batch: nobody's groups depend on who else asks, or on what was refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from striate_service.config import EMBEDDED
+from striate_service.models.loading import load_model
+from striate_service.models.parts.pictures import draw
+from striate_service.workers.execution import Executor
+from striate_service.workers.messages import Refusal
+from striate_service.workers.tasks import ActivationsTask, FactorizeTask, ImageTask
+
+
+@pytest.fixture(scope="module")
+def executor() -> Executor:
+    return Executor([load_model(EMBEDDED)], "cpu")
+
+
+def images(*seeds: int) -> dict[str, np.ndarray]:
+    return {"images": np.stack([draw(seed, "cat").image for seed in seeds])}
+
+
+def task(**changes: object) -> FactorizeTask:
+    usual = {"model": "parts", "classes": (), "class_count": 3, "layer": "mixed4a", "components": 4, "rectify": False}
+    return FactorizeTask(**{**usual, **changes})  # type: ignore[arg-type]
+
+
+def test_groups_are_the_same_alone_and_in_a_batch(executor: Executor) -> None:
+    tasks: list[ImageTask] = [
+        task(),
+        task(components=3),
+        task(),
+        task(layer="mixed5b"),
+        ActivationsTask("parts", (), 2, ("mixed4a",), "mean", (), False),
+        task(components=0),
+        task(class_count=0),
+    ]
+    inputs = [images(1), images(2), images(3), images(4, 5), images(6), images(7), images(8)]
+    together = executor.run(tasks, inputs)
+    for each, given, found in zip(tasks, inputs, together, strict=True):
+        (alone,) = executor.run([each], [given])
+        assert isinstance(alone, dict)
+        assert isinstance(found, dict)
+        assert set(found) == set(alone)
+        for name, array in alone.items():
+            scale = float(np.abs(array).max()) if array.size else 0.0
+            np.testing.assert_allclose(found[name], array, rtol=1e-3, atol=2e-3 * scale, err_msg=name)
+    assert "kl_divergence" not in together[-1]
+
+
+def test_the_same_batch_gives_the_same_bytes(executor: Executor) -> None:
+    first, second = (executor.run([task(), task()], [images(1), images(2)]) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert isinstance(one, dict)
+        assert isinstance(other, dict)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_a_request_that_is_refused_costs_no_other(executor: Executor) -> None:
+    before_relu = "mixed4a.one.bn"
+    refused, fine = executor.run([task(layer=before_relu), task()], [images(1), images(2)])
+    assert isinstance(refused, Refusal)
+    assert "negative" in refused.problem
+    assert isinstance(fine, dict)
+
+
+def test_given_directions_stay_as_they_are(executor: Executor) -> None:
+    (found,) = executor.run([task()], [images(1, 2)])
+    assert isinstance(found, dict)
+    (again,) = executor.run([task()], [images(1, 2) | {"directions": found["directions"]}])
+    assert isinstance(again, dict)
+    np.testing.assert_array_equal(again["directions"], found["directions"])
+    np.testing.assert_allclose(again["spatial"], found["spatial"], atol=0.02 * found["spatial"].max())
