@@ -1,10 +1,12 @@
-"""The work in a loop, with no server: python raw_loop.py ENGINE BATCH SECONDS PHOTO... prints images and seconds.
+"""The work in a loop, with no server: python raw_loop.py ENGINE BATCH SECONDS PHOTO... prints images,
+seconds, and the median seconds of a batch.
 
 It starts when a line comes on standard input, so that several loops start together.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from itertools import cycle, islice
@@ -40,11 +42,11 @@ def main() -> None:
         network.explain([network.decode(photo) for photo in islice(photos, int(batch))])
     print("ready", flush=True)
     sys.stdin.readline()
-    images, started = 0, time.perf_counter()
-    while time.perf_counter() - started < float(seconds):
+    each, started = [], time.perf_counter()
+    while (begun := time.perf_counter()) - started < float(seconds):
         network.explain([network.decode(photo) for photo in islice(photos, int(batch))])
-        images += int(batch)
-    print(images, time.perf_counter() - started, flush=True)
+        each.append(time.perf_counter() - begun)
+    print(len(each) * int(batch), time.perf_counter() - started, statistics.median(each), flush=True)
 
 
 if __name__ == "__main__":

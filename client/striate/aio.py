@@ -25,9 +25,9 @@ from striate.group_calls import FactorizeCall
 from striate.groups import Factorization
 from striate.images import Image
 from striate.label_calls import AwaitedLabelCalls
-from striate.results import Activations, Model, RenderProgress, SemanticDictionary
+from striate.model_calls import AwaitedModelCalls
+from striate.results import Activations, RenderProgress, SemanticDictionary
 from striate.v1 import interpretability_pb2 as messages
-from striate.v1 import models_pb2
 from striate.v1.bases_pb2_grpc import BasisServiceStub
 from striate.v1.examples_pb2_grpc import ExampleServiceStub
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
@@ -35,7 +35,7 @@ from striate.v1.labels_pb2_grpc import LabelServiceStub
 from striate.v1.models_pb2_grpc import ModelServiceStub
 
 
-class Client(AwaitedBasisCalls, AwaitedExampleCalls, AwaitedLabelCalls):
+class Client(AwaitedModelCalls, AwaitedBasisCalls, AwaitedExampleCalls, AwaitedLabelCalls):
     """A connection to a Striate server. Use it as an async context manager, or `close` it.
 
     Every call takes `timeout`, in seconds, and raises a `StriateError` where it brings no answer. It belongs to one
@@ -87,18 +87,6 @@ class Client(AwaitedBasisCalls, AwaitedExampleCalls, AwaitedLabelCalls):
         """Close the connection."""
         await self._channel.close()
 
-    async def models(self, *, timeout: float | None = None) -> list[Model]:
-        """Return the models that the server explains, the default one first."""
-        with self._errors():
-            response = await self._models.ListModels(models_pb2.ListModelsRequest(), **self._how(timeout))
-        return calls.models_result(response)
-
-    async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
-        """Return one model, the default one without a name."""
-        with self._errors():
-            response = await self._models.GetModel(models_pb2.GetModelRequest(name=name), **self._how(timeout))
-        return calls.model_result(response.model)
-
     async def activations(
         self,
         images: Image | Sequence[Image],
@@ -107,6 +95,7 @@ class Client(AwaitedBasisCalls, AwaitedExampleCalls, AwaitedLabelCalls):
         model: str = "",
         reduce: Reduce = "none",
         channels: Sequence[int] | None = None,
+        positions: Sequence[tuple[int, int]] | None = None,
         dtype: DType = "float32",
         classes: int | None = None,
         fit: Fit = "crop",
@@ -119,11 +108,20 @@ class Client(AwaitedBasisCalls, AwaitedExampleCalls, AwaitedLabelCalls):
             layers: paths or aliases.
             reduce: "mean" or "max" over positions.
             channels: only these, in this order.
+            positions: only these (row, column), in this order; tensors are then [N, C, P].
             classes: how many to predict, 5 by default. 0: none; the network then runs only as deep as it must.
             fit: how an image is brought to the model's input size.
         """
         call = ActivationsCall.of(
-            images, layers, model=model, reduce=reduce, channels=channels, dtype=dtype, classes=classes, fit=fit
+            images,
+            layers,
+            model=model,
+            reduce=reduce,
+            channels=channels,
+            positions=positions,
+            dtype=dtype,
+            classes=classes,
+            fit=fit,
         )
         with self._errors():
             response = await self._interpretability.Activations(call.request, **self._how(timeout))

@@ -26,7 +26,6 @@ from striate.results import (
 from striate.tensors import array_from_tensor
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
-from striate.v1 import models_pb2
 
 Fit = Literal["crop", "stretch", "pad"]
 Reduce = Literal["none", "mean", "max"]
@@ -49,6 +48,7 @@ class ActivationsCall:
         model: str = "",
         reduce: Reduce = "none",
         channels: Sequence[int] | None = None,
+        positions: Sequence[tuple[int, int]] | None = None,
         dtype: DType = "float32",
         classes: int | None = None,
         fit: Fit = "crop",
@@ -61,6 +61,7 @@ class ActivationsCall:
             fit=enum_value(pb.Fit, "FIT", fit, "fit"),
             reduction=enum_value(messages.Reduction, "REDUCTION", reduce, "reduce"),
             channels=channels or (),
+            positions=[messages.Position(row=row, column=column) for row, column in positions or ()],
             dtype=enum_value(pb.DataType, "DATA_TYPE", dtype, "dtype"),
             classes=classes,
         )
@@ -137,23 +138,6 @@ def stream_result(
         return call.result(response.response)
     error = response.error
     return from_status(STATUS[error.code], error.message, error.details, target)
-
-
-def models_result(response: models_pb2.ListModelsResponse) -> list[Model]:
-    return [model_result(model) for model in response.models]
-
-
-def model_result(model: models_pb2.Model) -> Model:
-    _, height, width = model.input_shape
-    return Model(
-        name=model.name,
-        version=model.version,
-        architecture=model.architecture,
-        input_size=(height, width),
-        classes=tuple(model.classes),
-        layers=tuple(layer_result(layer) for layer in model.layers),
-        default=model.default,
-    )
 
 
 def render_result(response: messages.RenderIconsResponse) -> RenderProgress:

@@ -25,9 +25,9 @@ from striate.group_calls import FactorizeCall
 from striate.groups import Factorization
 from striate.images import Image
 from striate.label_calls import LabelCalls
-from striate.results import Activations, Model, RenderProgress, SemanticDictionary
+from striate.model_calls import ModelCalls
+from striate.results import Activations, RenderProgress, SemanticDictionary
 from striate.v1 import interpretability_pb2 as messages
-from striate.v1 import models_pb2
 from striate.v1.bases_pb2_grpc import BasisServiceStub
 from striate.v1.examples_pb2_grpc import ExampleServiceStub
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
@@ -35,7 +35,7 @@ from striate.v1.labels_pb2_grpc import LabelServiceStub
 from striate.v1.models_pb2_grpc import ModelServiceStub
 
 
-class Client(BasisCalls, ExampleCalls, LabelCalls):
+class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
     """A connection to a Striate server. Use it as a context manager, or `close` it.
 
     Every call takes `timeout`, in seconds, and raises a `StriateError` where it brings no answer. It can be shared by
@@ -85,18 +85,6 @@ class Client(BasisCalls, ExampleCalls, LabelCalls):
         """Close the connection."""
         self._channel.close()
 
-    def models(self, *, timeout: float | None = None) -> list[Model]:
-        """Return the models that the server explains, the default one first."""
-        with self._errors():
-            response = self._models.ListModels(models_pb2.ListModelsRequest(), **self._how(timeout))
-        return calls.models_result(response)
-
-    def model(self, name: str = "", *, timeout: float | None = None) -> Model:
-        """Return one model, the default one without a name."""
-        with self._errors():
-            response = self._models.GetModel(models_pb2.GetModelRequest(name=name), **self._how(timeout))
-        return calls.model_result(response.model)
-
     def activations(
         self,
         images: Image | Sequence[Image],
@@ -105,6 +93,7 @@ class Client(BasisCalls, ExampleCalls, LabelCalls):
         model: str = "",
         reduce: Reduce = "none",
         channels: Sequence[int] | None = None,
+        positions: Sequence[tuple[int, int]] | None = None,
         dtype: DType = "float32",
         classes: int | None = None,
         fit: Fit = "crop",
@@ -117,11 +106,20 @@ class Client(BasisCalls, ExampleCalls, LabelCalls):
             layers: paths or aliases.
             reduce: "mean" or "max" over positions.
             channels: only these, in this order.
+            positions: only these (row, column), in this order; tensors are then [N, C, P].
             classes: how many to predict, 5 by default. 0: none; the network then runs only as deep as it must.
             fit: how an image is brought to the model's input size.
         """
         call = ActivationsCall.of(
-            images, layers, model=model, reduce=reduce, channels=channels, dtype=dtype, classes=classes, fit=fit
+            images,
+            layers,
+            model=model,
+            reduce=reduce,
+            channels=channels,
+            positions=positions,
+            dtype=dtype,
+            classes=classes,
+            fit=fit,
         )
         with self._errors():
             response = self._interpretability.Activations(call.request, **self._how(timeout))

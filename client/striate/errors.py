@@ -5,6 +5,7 @@ StriateError
 ├── NotFound             no such model, layer, class, label or basis: `kind`, `name`
 ├── AlreadyExists        something else has that name: `kind`, `name`
 ├── FailedPrecondition   a basis that belongs to other weights than the model has
+├── PermissionDenied     the server's operator has not allowed it
 ├── ResourceExhausted    the server has too much work: come again after `retry_after` seconds
 │   ├── QuotaExceeded    this caller has too much work there
 │   └── MessageTooLarge  the request or the reply is larger than one side takes
@@ -72,6 +73,12 @@ class FailedPrecondition(StriateError):
     """A basis that belongs to other weights than the model has."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class PermissionDenied(StriateError):
+    """The server's operator has not allowed it."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
 
 
 class ResourceExhausted(StriateError):
@@ -162,6 +169,8 @@ def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessag
         return AlreadyExists(message, resource.resource_type, resource.resource_name)
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         return FailedPrecondition(message)
+    if code is grpc.StatusCode.PERMISSION_DENIED:
+        return PermissionDenied(message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         if "message larger than max" in message:  # gRPC's own refusal, before any code of the server
             return MessageTooLarge(

@@ -45,6 +45,8 @@ class Model:
     classes: tuple[str, ...] = field(default=(), repr=False)
     layers: tuple[Layer, ...] = field(default=(), repr=False)
     default: bool = False
+    batch_limits: Mapping[str, int] = field(default_factory=dict)
+    """How many images one forward takes, by device."""
 
 
 @dataclass(frozen=True)

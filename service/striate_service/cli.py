@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from striate_service import config
 from striate_service.server import serve as run
-from striate_service.workers.pool import StartError
+from striate_service.workers.supervision import StartError
 
 
 def serve(

@@ -52,6 +52,8 @@ class ModelSettings(BaseModel):
     classes: Path | None = None
     """A text file of class names, one a line, in the order of the logits."""
     preprocessing: PreprocessingSettings | None = None
+    devices: tuple[str, ...] | None = None
+    """Those of the server's devices that hold it, such as ["cuda:0"]. None: all."""
 
     @classmethod
     def parse(cls, text: str) -> ModelSettings:
@@ -99,8 +101,12 @@ class Settings(BaseSettings):
     """What computes activations on CPUs. onnx: ONNX Runtime, on graphs exported at a model's first start and kept in
     `home`; a network that cannot be exported runs in torch, and the log says so."""
 
-    max_batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Images that one forward takes."""
+    max_batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    """Images that one forward takes. auto: measured when a model first starts on a device, which takes a second or two,
+    and kept in `home`."""
+    allow_model_changes: bool = False
+    """Whether callers may load and unload models (ModelService.LoadModel, UnloadModel). Whoever may load a model may
+    run code of this machine's packages by naming it as an architecture."""
     max_images_per_request: Annotated[int, Field(ge=1, le=1024)] = 64
     max_pixels_per_image: Annotated[int, Field(ge=1)] = 100_000_000
     """Width times height of an encoded image: a small file can unpack to a very large picture."""

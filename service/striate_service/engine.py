@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from striate_service.catalogue import Catalogue
 from striate_service.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -24,9 +25,10 @@ from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.job import Batch, Job, Lane
 from striate_service.scheduling.scheduler import Scheduler
 from striate_service.workers.messages import Failure, Refusal, RunFailed
-from striate_service.workers.pool import Claim, Pool, Result
+from striate_service.workers.pool import Pool
 from striate_service.workers.process import NeverBegun, WorkerDied
 from striate_service.workers.shared_memory import Arrays
+from striate_service.workers.supervision import Claim, Result, Worker
 from striate_service.workers.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -57,26 +59,29 @@ class Terms:
 class Engine:
     """Keeps every worker in work: whoever has room gets the next batch, and its results go to those who asked."""
 
-    def __init__(self, scheduler: Scheduler, pool: Pool, metrics: Metrics, max_batch_size: int) -> None:
-        self._max_batch_size = max_batch_size
+    def __init__(self, scheduler: Scheduler, pool: Pool, catalogue: Catalogue, metrics: Metrics) -> None:
         self._scheduler = scheduler
         self._pool = pool
         self._metrics = metrics
         self._places_freed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
-        self._models: tuple[ModelDescription, ...] = ()
+        self._catalogue = catalogue
 
     @property
     def models(self) -> tuple[ModelDescription, ...]:
         """What is served; the first is the default."""
-        return self._models
+        return self._catalogue.models
 
     @property
     def worker_count(self) -> int:
         return len(self._pool.workers)
 
+    def batch_limit(self, model: ModelDescription) -> int:
+        """Return how many images every worker that has the model takes at a time."""
+        return min(limit.images for limit in self._catalogue.batch_limits(model).values())
+
     async def start(self) -> None:
-        """Start the workers.
+        """Start the workers, and measure the batch limits that are not known yet.
 
         Raises:
             workers.pool.StartError: a worker cannot start.
@@ -86,7 +91,7 @@ class Engine:
         for worker in self._pool.workers:
             worker.on_change = self._count_workers
             worker.on_start = self._dispatch
-        self._models = await self._pool.start()
+        await self._catalogue.start()
 
     async def stop(self) -> None:
         """End the workers. What has not been answered by now is lost, so drain first."""
@@ -109,7 +114,7 @@ class Engine:
         Raises:
             RequestError: it is refused; this takes no time.
         """
-        async with self._admission(("images", model, preprocessed), images, (kind, model), terms) as place:
+        async with self._admission(model, ("images", preprocessed), images, kind, terms) as place:
             yield place
 
     async def submit(self, task: Task, inputs: Arrays, terms: Terms) -> Arrays:
@@ -118,26 +123,30 @@ class Engine:
         Raises:
             RequestError: the task is not admitted, expires, is refused by its technique, or fails.
         """
-        async with self._admission(("alone", object()), 1, (type(task).__name__,), terms) as place:
+        model = getattr(task, "model", "")
+        async with self._admission(model, ("alone", object()), 1, type(task).__name__, terms) as place:
             return await place.run(task, inputs)
 
     @asynccontextmanager
-    async def _admission(self, key: Hashable, size: int, kind: Hashable, terms: Terms) -> AsyncIterator[Place]:
+    async def _admission(
+        self, model: str, shared: Hashable, size: int, kind: str, terms: Terms
+    ) -> AsyncIterator[Place]:
         work = _Work(admitted=time.monotonic())
-        job = Job(key, size, terms.lane, terms.deadline, terms.caller, kind, work)
-        while True:
+        job = Job(_Key(model, shared), size, terms.lane, terms.deadline, terms.caller, (kind, model), work)
+        with self._catalogue.in_use(model):
+            while True:
+                try:
+                    self._scheduler.admit(job, time.monotonic())
+                    break
+                except (QueueFull, QuotaExceeded):
+                    if not terms.patient:
+                        raise
+                    await self._places_freed.wait()
             try:
-                self._scheduler.admit(job, time.monotonic())
-                break
-            except (QueueFull, QuotaExceeded):
-                if not terms.patient:
-                    raise
-                await self._places_freed.wait()
-        try:
-            yield Place(self, job)
-        finally:  # also where the caller has gone: its place is free at once
-            if self._scheduler.cancel(job):
-                self._wake_the_patient()
+                yield Place(self, job)
+            finally:  # also where the caller has gone: its place is free at once
+                if self._scheduler.cancel(job):
+                    self._wake_the_patient()
 
     async def run(self, job: Job, task: Task, inputs: Arrays) -> Arrays:
         """Carry out an admitted job's task. For `Place`."""
@@ -153,14 +162,18 @@ class Engine:
     def _dispatch(self) -> None:
         """Give work to whoever has room: to the idle whatever waits, to the busy only what may be sent ahead."""
         for worker in sorted(self._pool.workers, key=lambda worker: worker.in_flight):
-            while worker.has_room and (batch := self._take(ahead=worker.in_flight > 0)):
+            while worker.has_room and (batch := self._take(worker)):
                 task = asyncio.create_task(self._serve(worker.claim(), batch))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
 
-    def _take(self, *, ahead: bool) -> Batch | None:
+    def _take(self, worker: Worker) -> Batch | None:
+        def limit(key: Hashable) -> int:
+            assert isinstance(key, _Key)
+            return self._catalogue.batch_limit(worker, key.model)
+
         now = time.monotonic()
-        batch, expired = self._scheduler.next_batch(now, lambda _key: self._max_batch_size, ahead=ahead)
+        batch, expired = self._scheduler.next_batch(now, limit, ahead=worker.in_flight > 0)
         for job in expired:
             _fail(job, DeadlineExceeded())
         if batch:
@@ -204,6 +217,8 @@ class Engine:
             self._try_again(batch, batch.halves(), Unavailable(f"the server is short of memory: {error}"))
             return
         if isinstance(reply, RunFailed):
+            if reply.out_of_memory and batch.size > 1:
+                self._catalogue.lower_batch_limit(claim.worker, _model(batch), batch.size // 2)
             failure = Unavailable if reply.out_of_memory else WorkFailed
             self._try_again(batch, batch.halves(), failure(f"the request failed on {device}: {reply.reason}"))
             return
@@ -240,6 +255,21 @@ class Place:
             RequestError: it expires, is refused by its technique, or fails.
         """
         return await self._engine.run(self._job, task, inputs)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What jobs of one batch have in common."""
+
+    model: str
+    """Empty: none is needed."""
+    shared: Hashable
+
+
+def _model(batch: Batch) -> str:
+    key = batch.jobs[0].key
+    assert isinstance(key, _Key)
+    return key.model
 
 
 def _work(job: Job) -> _Work:

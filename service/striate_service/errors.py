@@ -5,6 +5,7 @@ RequestError
 ├── NotFound            a model, layer, class, label, index or basis that is not there
 ├── AlreadyExists       a name that something else has
 ├── WrongWeights        a basis that belongs to other weights than it is to be used with
+├── NotAllowed          the operator has not allowed it
 ├── QueueFull           the server has as much work as it takes on
 ├── QuotaExceeded       this caller has as much work in the queue as it may
 ├── DeadlineExceeded    the caller's deadline passed before the answer was there
@@ -58,7 +59,7 @@ class NotFound(RequestError):
 @dataclass
 class AlreadyExists(RequestError):
     kind: str
-    """ "basis"."""
+    """ "basis", "model"."""
     name: str
     advice: str
     """What to do instead."""
@@ -75,6 +76,14 @@ class WrongWeights(RequestError):
 
     def __str__(self) -> str:
         return f"the basis {self.basis!r} {self.problem}"
+
+
+@dataclass
+class NotAllowed(RequestError):
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @dataclass

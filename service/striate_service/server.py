@@ -29,6 +29,7 @@ from striate.v1 import (
     models_pb2_grpc,
 )
 
+from striate_service.catalogue import Catalogue
 from striate_service.config import EMBEDDED, Settings
 from striate_service.engine import Engine
 from striate_service.models import parts
@@ -57,7 +58,9 @@ from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelStore, StoredLabel
 from striate_service.techniques.recipe import Recipe
 from striate_service.workers.devices import choose_devices
-from striate_service.workers.pool import Pool, Timeouts
+from striate_service.workers.pool import Pool
+from striate_service.workers.supervision import Timeouts
+from striate_service.workers.tuning import BatchLimits
 
 logger = logging.getLogger(__name__)
 
@@ -86,21 +89,20 @@ class Server:
         self._health = HealthServicer()
         self._decode_threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         devices = choose_devices(settings.devices)
-        self._engine = Engine(
-            Scheduler(
-                max_queue=settings.max_queue,
-                max_queue_per_caller=settings.max_queue_per_caller,
-                workers=len(devices),
-            ),
-            Pool(
-                devices,
-                settings.models,
-                Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
-                exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
-            ),
-            self._metrics,
-            settings.max_batch_size,
+        pool = Pool(
+            devices,
+            settings.models,
+            Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
+            exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
         )
+        by_hand = None if settings.max_batch_size == "auto" else settings.max_batch_size
+        self._catalogue = Catalogue(pool, BatchLimits(by_hand, settings.home / "batch_limits"), self._metrics)
+        scheduler = Scheduler(
+            max_queue=settings.max_queue,
+            max_queue_per_caller=settings.max_queue_per_caller,
+            workers=len(devices),
+        )
+        self._engine = Engine(scheduler, pool, self._catalogue, self._metrics)
         self._renderer = IconRenderer(
             self._engine,
             IconStore(settings.home / "icons", shipped=[parts.ICONS]),
@@ -168,7 +170,7 @@ class Server:
         examples = ExampleStore(self.settings.home / "examples")
         icons, namer = IconFinder(self._renderer), Namer(self._labels, examples)
         library = Library(BasisStore(self.settings.home / "bases"))
-        importance = GroupImportance(self._engine, self.settings.max_batch_size)
+        importance = GroupImportance(self._engine)
         interpretability = InterpretabilityServicer(
             Activations(explainer, self.settings.max_message_bytes),
             SemanticDictionaries(explainer, icons, namer, examples),
@@ -176,7 +178,7 @@ class Server:
             IconRendering(self._engine, self._renderer, namer),
         )
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._engine, self.settings), self._grpc)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._catalogue, self.settings), self._grpc)
         labels_pb2_grpc.add_LabelServiceServicer_to_server(LabelServicer(self._engine, self._labels), self._grpc)
         indexing = Indexing(self._engine, decoder, examples, self._decode_threads)
         examples_pb2_grpc.add_ExampleServiceServicer_to_server(

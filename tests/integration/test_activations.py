@@ -116,6 +116,33 @@ def test_reductions_channels_and_half_precision_are_of_the_whole(zoo: striate.Cl
     np.testing.assert_allclose(half, whole, rtol=2e-3, atol=1e-3)
 
 
+def test_chosen_positions_are_those_of_the_whole(
+    client: striate.Client, photos: list[np.ndarray], squeezenet: torch.nn.Module
+) -> None:
+    positions, channels = [(3, 5), (0, 12), (12, 0), (3, 5)], [7, 200, 3]
+    seen: list[torch.Tensor] = []
+    squeezenet.get_submodule("features.10").register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    squeezenet(torch.cat([preprocess(photo) for photo in photos[:2]]))
+    expected = seen[0][:, channels][:, :, [row for row, _ in positions], [column for _, column in positions]].numpy()
+    ask = {"layers": "features.10", "model": "squeezenet", "positions": positions, "channels": channels}
+    found = client.activations(photos[:2], **ask)["features.10"]
+    assert found.shape == (2, 3, 4)
+    assert relative_difference(found, expected) < 1e-5
+    mean = client.activations(photos[:2], **ask, reduce="mean")["features.10"]
+    np.testing.assert_allclose(mean, expected.mean(2), rtol=1e-4, atol=1e-5)
+    ((_, streamed),) = client.stream_activations([("both", photos[:2])], **ask, dtype="float16")
+    assert isinstance(streamed, striate.Activations)
+    np.testing.assert_allclose(streamed["features.10"], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_positions_that_a_layer_has_not_are_refused(client: striate.Client, photo: np.ndarray) -> None:
+    with pytest.raises(striate.InvalidArgument, match="mixed4a has 14 rows") as refused:
+        client.activations(photo, "mixed4a", positions=[(0, 0), (14, 0)])
+    assert list(refused.value.violations) == ["positions[1].row"]
+    with pytest.raises(striate.InvalidArgument, match="are those of maps"):
+        client.activations(photo, "fc", positions=[(0, 0)])
+
+
 def test_preprocessed_input_is_used_as_it_is(zoo: striate.Client, photo: np.ndarray) -> None:
     prepared = preprocess(photo)[0].numpy()
     ours = zoo.activations(prepared, "layer1", model="resnet18")["layer1"]

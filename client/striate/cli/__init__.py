@@ -15,6 +15,7 @@ app = typer.Typer(
     help="See what the layers of a vision network respond to.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.add_typer(status.app)
+app.add_typer(status.models_app, name="models")
 app.add_typer(explain.app)
 app.add_typer(examples.app)
 app.add_typer(labels.app, name="labels")

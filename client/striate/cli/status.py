@@ -15,13 +15,19 @@ from striate.client import Client
 from striate.errors import StriateError, from_rpc_error
 
 app = typer.Typer()
+models_app = typer.Typer(help="List what the server explains; load and unload models.", invoke_without_command=True)
 
 
-@app.command()
+@models_app.callback()
 def models(
-    server: Server = DEFAULT_SERVER, as_json: Json = False, layers: bool = typer.Option(False, help="List layers.")
+    context: typer.Context,
+    server: Server = DEFAULT_SERVER,
+    as_json: Json = False,
+    layers: bool = typer.Option(False, help="List layers."),
 ) -> None:
-    """List what the server explains."""
+    """List what the server explains; load and unload models."""
+    if context.invoked_subcommand:
+        return
     with Client(server) as client:
         found = client.models()
     if as_json:
@@ -32,11 +38,40 @@ def models(
         size = "x".join(map(str, model.input_size))
         console.print(f"[bold]{model.name}[/bold]{default}: {model.architecture}, {size}, {len(model.classes)} classes")
         console.print(f"  version {model.version}")
+        limits = ", ".join(f"{images} on {device}" for device, images in model.batch_limits.items())
+        console.print(f"  images a batch: {limits}")
         if layers:
             table = Table("layer", "alias", "type", "shape", box=None, padding=(0, 2))
             for layer in model.layers:
                 table.add_row(layer.name, " ".join(layer.aliases), layer.type, "x".join(map(str, layer.shape)))
             console.print(table)
+
+
+@models_app.command()
+def load(
+    model: Annotated[str, typer.Argument(metavar="NAME=ARCHITECTURE:WEIGHTS", help="Weights: the server's file.")],
+    device: Annotated[list[str] | None, typer.Option(help="Repeat for several.", show_default="all")] = None,
+    classes: Annotated[str, typer.Option(help="The server's file of class names, one a line.")] = "",
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Have the server explain one more model, where its operator allows that (allow_model_changes)."""
+    name, _, rest = model.partition("=")
+    architecture, _, weights = rest.rpartition(":")
+    if not (name and architecture and weights):
+        raise typer.BadParameter(
+            f"{model!r} should be NAME=ARCHITECTURE:WEIGHTS, such as pets=resnet18:/models/pets.pth"
+        )
+    with Client(server) as client, console.status(f"loading {name}"):
+        loaded = client.load_model(name, architecture, weights, classes=classes, devices=device or ())
+    console.print(f"{server} explains {loaded.name}, {len(loaded.layers)} layers, version {loaded.version}")
+
+
+@models_app.command()
+def unload(name: Annotated[str, typer.Argument(help="The model's name.")], server: Server = DEFAULT_SERVER) -> None:
+    """Have the server explain a model no more, once what is under way has been answered."""
+    with Client(server) as client, console.status(f"unloading {name}"):
+        client.unload_model(name)
+    console.print(f"{server} explains {name} no more")
 
 
 @app.command()

@@ -21,7 +21,7 @@ REDUCTION_MEAN: Reduction
 REDUCTION_MAX: Reduction
 
 class ActivationsRequest(_message.Message):
-    __slots__ = ("model", "images", "layers", "fit", "reduction", "channels", "dtype", "classes")
+    __slots__ = ("model", "images", "layers", "fit", "reduction", "channels", "dtype", "classes", "positions")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class ActivationsRequest(_message.Message):
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     layers: _containers.RepeatedScalarFieldContainer[str]
@@ -38,7 +39,8 @@ class ActivationsRequest(_message.Message):
     channels: _containers.RepeatedScalarFieldContainer[int]
     dtype: _common_pb2.DataType
     classes: int
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., layers: _Optional[_Iterable[str]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., reduction: _Optional[_Union[Reduction, str]] = ..., channels: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[_common_pb2.DataType, str]] = ..., classes: _Optional[int] = ...) -> None: ...
+    positions: _containers.RepeatedCompositeFieldContainer[Position]
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., layers: _Optional[_Iterable[str]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., reduction: _Optional[_Union[Reduction, str]] = ..., channels: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[_common_pb2.DataType, str]] = ..., classes: _Optional[int] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
 
 class LayerActivations(_message.Message):
     __slots__ = ("layer", "tensor")

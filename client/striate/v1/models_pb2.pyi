@@ -22,7 +22,7 @@ class Preprocessing(_message.Message):
     def __init__(self, resize: _Optional[int] = ..., crop: _Optional[int] = ..., interpolation: _Optional[str] = ..., mean: _Optional[_Iterable[float]] = ..., std: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "architecture", "input_shape", "preprocessing", "classes", "layers", "default")
+    __slots__ = ("name", "version", "architecture", "input_shape", "preprocessing", "classes", "layers", "default", "batch_limits")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class Model(_message.Message):
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    BATCH_LIMITS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     architecture: str
@@ -39,7 +40,18 @@ class Model(_message.Message):
     classes: _containers.RepeatedScalarFieldContainer[str]
     layers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Layer]
     default: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., architecture: _Optional[str] = ..., input_shape: _Optional[_Iterable[int]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., layers: _Optional[_Iterable[_Union[_common_pb2.Layer, _Mapping]]] = ..., default: _Optional[bool] = ...) -> None: ...
+    batch_limits: _containers.RepeatedCompositeFieldContainer[BatchLimit]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., architecture: _Optional[str] = ..., input_shape: _Optional[_Iterable[int]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., layers: _Optional[_Iterable[_Union[_common_pb2.Layer, _Mapping]]] = ..., default: _Optional[bool] = ..., batch_limits: _Optional[_Iterable[_Union[BatchLimit, _Mapping]]] = ...) -> None: ...
+
+class BatchLimit(_message.Message):
+    __slots__ = ("device", "images", "images_per_second")
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    device: str
+    images: int
+    images_per_second: float
+    def __init__(self, device: _Optional[str] = ..., images: _Optional[int] = ..., images_per_second: _Optional[float] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("images_per_request", "pixels_per_image", "message_bytes")
@@ -74,3 +86,35 @@ class GetModelResponse(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     model: Model
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class LoadModelRequest(_message.Message):
+    __slots__ = ("name", "architecture", "weights", "classes", "preprocessing", "devices")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESSING_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    architecture: str
+    weights: str
+    classes: str
+    preprocessing: Preprocessing
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., weights: _Optional[str] = ..., classes: _Optional[str] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., devices: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LoadModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class UnloadModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class UnloadModelResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -45,6 +45,16 @@ class ModelServiceStub:
                 request_serializer=striate_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=striate_dot_v1_dot_models__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/striate.v1.ModelService/LoadModel',
+                request_serializer=striate_dot_v1_dot_models__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=striate_dot_v1_dot_models__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/striate.v1.ModelService/UnloadModel',
+                request_serializer=striate_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=striate_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -65,6 +75,23 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadModel(self, request, context):
+        """Serves one more model, without disturbing running traffic: new worker processes take over when they have loaded it,
+        which takes seconds to minutes, and until then the devices hold all models twice. ALREADY_EXISTS where its name is
+        taken; INVALID_ARGUMENT, with the reason, where it cannot be loaded. PERMISSION_DENIED unless the operator has
+        allowed it (allow_model_changes). A model that was loaded is gone when the server starts again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Serves a model no more, likewise. Requests that are under way are answered first. The default model stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +104,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=striate_dot_v1_dot_models__pb2.GetModelRequest.FromString,
                     response_serializer=striate_dot_v1_dot_models__pb2.GetModelResponse.SerializeToString,
+            ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=striate_dot_v1_dot_models__pb2.LoadModelRequest.FromString,
+                    response_serializer=striate_dot_v1_dot_models__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=striate_dot_v1_dot_models__pb2.UnloadModelRequest.FromString,
+                    response_serializer=striate_dot_v1_dot_models__pb2.UnloadModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +171,60 @@ class ModelService:
             '/striate.v1.ModelService/GetModel',
             striate_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
             striate_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/striate.v1.ModelService/LoadModel',
+            striate_dot_v1_dot_models__pb2.LoadModelRequest.SerializeToString,
+            striate_dot_v1_dot_models__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/striate.v1.ModelService/UnloadModel',
+            striate_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
+            striate_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

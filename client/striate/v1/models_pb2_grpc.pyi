@@ -37,6 +37,14 @@ class ModelServiceStub:
     """All models, the default first."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
     """One model."""
+    LoadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]
+    """Serves one more model, without disturbing running traffic: new worker processes take over when they have loaded it,
+    which takes seconds to minutes, and until then the devices hold all models twice. ALREADY_EXISTS where its name is
+    taken; INVALID_ARGUMENT, with the reason, where it cannot be loaded. PERMISSION_DENIED unless the operator has
+    allowed it (allow_model_changes). A model that was loaded is gone when the server starts again.
+    """
+    UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]
+    """Serves a model no more, likewise. Requests that are under way are answered first. The default model stays."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -47,6 +55,14 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """All models, the default first."""
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]  # type: ignore[assignment]
     """One model."""
+    LoadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]  # type: ignore[assignment]
+    """Serves one more model, without disturbing running traffic: new worker processes take over when they have loaded it,
+    which takes seconds to minutes, and until then the devices hold all models twice. ALREADY_EXISTS where its name is
+    taken; INVALID_ARGUMENT, with the reason, where it cannot be loaded. PERMISSION_DENIED unless the operator has
+    allowed it (allow_model_changes). A model that was loaded is gone when the server starts again.
+    """
+    UnloadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]  # type: ignore[assignment]
+    """Serves a model no more, likewise. Requests that are under way are answered first. The default model stays."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Which models the server explains."""
@@ -66,5 +82,25 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.GetModelResponse, _abc.Awaitable[_models_pb2.GetModelResponse]]:
         """One model."""
+
+    @_abc_1.abstractmethod
+    def LoadModel(
+        self,
+        request: _models_pb2.LoadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.LoadModelResponse, _abc.Awaitable[_models_pb2.LoadModelResponse]]:
+        """Serves one more model, without disturbing running traffic: new worker processes take over when they have loaded it,
+        which takes seconds to minutes, and until then the devices hold all models twice. ALREADY_EXISTS where its name is
+        taken; INVALID_ARGUMENT, with the reason, where it cannot be loaded. PERMISSION_DENIED unless the operator has
+        allowed it (allow_model_changes). A model that was loaded is gone when the server starts again.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadModel(
+        self,
+        request: _models_pb2.UnloadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.UnloadModelResponse, _abc.Awaitable[_models_pb2.UnloadModelResponse]]:
+        """Serves a model no more, likewise. Requests that are under way are answered first. The default model stays."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -59,6 +59,12 @@ class Metrics:
             buckets=_IMAGES,
             registry=self.registry,
         )
+        self.batch_limits = Gauge(
+            "striate_batch_limit_images",
+            "Images that one forward takes: measured, unless it was set by hand.",
+            ["model", "device"],
+            registry=self.registry,
+        )
         self.batch_seconds = Histogram(
             "striate_batch_duration_seconds",
             "Time that a worker took over a batch, by kind of task.",
@@ -93,6 +99,12 @@ class Metrics:
         self.batch_seconds.labels(device=device, task=type(task).__name__.removesuffix("Task").lower()).observe(seconds)
         if hasattr(task, "class_count"):
             self.batch_images.labels(model=getattr(task, "model", "")).observe(images)
+
+    def count_batch_limits(self, limits: Iterable[tuple[str, str, int]]) -> None:
+        """Set every model's limit on every device."""
+        self.batch_limits.clear()
+        for model, device, images in limits:
+            self.batch_limits.labels(model=model, device=device).set(images)
 
     def count_workers(self, workers: Iterable[tuple[str, str]]) -> None:
         """Set the number of workers from each one's device and state."""

@@ -47,6 +47,7 @@ class Activations:
             reduction=_REDUCTIONS[request.reduction],  # type: ignore[arg-type]
             channels=validation.find_channels(request.channels, layers),
             half=request.dtype == pb.DATA_TYPE_FLOAT16,
+            positions=validation.find_positions(request.positions, layers),
         )
         self._check_reply_size(task, layers, len(request.images))
         decoded, arrays = await self._explainer.explain(task, model, request.images, "images", request.fit, terms)
@@ -103,11 +104,13 @@ class Activations:
         numbers = 0
         for layer in layers:
             channels = len(task.channels) or layer.channels
-            numbers += channels if task.reduction != "none" else math.prod(layer.shape) // layer.channels * channels
+            positions = len(task.positions) or math.prod(layer.shape) // layer.channels
+            numbers += channels * (positions if task.reduction == "none" else 1)
         size, limit = numbers * images * (2 if task.half else 4), self._max_reply_bytes
         if size > limit:
             raise InvalidArgument(
                 "layers",
                 f"would make a reply of {size / 2**20:.0f} MiB, and at most {limit / 2**20:.0f} MiB can be sent; "
-                "reduce by mean or max, choose channels, ask for FLOAT16, or send fewer images or layers at a time.",
+                "reduce by mean or max, choose channels or positions, ask for FLOAT16, or send fewer images or layers "
+                "at a time.",
             )

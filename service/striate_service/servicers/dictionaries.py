@@ -104,11 +104,6 @@ class SemanticDictionaries:
 def _positions(request: messages.SemanticDictionaryRequest, layer: LayerDescription) -> NDArray[np.int32]:
     """Return the positions that are asked for, [P, 2], all by default."""
     _, height, width = layer.shape
-    for number, position in enumerate(request.positions):
-        validation.in_range(position.row, f"positions[{number}].row", 0, height - 1, f"{layer.path} has {height} rows")
-        validation.in_range(
-            position.column, f"positions[{number}].column", 0, width - 1, f"{layer.path} has {width} columns"
-        )
-    if request.positions:
-        return np.array([(position.row, position.column) for position in request.positions], np.int32)
+    if chosen := validation.find_positions(request.positions, [layer]):
+        return np.array(chosen, np.int32)
     return np.stack(np.divmod(np.arange(height * width, dtype=np.int32), width), axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from striate_service.models.description import LayerDescription, ModelDescriptio
 from striate_service.stores.examples import LayerExamples
 from striate_service.stores.labels import StoredLabel
 from striate_service.workers.shared_memory import Arrays
+from striate_service.workers.tuning import BatchLimit
 
 
 def model_ref(model: ModelDescription) -> pb.ModelRef:
@@ -23,7 +24,7 @@ def layer(description: LayerDescription) -> pb.Layer:
     return pb.Layer(path=description.path, type=description.type, shape=description.shape, aliases=description.aliases)
 
 
-def model(description: ModelDescription, *, default: bool) -> models_pb2.Model:
+def model(description: ModelDescription, batch_limits: Mapping[str, BatchLimit], *, default: bool) -> models_pb2.Model:
     preprocessing = description.preprocessing
     return models_pb2.Model(
         name=description.name,
@@ -40,6 +41,10 @@ def model(description: ModelDescription, *, default: bool) -> models_pb2.Model:
         classes=description.classes,
         layers=[layer(each) for each in description.layers],
         default=default,
+        batch_limits=[
+            models_pb2.BatchLimit(device=device, images=limit.images, images_per_second=limit.images_per_second)
+            for device, limit in batch_limits.items()
+        ],
     )
 
 

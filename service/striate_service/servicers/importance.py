@@ -20,9 +20,8 @@ from striate_service.workers.tasks import MaskedGroupsTask
 class GroupImportance:
     """Asks the workers for a few forwards at a time, so that other callers' requests go between."""
 
-    def __init__(self, engine: Engine, batch_size: int) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._batch_size = batch_size
 
     async def sobol_indices(
         self,
@@ -48,6 +47,7 @@ class GroupImportance:
         masks = await asyncio.to_thread(sobol.masks, points, components)
         task = MaskedGroupsTask(model.name, layer, tuple(classes))
         turn = asyncio.Semaphore(self._engine.worker_count)
+        batch_size = self._engine.batch_limit(model)
         patient = replace(terms, patient=True)  # the groups are found already: a full queue is no reason to lose them
 
         async def logits(image: int, start: int) -> NDArray[np.float32]:
@@ -55,12 +55,12 @@ class GroupImportance:
                 "images": pixels[image : image + 1],
                 "spatial": groups["spatial"][image],
                 "directions": groups["directions"],
-                "masks": masks[start : start + self._batch_size],
+                "masks": masks[start : start + batch_size],
             }
             async with turn:
                 return (await self._engine.submit(task, inputs, patient))["logits"]
 
-        starts = range(0, len(masks), self._batch_size)
+        starts = range(0, len(masks), batch_size)
         slices = await _all(logits(image, start) for image in range(len(pixels)) for start in starts)
         outputs = np.concatenate(slices).reshape(len(pixels), len(masks), -1)
         return np.stack([sobol.total_indices(each, components) for each in outputs])

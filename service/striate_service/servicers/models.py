@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
 from striate.v1 import models_pb2 as messages
 from striate.v1.models_pb2_grpc import ModelServiceServicer
 
-from striate_service.config import Settings
-from striate_service.engine import Engine
+from striate_service.catalogue import Catalogue
+from striate_service.config import ModelSettings, Settings
+from striate_service.errors import InvalidArgument, NotAllowed
+from striate_service.models.description import ModelDescription
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.validation import Context
 
 
 class ModelServicer(ModelServiceServicer):
-    def __init__(self, engine: Engine, settings: Settings) -> None:
-        self._engine = engine
+    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+        self._catalogue = catalogue
+        self._allow_changes = settings.allow_model_changes
         self._limits = messages.Limits(
             images_per_request=settings.max_images_per_request,
             pixels_per_image=settings.max_pixels_per_image,
@@ -23,13 +27,64 @@ class ModelServicer(ModelServiceServicer):
     async def ListModels(  # noqa: N802 - gRPC's name
         self, request: messages.ListModelsRequest, context: Context
     ) -> messages.ListModelsResponse:
-        models = self._engine.models
-        return messages.ListModelsResponse(
-            models=[encoding.model(model, default=model is models[0]) for model in models], limits=self._limits
-        )
+        return messages.ListModelsResponse(models=list(map(self._message, self._catalogue.models)), limits=self._limits)
 
     async def GetModel(  # noqa: N802
         self, request: messages.GetModelRequest, context: Context
     ) -> messages.GetModelResponse:
-        model = validation.find_model(self._engine.models, request.name)
-        return messages.GetModelResponse(model=encoding.model(model, default=model is self._engine.models[0]))
+        return messages.GetModelResponse(
+            model=self._message(validation.find_model(self._catalogue.models, request.name))
+        )
+
+    async def LoadModel(  # noqa: N802
+        self, request: messages.LoadModelRequest, context: Context
+    ) -> messages.LoadModelResponse:
+        self._check_changes_are_allowed()
+        model = await self._catalogue.load(_settings(request))
+        return messages.LoadModelResponse(model=self._message(model))
+
+    async def UnloadModel(  # noqa: N802
+        self, request: messages.UnloadModelRequest, context: Context
+    ) -> messages.UnloadModelResponse:
+        self._check_changes_are_allowed()
+        await self._catalogue.unload(request.name)
+        return messages.UnloadModelResponse()
+
+    def _message(self, model: ModelDescription) -> messages.Model:
+        limits = self._catalogue.batch_limits(model)
+        return encoding.model(model, limits, default=model is self._catalogue.models[0])
+
+    def _check_changes_are_allowed(self) -> None:
+        if not self._allow_changes:
+            raise NotAllowed(
+                "this server loads and unloads no models while it runs: its operator can allow it by the setting "
+                "allow_model_changes"
+            )
+
+
+def _settings(request: messages.LoadModelRequest) -> ModelSettings:
+    given = request.preprocessing
+    preprocessing = {
+        "resize": given.resize,
+        "crop": given.crop,
+        **({"interpolation": given.interpolation} if given.interpolation else {}),
+        **({"mean": tuple(given.mean)} if given.mean else {}),
+        **({"std": tuple(given.std)} if given.std else {}),
+    }
+    for field in ("name", "architecture", "weights"):
+        if not getattr(request, field):
+            raise InvalidArgument(field, "is empty.")
+    try:
+        return ModelSettings.model_validate(
+            {
+                "name": request.name,
+                "architecture": request.architecture,
+                "weights": request.weights,
+                "classes": request.classes or None,
+                "preprocessing": preprocessing if request.HasField("preprocessing") else None,
+                "devices": tuple(request.devices) or None,
+            }
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise InvalidArgument(".".join(map(str, problem["loc"])), f"{problem['msg']}.") from error

@@ -103,6 +103,22 @@ def find_channels(channels: Sequence[int], layers: Sequence[LayerDescription]) -
     return tuple(channels)
 
 
+def find_positions(
+    positions: Sequence[messages.Position], layers: Sequence[LayerDescription]
+) -> tuple[tuple[int, int], ...]:
+    """Return rows and columns that the maps of all of the layers have."""
+    for layer in layers if positions else ():
+        if not layer.is_spatial:
+            raise InvalidArgument(
+                "positions", f"are those of maps, and {layer.path} has shape {list(layer.shape)}; leave them away."
+            )
+        _, height, width = layer.shape
+        for number, position in enumerate(positions):
+            in_range(position.row, f"positions[{number}].row", 0, height - 1, f"{layer.path} has {height} rows")
+            in_range(position.column, f"positions[{number}].column", 0, width - 1, f"{layer.path} has {width} columns")
+    return tuple((position.row, position.column) for position in positions)
+
+
 def terms(context: Context, lane: Lane = Lane.INTERACTIVE) -> Terms:
     """Return what the caller may expect: its deadline; the metadata `striate-priority`, else `lane`; and its account,
     the metadata `striate-caller`, else its address without the port.

@@ -226,7 +226,13 @@ def _in_memory(result: dict[str, Tensor] | Refusal | Failure) -> Result:
 
 def _activations(task: ActivationsTask, part: Part) -> dict[str, Tensor]:
     return {
-        path: select(part.layers[path], reduction=task.reduction, channels=task.channels, half=task.half)
+        path: select(
+            part.layers[path],
+            reduction=task.reduction,
+            channels=task.channels,
+            positions=task.positions,
+            half=task.half,
+        )
         for path in task.layers
     }
 

@@ -25,6 +25,10 @@ class Start:
 @dataclass(frozen=True)
 class Started:
     models: tuple[ModelDescription, ...]
+    engines: tuple[str, ...]
+    """What runs each model: "onnx" or "torch"."""
+    hardware: str
+    """What the device is, in its maker's words."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ reused from batch to batch and only ever grows.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import tempfile
@@ -31,7 +32,7 @@ class ArrayRef:
 
     @property
     def end(self) -> int:
-        return self.offset + int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        return self.offset + math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class SharedBlock:

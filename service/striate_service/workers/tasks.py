@@ -34,6 +34,8 @@ class ActivationsTask(ImageTask):
     reduction: Literal["none", "mean", "max"]
     channels: tuple[int, ...]
     half: bool
+    positions: tuple[tuple[int, int], ...] = ()
+    """Row and column, in the layers' maps. Empty: all."""
 
 
 @dataclass(frozen=True)

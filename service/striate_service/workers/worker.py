@@ -12,12 +12,14 @@ import ctypes
 import gc
 import logging
 import os
+import platform
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,8 +71,18 @@ def _start(connection: Connection[Any, Any], start: Start) -> Executor | None:
         connection.send(StartFailed(str(error)))
         return None
     _give_memory_back()
-    connection.send(Started(tuple(model.description for model in models)))
+    engines = tuple("onnx" if model.exported else "torch" for model in models)
+    connection.send(Started(tuple(model.description for model in models), engines, _hardware(start)))
     return Executor(models, start.device)
+
+
+def _hardware(start: Start) -> str:
+    if start.device.startswith("cuda"):
+        return torch.cuda.get_device_name(start.device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{next(names, platform.processor() or platform.machine())}, {start.threads} thread(s)"
 
 
 def _faster(model: LoadedModel, start: Start) -> LoadedModel:

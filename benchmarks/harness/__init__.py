@@ -1,0 +1,186 @@
+"""What the benchmarks of the running service share: the work, a server in a process of its own, and callers."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import cycle
+from pathlib import Path
+
+import striate
+import torch
+
+PEERS = Path(__file__).parents[1] / "peers"
+sys.path.insert(0, str(PEERS))
+from work import Assignment  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
+
+Ask = Callable[[bytes], Awaitable[None]]
+Connect = Callable[[int], contextlib.AbstractAsyncContextManager[Ask]]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add those that say which work is done."""
+    parser.add_argument("--architecture", default="squeezenet1_0", help="of torchvision")
+    parser.add_argument("--weights", type=Path, help="a .pth file; random weights where there is none")
+    parser.add_argument("--layer", help="a layer's path")
+    parser.add_argument("--crop", type=int, default=224)
+    parser.add_argument("--photos", type=Path, nargs="+", default=sorted((SHARED / "photos").glob("*.jp*g")))
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    options = parser.parse_args()
+    if not options.photos:
+        parser.error("there are no photos; name some with --photos")
+    return options
+
+
+def make_assignment(options: argparse.Namespace, folder: Path) -> Assignment:
+    """The network with its weights; random ones, which cost the same, where none are given."""
+    weights = options.weights
+    if options.architecture == "squeezenet1_0" and weights is None:
+        weights = SHARED / "models" / "squeezenet1_0_imagenet.pth"
+    if weights is None:
+        from striate_service.models.torchvision_compat import import_torchvision
+
+        arguments = {"init_weights": False} if options.architecture == "googlenet" else {}
+        network = import_torchvision().models.get_model(options.architecture, weights=None, **arguments)
+        weights = folder / "random.pth"
+        torch.save(network.state_dict(), weights)
+    copy = folder / "weights.pth"
+    copy.write_bytes(Path(weights).read_bytes())
+    layer = options.layer or {"squeezenet1_0": "features.7", "googlenet": "inception4d"}[options.architecture]
+    return Assignment(options.architecture, str(copy), layer, crop=options.crop)
+
+
+def striate_server(assignment: Assignment, folder: Path, **settings: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment of a Striate server of that network; {port} stands for its port."""
+    preprocessing = f'{{"resize": {assignment.resize}, "crop": {assignment.crop}}}'
+    model = f'[{{"name": "net", "architecture": "{assignment.architecture}", "weights": "{assignment.weights}", '
+    environment = {
+        "STRIATE_HOME": str(folder / "home"),
+        "STRIATE_METRICS_PORT": "-1",
+        "STRIATE_MODELS": model + f'"preprocessing": {preprocessing}}}]',
+    }
+    return [str(Path(sys.executable).with_name("striate")), "serve", "--port", "{port}"], environment | settings
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str], environment: dict[str, str], connect: Connect, photo: bytes
+) -> Iterator[tuple[int, int]]:
+    """Start a server, wait until it answers, and yield its port and process id."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [part.format(port=port) for part in command],
+        env=os.environ | KEEP_FREED_MEMORY | {"OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        asyncio.run(until_it_answers(connect, port, photo, server))
+        yield port, server.pid
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+async def until_it_answers(
+    connect: Connect,
+    port: int,
+    photo: bytes,
+    server: subprocess.Popen[bytes],
+) -> None:
+    end = time.monotonic() + 120
+    while True:
+        try:
+            async with connect(port) as ask:
+                for _ in range(8):
+                    await ask(photo)
+                return
+        except Exception as error:
+            if time.monotonic() > end or server.poll() is not None:
+                raise SystemExit(f"{server.args} does not answer: {error}") from error
+            await asyncio.sleep(0.5)
+
+
+async def closed_loop(
+    connect: Connect,
+    port: int,
+    photos: list[bytes],
+    callers: int,
+    seconds: float,
+) -> tuple[float, list[float]]:
+    """Have callers ask, await and ask again; return images/s and seconds a call."""
+    latencies: list[float] = []
+    async with connect(port) as ask:
+        started = time.perf_counter()
+
+        async def call(number: int) -> None:
+            own = cycle(photos[number % len(photos) :] + photos[: number % len(photos)])
+            while (begun := time.perf_counter()) - started < seconds:
+                await ask(next(own))
+                latencies.append(time.perf_counter() - begun)
+
+        await asyncio.gather(*(call(number) for number in range(callers)))
+        return len(latencies) / (time.perf_counter() - started), latencies
+
+
+def ask_striate(layer: str, **options: object) -> Connect:
+    """Return how to ask a server for a layer and five classes; by default for the layer's means."""
+
+    @contextlib.asynccontextmanager
+    async def connect(port: int):  # type: ignore[no-untyped-def]
+        async with striate.aio.Client(f"127.0.0.1:{port}") as client:
+
+            async def ask(photo: bytes) -> None:
+                answer = await client.activations(photo, layer, **{"reduce": "mean", "classes": 5, **options})
+                assert len(answer.predictions[0]) == 5
+
+            yield ask
+
+    return connect
+
+
+def ask_http(path: str, *, as_json: bool) -> Connect:
+    """Return how to ask a server that takes pictures by POST."""
+
+    @contextlib.asynccontextmanager
+    async def connect(port: int):  # type: ignore[no-untyped-def]
+        import aiohttp
+
+        url = f"http://127.0.0.1:{port}/{path}"
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def ask(photo: bytes) -> None:
+                body = {"json": {"image": base64.b64encode(photo).decode()}} if as_json else {"data": photo}
+                async with session.post(url, **body) as response:  # type: ignore[arg-type]
+                    answer = await response.json(content_type=None)
+                    assert response.status == 200, answer
+                    assert len(answer["classes"]) == 5
+
+            yield ask
+
+    return connect
+
+
+def machine() -> str:
+    """Return the cores and versions that the figures are of."""
+    cpuinfo = Path("/proc/cpuinfo")
+    processor = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.is_file() else None
+    return f"{os.cpu_count()} cores ({processor[1] if processor else platform.processor()}), torch {torch.__version__}"

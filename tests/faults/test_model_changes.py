@@ -1,0 +1,149 @@
+"""Models are loaded and unloaded while others are served, and nobody notices."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import striate
+import torch
+from conftest import settings
+from fragile import SIDE, factory, image
+from striate_service.config import ModelSettings, PreprocessingSettings
+from striate_service.local import LocalServer
+
+PREPROCESSING = {"resize": SIDE, "crop": SIDE}
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    file = tmp_path / "fragile.pth"
+    torch.save(factory().state_dict(), file)
+    return file
+
+
+def model(weights: Path, **changes: object) -> ModelSettings:
+    own = {"name": "first", "architecture": "fragile:factory", "weights": str(weights)}
+    return ModelSettings(**{**own, "preprocessing": PreprocessingSettings(**PREPROCESSING), **changes})
+
+
+@pytest.fixture
+def changeable(weights: Path, tmp_path: Path) -> Iterator[LocalServer]:
+    own = {"devices": ("cpu",), "models": [model(weights)], "allow_model_changes": True}
+    with LocalServer(settings(tmp_path, **own)) as running:
+        yield running
+
+
+@pytest.fixture
+def client(changeable: LocalServer) -> Iterator[striate.Client]:
+    with striate.Client(changeable.target) as connected:
+        yield connected
+
+
+def load(client: striate.Client, weights: Path, name: str = "second", **changes: object) -> striate.Model:
+    return client.load_model(name, "fragile:factory", str(weights), **{"preprocessing": PREPROCESSING, **changes})
+
+
+def test_loading_and_unloading_disturb_no_running_traffic(client: striate.Client, weights: Path) -> None:
+    answers: list[np.ndarray] = []
+    stop = threading.Event()
+    failures: list[Exception] = []
+
+    def traffic() -> None:
+        while not stop.is_set():
+            try:
+                answers.append(client.activations(image(), "layer", timeout=30)["layer"])
+            except Exception as error:
+                failures.append(error)
+
+    callers = [threading.Thread(target=traffic) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    loaded = load(client, weights)
+    before = len(answers)
+    found = client.activations(image(), "layer", model="second")
+    client.unload_model("second")
+    stop.set()
+    for caller in callers:
+        caller.join()
+    assert not failures
+    assert before > 10
+    expected = factory().layer(torch.from_numpy(image())[None]).detach().numpy()
+    for answer in (answers[0], answers[-1], found["layer"]):
+        np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-6)
+    assert (loaded.name, loaded.default, [layer.name for layer in loaded.layers][-2:]) == (
+        "second",
+        False,
+        ["layer", "fc"],
+    )
+    assert [each.name for each in client.models()] == ["first"]
+    with pytest.raises(striate.NotFound):
+        client.activations(image(), "layer", model="second")
+
+
+def test_what_cannot_be_loaded_or_unloaded_says_why_and_changes_nothing(
+    client: striate.Client, weights: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pth"
+    torch.save(torch.nn.Linear(2, 2).state_dict(), other)
+    with pytest.raises(striate.AlreadyExists, match="first"):
+        load(client, weights, name="first")
+    with pytest.raises(striate.InvalidArgument, match=r"there is no weights file .*nowhere\.pth"):
+        load(client, tmp_path / "nowhere.pth")
+    with pytest.raises(striate.InvalidArgument, match="do not fit"):
+        load(client, other)
+    with pytest.raises(striate.InvalidArgument, match="this server has cpu") as refused:
+        load(client, weights, devices=["cuda:7"])
+    assert "devices" in refused.value.violations
+    for name in ("", "no name"):
+        with pytest.raises(striate.InvalidArgument) as refused:
+            load(client, weights, name=name)
+        assert list(refused.value.violations) == ["name"]
+    with pytest.raises(striate.NotFound, match="did you mean 'first'"):
+        client.unload_model("fist")
+    with pytest.raises(striate.InvalidArgument, match="default model"):
+        client.unload_model("first")
+    assert [each.name for each in client.models()] == ["first"]
+    assert client.activations(image(), "layer").predictions
+
+
+async def test_a_server_that_does_not_allow_it_refuses(server: LocalServer, weights: Path) -> None:
+    async with striate.aio.Client(server.target) as client:
+        with pytest.raises(striate.PermissionDenied, match="allow_model_changes") as refused:
+            await client.load_model("second", "fragile:factory", str(weights))
+        assert refused.value.code is grpc.StatusCode.PERMISSION_DENIED
+        with pytest.raises(striate.PermissionDenied):
+            await client.unload_model("parts")
+
+
+def test_a_batch_limit_is_measured_once_and_shown(weights: Path, tmp_path: Path) -> None:
+    own = {"devices": ("cpu",), "models": [model(weights)], "max_batch_size": "auto"}
+    with LocalServer(settings(tmp_path, **own)) as server, striate.Client(server.target) as client:
+        (images,) = client.model().batch_limits.values()
+        metrics = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read().decode()
+    assert f'striate_batch_limit_images{{device="cpu",model="first"}} {float(images)}' in metrics
+    (file,) = (tmp_path / "batch_limits").iterdir()
+    record = json.loads(file.read_text())
+    assert record["images"] == images
+    assert record["images_per_second"] > 0
+    file.write_text(json.dumps(record | {"images": 3}))
+    with LocalServer(settings(tmp_path, **own)) as server, striate.Client(server.target) as client:
+        assert client.model().batch_limits == {"cpu": 3}
+    by_hand = {**own, "max_batch_size": 5}
+    with LocalServer(settings(tmp_path, **by_hand)) as server, striate.Client(server.target) as client:
+        assert client.model().batch_limits == {"cpu": 5}
+
+
+def test_a_model_is_on_the_devices_that_it_names(weights: Path, tmp_path: Path) -> None:
+    from striate_service.workers.supervision import StartError
+
+    nowhere = {"devices": ("cpu",), "models": [model(weights), model(weights, name="gone", devices=("cuda:0",))]}
+    with pytest.raises(StartError, match="gone"), LocalServer(settings(tmp_path, **nowhere)):
+        pass
