@@ -94,6 +94,7 @@ class Server:
             settings.models,
             Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
             exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
+            precision=settings.precision,
         )
         by_hand = None if settings.max_batch_size == "auto" else settings.max_batch_size
         self._catalogue = Catalogue(pool, BatchLimits(by_hand, settings.home / "batch_limits"), self._metrics)

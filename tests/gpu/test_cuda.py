@@ -35,6 +35,22 @@ def test_activations_agree(clients: tuple[striate.Client, striate.Client], photo
         assert error < 1e-3, "TF32 convolutions are allowed"
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_agrees_within_its_tolerance(
+    clients: tuple[striate.Client, striate.Client], photos: list[np.ndarray], tmp_path: Path, precision: str
+) -> None:
+    layers = ["mixed3b", "mixed4d", "mixed5b"]
+    exact = clients[0].activations(photos, layers)
+    own = {"devices": ("cuda:0",), "precision": precision, "max_batch_size": "auto"}
+    with LocalServer(settings(tmp_path, **own)) as server, striate.Client(server.target) as client:
+        lower = client.activations(photos, layers)
+        assert client.model().batch_limits["cuda:0"] >= 1
+    for layer in layers:
+        error = np.linalg.norm(lower[layer] - exact[layer]) / np.linalg.norm(exact[layer])
+        assert error < 0.03, layer
+    assert [each[0][0] for each in lower.predictions] == [each[0][0] for each in exact.predictions]
+
+
 def test_dictionaries_agree(clients: tuple[striate.Client, striate.Client], photo: np.ndarray) -> None:
     on_cpu, on_gpu = (client.semantic_dictionary(photo, "mixed4d", icons=False) for client in clients)
     np.testing.assert_allclose(on_cpu.magnitude, on_gpu.magnitude, rtol=1e-2)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from striate_service.config import Precision
 from striate_service.models.layers import Captured, can_be_cut, capture, logits_with
 from striate_service.models.loading import LoadedModel
 from striate_service.techniques import feature_visualization
@@ -37,9 +38,10 @@ from striate_service.workers.tasks import (
 class Executor:
     """The networks of one device, and what can be done with them."""
 
-    def __init__(self, models: Sequence[LoadedModel], device: str) -> None:
+    def __init__(self, models: Sequence[LoadedModel], device: str, precision: Precision = "float32") -> None:
         self._models = {model.description.name: model for model in models}
         self._device = torch.device(device)
+        self._precision = getattr(torch, precision)
         self._cuts: dict[tuple[str, str], bool] = {}
         """By model and layer, whether what follows the layer can be run by itself."""
 
@@ -116,7 +118,11 @@ class Executor:
         if model.exported and not explained:
             captured = model.exported.capture(pixels, layers, logits=logits)
         else:
-            with torch.set_grad_enabled(bool(explained)):
+            lower = self._precision is not torch.float32
+            with (
+                torch.set_grad_enabled(bool(explained)),
+                torch.autocast(self._device.type, self._precision, enabled=lower),
+            ):
                 captured = capture(model.network, pixels, layers, logits=logits, gradients=explained)
         ends = np.cumsum([len(array) for array in images])
         slices = [slice(end - len(array), end) for end, array in zip(ends, images, strict=True)]
@@ -126,17 +132,20 @@ class Executor:
             Part(
                 given,
                 pixels[part],
-                {path: captured.layers[path][part].detach() for path in _layers(task)},
-                None if captured.logits is None else captured.logits[part].detach(),
+                {path: captured.layers[path][part].detach().float() for path in _layers(task)},
+                None if captured.logits is None else captured.logits[part].detach().float(),
                 chosen,
-                {path: gradients[path][part, : chosen.shape[1]] for path in _explained_layers(task)},
+                {path: gradients[path][part, : chosen.shape[1]].float() for path in _explained_layers(task)},
             )
             for task, given, part, chosen in zip(tasks, inputs, slices, classes, strict=True)
         ]
 
     def _normalize(self, model: LoadedModel, images: NDArray[np.generic]) -> Tensor:
         """[N, H, W, 3] pixels become [N, 3, H, W], channels last, normalized on the device."""
-        tensor = torch.from_numpy(images).to(self._device)
+        tensor = torch.from_numpy(images)
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()  # the device fetches it itself, while this process goes on
+        tensor = tensor.to(self._device, non_blocking=True)
         if tensor.dtype != torch.uint8:
             return tensor.to(memory_format=torch.channels_last)
         preprocessing = model.description.preprocessing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from striate_service.config import ModelSettings
+from striate_service.config import ModelSettings, Precision
 from striate_service.models.description import ModelDescription
 from striate_service.workers.shared_memory import ArrayRef
 from striate_service.workers.tasks import Task
@@ -20,13 +20,14 @@ class Start:
     threads: int
     exports: Path | None
     """Where exported networks are kept; None: networks run as they are."""
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
 class Started:
     models: tuple[ModelDescription, ...]
     engines: tuple[str, ...]
-    """What runs each model: "onnx" or "torch"."""
+    """What runs each model, and in which precision: "onnx", "torch bfloat16"."""
     hardware: str
     """What the device is, in its maker's words."""
 

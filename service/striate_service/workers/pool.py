@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from striate_service.config import ModelSettings
+from striate_service.config import ModelSettings, Precision
 from striate_service.models.description import ModelDescription
 from striate_service.workers.devices import Device
 from striate_service.workers.process import WorkerDied
@@ -22,6 +22,7 @@ class Pool:
         models: Sequence[ModelSettings],
         timeouts: Timeouts,
         exports: Path | None = None,
+        precision: Precision = "float32",
     ) -> None:
         """Prepare a worker for each device.
 
@@ -30,7 +31,7 @@ class Pool:
         """
         self._models = models
         self.workers = [
-            Worker(device, [model for model in models if is_for(model, device)], timeouts, exports)
+            Worker(device, [model for model in models if is_for(model, device)], timeouts, exports, precision)
             for device in devices
         ]
         self._supervision: list[asyncio.Task[None]] = []

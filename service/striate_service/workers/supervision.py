@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate_service.config import ModelSettings
+from striate_service.config import ModelSettings, Precision
 from striate_service.models.description import ModelDescription
 from striate_service.workers.devices import Device
 from striate_service.workers.messages import (
@@ -74,7 +74,12 @@ class Worker:
     """The worker of one device, through the lives of its processes."""
 
     def __init__(
-        self, device: Device, models: Sequence[ModelSettings], timeouts: Timeouts, exports: Path | None
+        self,
+        device: Device,
+        models: Sequence[ModelSettings],
+        timeouts: Timeouts,
+        exports: Path | None,
+        precision: Precision,
     ) -> None:
         self.device = device
         self.models: dict[str, ModelDescription] = {}
@@ -88,7 +93,7 @@ class Worker:
         """Called when its state has changed."""
         self.on_start: Callable[[], None] = lambda: None
         """Called when it can take work again."""
-        self._start_message = Start(tuple(models), device.name, device.threads, exports)
+        self._start_message = Start(tuple(models), device.name, device.threads, exports, precision)
         self.timeouts = timeouts
         self._state = WorkerState.DOWN
         self._process: WorkerProcess | None = None

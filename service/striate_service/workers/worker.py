@@ -71,9 +71,9 @@ def _start(connection: Connection[Any, Any], start: Start) -> Executor | None:
         connection.send(StartFailed(str(error)))
         return None
     _give_memory_back()
-    engines = tuple("onnx" if model.exported else "torch" for model in models)
+    engines = tuple("onnx" if model.exported else f"torch {start.precision}" for model in models)
     connection.send(Started(tuple(model.description for model in models), engines, _hardware(start)))
-    return Executor(models, start.device)
+    return Executor(models, start.device, start.precision)
 
 
 def _hardware(start: Start) -> str:
@@ -87,7 +87,7 @@ def _hardware(start: Start) -> str:
 
 def _faster(model: LoadedModel, start: Start) -> LoadedModel:
     """Return the model with an exported network for forwards without gradients, where there can be one."""
-    if start.device != "cpu" or start.exports is None:
+    if start.device != "cpu" or start.exports is None or start.precision != "float32":
         return model
     description = model.description
     paths = [layer.path for layer in description.layers]
