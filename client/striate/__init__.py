@@ -33,6 +33,7 @@ from striate.example_results import ChannelExamples, IndexProgress, LayerExample
 from striate.groups import Basis, Crop, Factorization, Fidelity, Group
 from striate.image_folders import image_folder
 from striate.images import LabelledImage
+from striate.label_files import read_labels, write_labels
 from striate.local import local
 from striate.results import (
     Activations,
@@ -83,4 +84,6 @@ __all__ = [
     "aio",
     "image_folder",
     "local",
+    "read_labels",
+    "write_labels",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ class Layer:
     def is_spatial(self) -> bool:
         """Whether its output is a map, [channels, height, width]."""
         return len(self.shape) == 3 and not self.shape[0] == self.shape[1] != self.shape[2]  # Swin: channels last
+
+    @property
+    def channels(self) -> int:
+        """How many it has."""
+        return self.shape[0] if self.is_spatial else self.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,14 @@ class Label:
     author: str = ""
     layer: str = ""
     channel: int | None = None
+    direction: tuple[float, ...] | None = field(default=None, repr=False)
+    """[C], of unit length, where it is the name of a direction and not of a channel."""
+    model_version: str = field(default="", repr=False)
+    """The weights whose neuron it names."""
+    created: datetime | None = None
+    """UTC. None: it ships with the model, or was made for this answer."""
+    ended: datetime | None = None
+    """UTC: when it was replaced or deleted. None: it counts."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ class Settings(BaseSettings):
     home: Path = Path(platformdirs.user_cache_dir("striate"))
     """Icons, labels and bases live here."""
     database: str = ""
-    """The SQLAlchemy URL of the label database. Empty: SQLite in `home`."""
+    """The SQLAlchemy URL of the label database: postgresql://USER:PASSWORD@HOST/DATABASE (pip install
+    'striate[postgres]'). Empty: SQLite in `home`."""
 
     models: tuple[ModelSettings, ...] = (EMBEDDED,)
     """The first is the default of requests that name none."""

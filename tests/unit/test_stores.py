@@ -1,4 +1,4 @@
-"""Icons are never half there, and names keep their history."""
+"""Icons are never half there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from striate_service.stores.icons import IconAddress, IconStore
-from striate_service.stores.labels import LabelStore, StoredLabel
 
 ADDRESS = IconAddress("ab" * 32, "mixed4a", "channel:3", "recipe")
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
@@ -49,21 +48,3 @@ def test_readers_never_see_half_an_icon(tmp_path: Path) -> None:
         assert all(write.result() == data for write in writes)
         assert all(read.result() == data for read in reads)
     assert [file.name for file in (tmp_path / ADDRESS.path).parent.iterdir()] == [ADDRESS.path.name]
-
-
-def test_a_name_replaces_a_shipped_one_until_it_is_deleted(tmp_path: Path) -> None:
-    shipped = StoredLabel("v", "mixed4a", 3, "wheel", source=2, score=0.3)
-    store = LabelStore(f"sqlite:///{tmp_path / 'labels.db'}", [shipped])
-    assert store.of_channels("v", "mixed4a", [3, 4]) == {3: shipped}
-    store.set(StoredLabel("v", "mixed4a", 3, "hub cap", source=1, author="ann"))
-    assert store.of_channels("v", "mixed4a", [3])[3].text == "hub cap"
-    assert store.delete("v", "mixed4a", 3)
-    assert not store.delete("v", "mixed4a", 3)
-    assert store.of_channels("v", "mixed4a", [3]) == {3: shipped}
-    assert [label.text for label in store.list("v", history=True)] == ["hub cap"]
-
-
-def test_other_weights_have_other_names(tmp_path: Path) -> None:
-    store = LabelStore(f"sqlite:///{tmp_path / 'labels.db'}")
-    store.set(StoredLabel("v", "mixed4a", 3, "wheel", source=1))
-    assert store.of_channels("w", "mixed4a", [3]) == {}

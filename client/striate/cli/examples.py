@@ -55,8 +55,7 @@ def index(
     if len(skipped) > _LISTED:
         console.print(f"and {len(skipped) - _LISTED} more")
     for layer, count in update.layers.items():
-        channels = layer.shape[0] if layer.is_spatial else layer.shape[-1]
-        console.print(f"{layer.name}: {update.indexed} images; their classes name {count} of {channels} channels")
+        console.print(f"{layer.name}: {update.indexed} images; their classes name {count} of {layer.channels} channels")
 
 
 @app.command()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,6 +11,8 @@ from rich.table import Table
 from striate.cli.options import DEFAULT_SERVER, Json, ModelName, Server
 from striate.cli.output import console, print_json
 from striate.client import Client
+from striate.label_files import read_labels, write_labels
+from striate.results import Label, Model
 
 app = typer.Typer(help="Names of neurons.", no_args_is_help=True)
 
@@ -22,18 +22,20 @@ def list_labels(
     server: Server = DEFAULT_SERVER,
     model: ModelName = "",
     layer: Annotated[str, typer.Option("--layer", "-l", show_default="all")] = "",
+    history: Annotated[bool, typer.Option("--history", help="Also what was replaced or deleted.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the names of neurons."""
     with Client(server) as client:
-        found = client.labels(layer, model=model)
+        found = client.labels(layer, model=model, history=history)
     if as_json:
-        print_json([vars(label) for label in found])
+        print_json([_facts(label) for label in found])
         return
     table = Table("layer", "channel", "name", "source", "score", "author", box=None, padding=(0, 2))
     for label in found:
         score = "" if label.score is None else f"{label.score:.2f}"
-        table.add_row(label.layer, str(label.channel), label.text, label.source, score, label.author)
+        channel = "direction" if label.channel is None else str(label.channel)
+        table.add_row(label.layer, channel, label.text, label.source, score, label.author)
     console.print(table)
 
 
@@ -61,35 +63,55 @@ def export_labels(
 ) -> None:
     """Write all names to a file."""
     with Client(server) as client:
-        rows = [vars(label) for label in client.labels(model=model)]
-    with output.open("w", newline="", encoding="utf-8") as file:
-        if output.suffix == ".json":
-            json.dump(rows, file, indent=2, ensure_ascii=False)
-        else:
-            writer = csv.DictWriter(file, ["layer", "channel", "text", "source", "score", "author"])
-            writer.writeheader()
-            writer.writerows(rows)
+        write_labels(output, client.labels(model=model))
 
 
 @app.command("import")
 def import_labels(
-    source: Annotated[Path, typer.Argument(help="A file that `export` wrote.", exists=True, dir_okay=False)],
+    source: Annotated[Path, typer.Argument(help="A file as `export` writes it.", exists=True, dir_okay=False)],
     server: Server = DEFAULT_SERVER,
     model: ModelName = "",
+    other_weights: Annotated[
+        bool, typer.Option("--other-weights", help="Take names that were given to other weights, too.")
+    ] = False,
 ) -> None:
-    """Read names from a file; they are marked as imported."""
-    with source.open(newline="", encoding="utf-8") as file:
-        rows = json.load(file) if source.suffix == ".json" else list(csv.DictReader(file))
+    """Read names from a file; they are marked as imported. Nothing is taken unless everything is right."""
+    labels = read_labels(source)
     with Client(server) as client:
-        for row in rows:
-            score = float(row["score"]) if row.get("score") not in (None, "") else None
+        served = client.model(model)
+        for label in labels:
+            _check(label, served, source, other_weights)
+        for label in labels:
+            neuron = label.direction if label.channel is None else label.channel
+            assert neuron is not None
             client.set_label(
-                row["layer"],
-                int(row["channel"]),
-                row["text"],
+                label.layer,
+                neuron,
+                label.text,
                 model=model,
                 source="imported",
-                score=score,
-                author=row.get("author") or "",
+                score=label.score,
+                author=label.author,
+                model_version="" if other_weights else label.model_version,
             )
-    console.print(f"imported {len(rows)} names")
+    console.print(f"imported {len(labels)} names")
+
+
+def _check(label: Label, model: Model, source: Path, other_weights: bool) -> None:
+    """Say what the server would refuse, before anything is sent."""
+    what = f"{source.name}: {label.text!r}"
+    if label.model_version not in ("", model.version) and not other_weights:
+        raise ValueError(
+            f"{what} names a neuron of other weights ({label.model_version[:12]}) than {model.name} has "
+            f"({model.version[:12]}), whose neurons are others; --other-weights takes it all the same"
+        )
+    layer = next((each for each in model.layers if label.layer in (each.name, *each.aliases)), None)
+    if layer is None:
+        raise ValueError(f"{what} is of a layer {label.layer}, which {model.name} does not have")
+    if label.channel is not None and label.channel >= layer.channels:
+        raise ValueError(f"{what} is of channel {label.channel}, and {label.layer} has {layer.channels}")
+
+
+def _facts(label: Label) -> dict[str, Any]:
+    times = {name: time and time.isoformat() for name, time in (("created", label.created), ("ended", label.ended))}
+    return vars(label) | times

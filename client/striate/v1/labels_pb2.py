@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from striate.v1 import common_pb2 as striate_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17striate/v1/labels.proto\x12\nstriate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17striate/v1/common.proto\"\xa5\x01\n\x0bNeuronLabel\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.striate.v1.ModelRef\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\r\x12 \n\x05label\x18\x04 \x01(\x0b\x32\x11.striate.v1.Label\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x0fSetLabelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\r\x12 \n\x05label\x18\x04 \x01(\x0b\x32\x11.striate.v1.Label\":\n\x10SetLabelResponse\x12&\n\x05label\x18\x01 \x01(\x0b\x32\x17.striate.v1.NeuronLabel\"C\n\x12\x44\x65leteLabelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\r\"\x15\n\x13\x44\x65leteLabelResponse\"q\n\x11ListLabelsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x17\n\x0finclude_history\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"V\n\x12ListLabelsResponse\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.striate.v1.NeuronLabel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf2\x01\n\x0cLabelService\x12\x45\n\x08SetLabel\x12\x1b.striate.v1.SetLabelRequest\x1a\x1c.striate.v1.SetLabelResponse\x12N\n\x0b\x44\x65leteLabel\x12\x1e.striate.v1.DeleteLabelRequest\x1a\x1f.striate.v1.DeleteLabelResponse\x12K\n\nListLabels\x12\x1d.striate.v1.ListLabelsRequest\x1a\x1e.striate.v1.ListLabelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17striate/v1/labels.proto\x12\nstriate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17striate/v1/common.proto\"\xfa\x01\n\x0bNeuronLabel\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.striate.v1.ModelRef\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\r\x12 \n\x05label\x18\x04 \x01(\x0b\x32\x11.striate.v1.Label\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\tdirection\x18\x06 \x01(\x0b\x32\x12.striate.v1.Tensor\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa0\x01\n\x0fSetLabelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\r\x12 \n\x05label\x18\x04 \x01(\x0b\x32\x11.striate.v1.Label\x12%\n\tdirection\x18\x05 \x01(\x0b\x32\x12.striate.v1.Tensor\x12\x15\n\rmodel_version\x18\x06 \x01(\t\":\n\x10SetLabelResponse\x12&\n\x05label\x18\x01 \x01(\x0b\x32\x17.striate.v1.NeuronLabel\"j\n\x12\x44\x65leteLabelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\r\x12%\n\tdirection\x18\x04 \x01(\x0b\x32\x12.striate.v1.Tensor\"\x15\n\x13\x44\x65leteLabelResponse\"q\n\x11ListLabelsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x17\n\x0finclude_history\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"V\n\x12ListLabelsResponse\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.striate.v1.NeuronLabel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf2\x01\n\x0cLabelService\x12\x45\n\x08SetLabel\x12\x1b.striate.v1.SetLabelRequest\x1a\x1c.striate.v1.SetLabelResponse\x12N\n\x0b\x44\x65leteLabel\x12\x1e.striate.v1.DeleteLabelRequest\x1a\x1f.striate.v1.DeleteLabelResponse\x12K\n\nListLabels\x12\x1d.striate.v1.ListLabelsRequest\x1a\x1e.striate.v1.ListLabelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'striate.v1.labels_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NEURONLABEL']._serialized_start=98
-  _globals['_NEURONLABEL']._serialized_end=263
-  _globals['_SETLABELREQUEST']._serialized_start=265
-  _globals['_SETLABELREQUEST']._serialized_end=363
-  _globals['_SETLABELRESPONSE']._serialized_start=365
-  _globals['_SETLABELRESPONSE']._serialized_end=423
-  _globals['_DELETELABELREQUEST']._serialized_start=425
-  _globals['_DELETELABELREQUEST']._serialized_end=492
-  _globals['_DELETELABELRESPONSE']._serialized_start=494
-  _globals['_DELETELABELRESPONSE']._serialized_end=515
-  _globals['_LISTLABELSREQUEST']._serialized_start=517
-  _globals['_LISTLABELSREQUEST']._serialized_end=630
-  _globals['_LISTLABELSRESPONSE']._serialized_start=632
-  _globals['_LISTLABELSRESPONSE']._serialized_end=718
-  _globals['_LABELSERVICE']._serialized_start=721
-  _globals['_LABELSERVICE']._serialized_end=963
+  _globals['_NEURONLABEL']._serialized_end=348
+  _globals['_SETLABELREQUEST']._serialized_start=351
+  _globals['_SETLABELREQUEST']._serialized_end=511
+  _globals['_SETLABELRESPONSE']._serialized_start=513
+  _globals['_SETLABELRESPONSE']._serialized_end=571
+  _globals['_DELETELABELREQUEST']._serialized_start=573
+  _globals['_DELETELABELREQUEST']._serialized_end=679
+  _globals['_DELETELABELRESPONSE']._serialized_start=681
+  _globals['_DELETELABELRESPONSE']._serialized_end=702
+  _globals['_LISTLABELSREQUEST']._serialized_start=704
+  _globals['_LISTLABELSREQUEST']._serialized_end=817
+  _globals['_LISTLABELSRESPONSE']._serialized_start=819
+  _globals['_LISTLABELSRESPONSE']._serialized_end=905
+  _globals['_LABELSERVICE']._serialized_start=908
+  _globals['_LABELSERVICE']._serialized_end=1150
 # @@protoc_insertion_point(module_scope)

@@ -11,30 +11,38 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class NeuronLabel(_message.Message):
-    __slots__ = ("model", "layer", "channel", "label", "create_time")
+    __slots__ = ("model", "layer", "channel", "label", "create_time", "direction", "end_time")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     layer: str
     channel: int
     label: _common_pb2.Label
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[str] = ..., channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    direction: _common_pb2.Tensor
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[str] = ..., channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., direction: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SetLabelRequest(_message.Message):
-    __slots__ = ("model", "layer", "channel", "label")
+    __slots__ = ("model", "layer", "channel", "label", "direction", "model_version")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     model: str
     layer: str
     channel: int
     label: _common_pb2.Label
-    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ...) -> None: ...
+    direction: _common_pb2.Tensor
+    model_version: str
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., direction: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class SetLabelResponse(_message.Message):
     __slots__ = ("label",)
@@ -43,14 +51,16 @@ class SetLabelResponse(_message.Message):
     def __init__(self, label: _Optional[_Union[NeuronLabel, _Mapping]] = ...) -> None: ...
 
 class DeleteLabelRequest(_message.Message):
-    __slots__ = ("model", "layer", "channel")
+    __slots__ = ("model", "layer", "channel", "direction")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
     model: str
     layer: str
     channel: int
-    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channel: _Optional[int] = ...) -> None: ...
+    direction: _common_pb2.Tensor
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channel: _Optional[int] = ..., direction: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
 class DeleteLabelResponse(_message.Message):
     __slots__ = ()

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class LabelServiceStub:
-    """Names of neurons. A name belongs to one channel of one layer of one version (weights) of a model: other weights of
-    the same architecture have other neurons.
+    """Names of neurons. A name belongs to one channel, or to one direction in the space of channels, of one layer of one
+    version (weights) of a model: other weights of the same architecture have other neurons, and never bear its names.
     """
 
     def __init__(self, channel):
@@ -54,8 +54,8 @@ class LabelServiceStub:
 
 
 class LabelServiceServicer:
-    """Names of neurons. A name belongs to one channel of one layer of one version (weights) of a model: other weights of
-    the same architecture have other neurons.
+    """Names of neurons. A name belongs to one channel, or to one direction in the space of channels, of one layer of one
+    version (weights) of a model: other weights of the same architecture have other neurons, and never bear its names.
     """
 
     def SetLabel(self, request, context):
@@ -106,8 +106,8 @@ def add_LabelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LabelService:
-    """Names of neurons. A name belongs to one channel of one layer of one version (weights) of a model: other weights of
-    the same architecture have other neurons.
+    """Names of neurons. A name belongs to one channel, or to one direction in the space of channels, of one layer of one
+    version (weights) of a model: other weights of the same architecture have other neurons, and never bear its names.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LabelServiceStub:
-    """Names of neurons. A name belongs to one channel of one layer of one version (weights) of a model: other weights of
-    the same architecture have other neurons.
+    """Names of neurons. A name belongs to one channel, or to one direction in the space of channels, of one layer of one
+    version (weights) of a model: other weights of the same architecture have other neurons, and never bear its names.
     """
 
     @_typing.overload
@@ -44,8 +44,8 @@ class LabelServiceStub:
 
 @_typing.type_check_only
 class LabelServiceAsyncStub(LabelServiceStub):
-    """Names of neurons. A name belongs to one channel of one layer of one version (weights) of a model: other weights of
-    the same architecture have other neurons.
+    """Names of neurons. A name belongs to one channel, or to one direction in the space of channels, of one layer of one
+    version (weights) of a model: other weights of the same architecture have other neurons, and never bear its names.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -57,8 +57,8 @@ class LabelServiceAsyncStub(LabelServiceStub):
     """The names of a model's neurons."""
 
 class LabelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Names of neurons. A name belongs to one channel of one layer of one version (weights) of a model: other weights of
-    the same architecture have other neurons.
+    """Names of neurons. A name belongs to one channel, or to one direction in the space of channels, of one layer of one
+    version (weights) of a model: other weights of the same architecture have other neurons, and never bear its names.
     """
 
     @_abc_1.abstractmethod

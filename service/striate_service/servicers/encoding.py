@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2, models_pb2
 
@@ -96,10 +97,14 @@ def label(stored: StoredLabel) -> pb.Label:
 
 def neuron_label(description: ModelDescription, stored: StoredLabel) -> labels_pb2.NeuronLabel:
     message = labels_pb2.NeuronLabel(
-        model=model_ref(description), layer=stored.layer, channel=stored.channel, label=label(stored)
+        model=model_ref(description), layer=stored.layer, channel=stored.channel or 0, label=label(stored)
     )
+    if stored.direction is not None:
+        message.direction.CopyFrom(tensor_from_array(np.frombuffer(stored.direction, "<f4")))
     if stored.created:
         message.create_time.FromDatetime(stored.created)
+    if stored.ended:
+        message.end_time.FromDatetime(stored.ended)
     return message
 
 

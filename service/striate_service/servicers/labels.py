@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+from striate.tensors import array_from_tensor
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2 as messages
 from striate.v1.labels_pb2_grpc import LabelServiceServicer
@@ -13,7 +17,7 @@ from striate_service.errors import InvalidArgument, NotFound
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.validation import Context
-from striate_service.stores.labels import LabelStore, StoredLabel
+from striate_service.stores.labels import LabelStore, StoredLabel, direction_bytes
 
 _DEFAULT_PAGE, _MAX_PAGE = 1000, 10_000
 
@@ -26,11 +30,15 @@ class LabelServicer(LabelServiceServicer):
     async def SetLabel(  # noqa: N802 - gRPC's name
         self, request: messages.SetLabelRequest, context: Context
     ) -> messages.SetLabelResponse:
-        model, layer = self._find_neuron(request)
-        stored = StoredLabel(
-            model_version=model.version,
-            layer=layer.path,
-            channel=request.channel,
+        model, layer = self._find_layer(request)
+        if request.model_version not in ("", model.version):
+            raise InvalidArgument(
+                "model_version",
+                f"is {request.model_version[:12]}, and {model.name} has the weights {model.version[:12]}, whose "
+                "neurons are others: names belong to the weights that they were given to.",
+            )
+        stored = replace(
+            _subject(request, model, layer),
             text=validation.text(request.label.text, "label.text", least=1),
             source=_source(request.label.source),
             score=request.label.score if request.label.HasField("score") else None,
@@ -42,9 +50,11 @@ class LabelServicer(LabelServiceServicer):
     async def DeleteLabel(  # noqa: N802
         self, request: messages.DeleteLabelRequest, context: Context
     ) -> messages.DeleteLabelResponse:
-        model, layer = self._find_neuron(request)
-        if not await asyncio.to_thread(self._store.delete, model.version, layer.path, request.channel):
-            raise NotFound("label", f"{layer.path}:{request.channel}", "nobody has named this neuron")
+        model, layer = self._find_layer(request)
+        subject = _subject(request, model, layer)
+        if not await asyncio.to_thread(self._store.delete, subject):
+            name = "direction" if subject.channel is None else str(subject.channel)
+            raise NotFound("label", f"{layer.path}:{name}", "nobody has named this neuron")
         return messages.DeleteLabelResponse()
 
     async def ListLabels(  # noqa: N802
@@ -66,15 +76,40 @@ class LabelServicer(LabelServiceServicer):
             next_page_token=str(offset + size) if len(page) > size else "",
         )
 
-    def _find_neuron(
+    def _find_layer(
         self, request: messages.SetLabelRequest | messages.DeleteLabelRequest
     ) -> tuple[ModelDescription, LayerDescription]:
         model = validation.find_model(self._engine.models, request.model)
-        layer = validation.find_layer(model, request.layer, "layer")
-        validation.in_range(
-            request.channel, "channel", 0, layer.channels - 1, f"{layer.path} has {layer.channels} channels"
+        return model, validation.find_layer(model, request.layer, "layer")
+
+
+def _subject(
+    request: messages.SetLabelRequest | messages.DeleteLabelRequest, model: ModelDescription, layer: LayerDescription
+) -> StoredLabel:
+    """Return a nameless label of the channel or direction that a request is about."""
+    if request.HasField("direction"):
+        direction = direction_bytes(_direction(request.direction, layer))
+        return StoredLabel(model.version, layer.path, None, "", 0, direction=direction)
+    validation.in_range(
+        request.channel, "channel", 0, layer.channels - 1, f"{layer.path} has {layer.channels} channels"
+    )
+    return StoredLabel(model.version, layer.path, request.channel, "", 0)
+
+
+def _direction(tensor: pb.Tensor, layer: LayerDescription) -> NDArray[np.floating]:
+    try:
+        direction = array_from_tensor(tensor)
+    except ValueError as error:
+        raise InvalidArgument("direction", str(error)) from error
+    if direction.dtype.kind != "f" or direction.shape != (layer.channels,):
+        given = f"{direction.dtype.name} {list(direction.shape)}"
+        raise InvalidArgument(
+            "direction",
+            f"should be float32 or float16 [{layer.channels}], the channels of {layer.path}; it is {given}.",
         )
-        return model, layer
+    if not np.isfinite(direction).all() or not direction.any():
+        raise InvalidArgument("direction", "should be finite and not all 0.")
+    return direction
 
 
 def _source(source: pb.LabelSource) -> int:

@@ -63,7 +63,8 @@ class Namer:
         effects: NDArray[np.float32],
         classes: Sequence[int],
     ) -> list[pb.Label]:
-        """Return a label for each group: the name that its channels share most weight of, else a class.
+        """Return a label for each group: that of a direction like it, else the name that its channels share most weight
+        of, else a class.
 
         Args:
             directions: [K, C].
@@ -71,8 +72,12 @@ class Namer:
         """
         channels = range(directions.shape[1])
         named = await self.named(model, layer, channels)
+        alike = await asyncio.to_thread(self._labels.of_directions, model.version, layer, directions)
         labels = []
-        for direction, effect in zip(directions, effects, strict=True):
+        for direction, stored, effect in zip(directions, alike, effects, strict=True):
+            if stored is not None:
+                labels.append(encoding.label(stored))
+                continue
             weights: dict[str, float] = {}
             for channel, label in named.items():
                 weights[label.text] = weights.get(label.text, 0.0) + float(direction[channel])

@@ -1,0 +1,124 @@
+"""Names of neurons in files: CSV, for people and spreadsheets, or JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from striate.results import Label
+
+_COLUMNS = ("layer", "channel", "direction", "text", "source", "score", "author", "created", "model_version")
+_NEEDED = ("layer", "text")
+
+
+def write_labels(path: str | Path, labels: Iterable[Label]) -> None:
+    """Write names to a file: JSON where it is called so, else CSV."""
+    rows = [_row(label) for label in labels]
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        if Path(path).suffix.lower() == ".json":
+            json.dump(rows, file, indent=2, ensure_ascii=False)
+            return
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row | {"direction": "" if row["direction"] is None else json.dumps(row["direction"])})
+
+
+def read_labels(path: str | Path) -> list[Label]:
+    """Read names from a file as `write_labels` writes it; only layer, text, and channel or direction are needed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no CSV or JSON, or a row is wrong. Says which and what would be right.
+    """
+    path = Path(path)
+    return [_label(row, f"{path.name}, {place}") for place, row in _rows(path)]
+
+
+def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return a file's rows, and where in it they are."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a mark in front
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is no text in UTF-8: {error}") from error
+    if path.suffix.lower() == ".json":
+        try:
+            rows = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path.name} is no JSON: {error}") from error
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"{path.name} should hold a list of objects, such as {_EXAMPLE}")
+        return [(f"entry {number}", row) for number, row in enumerate(rows, 1)]
+    reader = csv.DictReader(text.splitlines())
+    missing = [column for column in _NEEDED if column not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(f"{path.name} has no column {' and no column '.join(missing)}; its first line names columns")
+    return [(f"line {reader.line_num}", row) for row in reader]
+
+
+_EXAMPLE = '{"layer": "mixed4d", "channel": 12, "text": "floppy ear"}'
+
+
+def _label(row: dict[str, Any], where: str) -> Label:
+    given = {key: value for key, value in row.items() if value not in (None, "")}
+    for key in _NEEDED:
+        if not isinstance(given.get(key), str):
+            raise ValueError(f"{where}: {key} should be a text, and is {given.get(key)!r}")
+    if ("channel" in given) == ("direction" in given):
+        raise ValueError(f"{where}: give a channel or a direction, and not both")
+    return Label(
+        text=given["text"],
+        source="imported",
+        score=_score(given["score"], where) if "score" in given else None,
+        author=str(given.get("author", "")),
+        layer=given["layer"],
+        channel=_channel(given["channel"], where) if "channel" in given else None,
+        direction=_direction(given["direction"], where) if "direction" in given else None,
+        model_version=str(given.get("model_version", "")),
+    )
+
+
+def _channel(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not str(value).strip().isdecimal():
+        raise ValueError(f"{where}: channel is {value!r}; it should be a number from 0")
+    return int(value)
+
+
+def _score(value: Any, where: str) -> float:
+    try:
+        score = float(value)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise ValueError(f"{where}: score is {value!r}; it should be a number, or empty")
+    return score
+
+
+def _direction(value: Any, where: str) -> tuple[float, ...]:
+    try:
+        numbers = np.asarray(json.loads(value) if isinstance(value, str) else value, np.float32)
+    except (TypeError, ValueError):
+        numbers = np.empty(0, np.float32)
+    if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
+        raise ValueError(f"{where}: direction should be a list of numbers, one a channel")
+    return tuple(numbers.tolist())
+
+
+def _row(label: Label) -> dict[str, Any]:
+    return {
+        "layer": label.layer,
+        "channel": label.channel,
+        "direction": None if label.direction is None else list(label.direction),
+        "text": label.text,
+        "source": label.source,
+        "score": label.score,
+        "author": label.author,
+        "created": label.created.isoformat() if label.created else None,
+        "model_version": label.model_version,
+    }
