@@ -30,6 +30,7 @@ from striate.v1 import interpretability_pb2 as messages
 Fit = Literal["crop", "stretch", "pad"]
 Reduce = Literal["none", "mean", "max"]
 DType = Literal["float32", "float16"]
+Attribution = Literal["gradient_times_activation", "integrated_gradients", "none"]
 
 STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
@@ -97,6 +98,9 @@ class DictionaryCall:
         wait_for_icons: bool = True,
         icons: bool = True,
         examples: int = 0,
+        attribution: Attribution = "gradient_times_activation",
+        steps: int | None = None,
+        position_icons: bool = False,
         fit: Fit = "crop",
     ) -> DictionaryCall:
         request = messages.SemanticDictionaryRequest(
@@ -109,11 +113,15 @@ class DictionaryCall:
             wait_for_icons=wait_for_icons,
             omit_icons=not icons,
             examples=examples,
+            attribution=enum_value(messages.Attribution, "ATTRIBUTION", attribution, "attribution"),
+            steps=steps,
+            position_icons=position_icons,
         )
         set_classes(request, classes)
         return cls(image, request)
 
     def result(self, response: messages.SemanticDictionaryResponse) -> SemanticDictionary:
+        classes = [each.name for each in response.classes]
         return SemanticDictionary(
             model=model_ref(response.model),
             layer=layer_result(response.layer),
@@ -123,10 +131,13 @@ class DictionaryCall:
             positions=array_from_tensor(response.positions),
             channels=array_from_tensor(response.channels),
             activations=array_from_tensor(response.activations),
-            classes=[each.name for each in response.classes],
+            classes=classes,
             effects=array_from_tensor(response.effects),
             neurons={neuron.channel: _neuron(neuron) for neuron in response.neurons},
             image=seen_part(self.image, response.view),
+            logits=dict(zip(classes, response.logits, strict=False)),
+            baseline_logits=dict(zip(classes, response.baseline_logits, strict=False)),
+            position_icons=[icon_of(each) for each in response.position_icons],
         )
 
 

@@ -13,6 +13,7 @@ from striate import calls
 from striate.basis_calls import BasisCalls
 from striate.calls import (
     ActivationsCall,
+    Attribution,
     DictionaryCall,
     DType,
     Fit,
@@ -163,6 +164,9 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
         wait_for_icons: bool = True,
         icons: bool = True,
         examples: int = 0,
+        attribution: Attribution = "gradient_times_activation",
+        steps: int | None = None,
+        position_icons: bool = False,
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> SemanticDictionary:
@@ -176,6 +180,9 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
             wait_for_icons: wait until missing icons are rendered; else they are marked "queued".
             icons: False: neither send nor render any.
             examples: so many natural examples of each neuron, as far as the layer has been indexed (`index_examples`).
+            attribution: how effects are computed; "none": not at all.
+            steps: of integrated gradients, 32 by default.
+            position_icons: also an icon of each position's whole activation vector.
         """
         call = DictionaryCall.of(
             image,
@@ -187,6 +194,9 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
             wait_for_icons=wait_for_icons,
             icons=icons,
             examples=examples,
+            attribution=attribution,
+            steps=steps,
+            position_icons=position_icons,
             fit=fit,
         )
         with self._errors():

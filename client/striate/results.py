@@ -192,6 +192,13 @@ class SemanticDictionary:
     """Every channel that a position mentions."""
     image: Pillow.Image | None = field(repr=False)
     """What the network saw; None if the image was preprocessed."""
+    logits: dict[str, float] = field(default_factory=dict, repr=False)
+    """By class."""
+    baseline_logits: dict[str, float] = field(default_factory=dict, repr=False)
+    """By class, where the layer is 0, with integrated gradients: the effects of all neurons at all positions add up to
+    `logits` less these."""
+    position_icons: list[Icon] = field(default_factory=list, repr=False)
+    """One a position, where they were asked for: what the layer as a whole sees there."""
 
     def at(self, row: int, column: int) -> list[Neuron]:
         """Return the strongest neurons of a position, strongest first.
@@ -215,7 +222,19 @@ class SemanticDictionary:
     @property
     def pending_icons(self) -> int:
         """How many icons are not rendered yet."""
-        return sum(neuron.icon_file.status == "queued" for neuron in self.neurons.values())
+        icons = [*(neuron.icon_file for neuron in self.neurons.values()), *self.position_icons]
+        return sum(icon.status == "queued" for icon in icons)
+
+    def icon_at(self, row: int, column: int) -> Pillow.Image | None:
+        """Return the icon of a position's whole activation vector; None while it is not rendered.
+
+        Raises:
+            IndexError: it was not asked for.
+        """
+        place = self._places.get((row, column))
+        if place is None or not self.position_icons:
+            raise IndexError(f"there is no icon of ({row}, {column}); ask for it with position_icons=True")
+        return self.position_icons[place].image
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return an interactive page that needs nothing else, and write it to `path`."""

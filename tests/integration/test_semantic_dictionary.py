@@ -116,3 +116,79 @@ def test_an_icon_excites_its_neuron_more_than_photographs_do(
         icon = np.asarray(Image.open(io.BytesIO(neuron.icon_file.data)))
         own = capture(squeezenet, preprocess(icon, 128, 128), [LAYER]).layers[LAYER].mean((2, 3))[0, neuron.channel]
         assert own > 2 * natural[:, neuron.channel].max()
+
+
+def test_integrated_gradients_add_up_to_the_logits(client: striate.Client, photo: np.ndarray) -> None:
+    layer = next(layer for layer in client.model().layers if layer.name == "conv2")
+    ask = {"image": photo, "layer": "conv2", "neurons": layer.channels, "classes": 3, "icons": False}
+    errors = {}
+    for steps in (4, 128):
+        found = client.semantic_dictionary(**ask, attribution="integrated_gradients", steps=steps)
+        whole = np.array([found.logits[name] - found.baseline_logits[name] for name in found.classes])
+        errors[steps] = np.abs(found.effects.sum((0, 1)) - whole) / np.abs(whole).max()
+    assert errors[128].max() < 0.02
+    assert errors[128].max() < errors[4].max()
+    by_gradient = client.semantic_dictionary(**ask)
+    assert by_gradient.logits == pytest.approx(found.logits, rel=1e-4)
+    assert not by_gradient.baseline_logits
+    assert np.abs(by_gradient.effects - found.effects).max() > 0.01, "another attribution"
+
+
+def test_integrated_gradients_are_the_mean_of_gradients_on_the_path(
+    client: striate.Client, squeezenet: torch.nn.Module, dog_cat: np.ndarray
+) -> None:
+    found = client.semantic_dictionary(
+        dog_cat,
+        LAYER,
+        model="squeezenet",
+        neurons=4,
+        classes=1,
+        icons=False,
+        attribution="integrated_gradients",
+        steps=4,
+    )
+    layer = squeezenet.features[:8](preprocess(dog_cat)).detach()
+    number = list(client.model("squeezenet").classes).index(found.classes[0])
+    mean = torch.zeros_like(layer)
+    for root in (0.125, 0.375, 0.625, 0.875):  # midpoints of the square root of the share of the path
+        point = (root**2 * layer).requires_grad_()
+        mean += torch.autograd.grad(tail(squeezenet, point)[0, number], point)[0] * 2 * root / 4
+    rows, columns = found.positions.T
+    theirs = (mean * layer)[0].numpy()[found.channels, rows[:, None], columns[:, None]]
+    assert np.linalg.norm(found.effects[..., 0] - theirs) < 2e-3 * np.linalg.norm(theirs)
+    zero = tail(squeezenet, torch.zeros_like(layer))[0, number]
+    assert found.baseline_logits[found.classes[0]] == pytest.approx(float(zero), rel=1e-3)
+
+
+def test_without_attribution_there_are_no_effects(client: striate.Client, photo: np.ndarray) -> None:
+    with_effects = client.semantic_dictionary(photo, "mixed4a", neurons=3, icons=False)
+    found = client.semantic_dictionary(photo, "mixed4a", neurons=3, icons=False, attribution="none")
+    assert found.effects.shape[2] == 0
+    assert not found.logits
+    assert found.predictions[0][0] == with_effects.predictions[0][0]
+    np.testing.assert_allclose(found.activations, with_effects.activations, rtol=1e-3, atol=1e-4)
+
+
+def test_a_position_has_an_icon_of_all_that_the_layer_sees_there(client: striate.Client, photo: np.ndarray) -> None:
+    ask = {"image": photo, "layer": "conv2", "positions": [(4, 4), (20, 9)], "neurons": 1, "classes": 0}
+    queued = client.semantic_dictionary(**ask, position_icons=True, wait_for_icons=False)
+    assert [icon.status for icon in queued.position_icons] == ["queued", "queued"]
+    found = client.semantic_dictionary(**ask, position_icons=True)
+    for row, column in ask["positions"]:
+        assert found.icon_at(row, column).size == (128, 128)
+        assert np.asarray(found.icon_at(row, column)).std() > 10, "not a blank"
+    assert found.position_icons[0].data != found.position_icons[1].data
+    again = client.semantic_dictionary(**ask, position_icons=True, wait_for_icons=False, attribution="none")
+    assert again.position_icons == found.position_icons, "from the store, whatever computed the activations"
+    assert client.semantic_dictionary(**ask, icons=False).position_icons == []
+
+
+def test_wrong_options_are_named(client: striate.Client, photo: np.ndarray) -> None:
+    with pytest.raises(striate.InvalidArgument) as many:
+        client.semantic_dictionary(photo, "conv2", position_icons=True)
+    assert "position_icons" in many.value.violations
+    with pytest.raises(striate.InvalidArgument) as steps:
+        client.semantic_dictionary(photo, "conv2", attribution="integrated_gradients", steps=1000)
+    assert "steps" in steps.value.violations
+    with pytest.raises(ValueError, match="integrated_gradients"):
+        client.semantic_dictionary(photo, "conv2", attribution="saliency")

@@ -68,6 +68,10 @@ def dictionary(
     wait: Wait = True,
     icons: Annotated[bool, typer.Option("--icons/--no-icons", help="Show icons.")] = True,
     examples: Annotated[int, typer.Option(help="Natural examples of each neuron, where `index` has seen any.")] = 3,
+    attribution: Annotated[
+        str, typer.Option(help="gradient_times_activation, integrated_gradients or none.")
+    ] = "gradient_times_activation",
+    grid: Annotated[bool, typer.Option("--grid", help="Also an icon of the whole layer at each position.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -82,6 +86,8 @@ def dictionary(
             wait_for_icons=wait,
             icons=icons,
             examples=examples,
+            attribution=attribution,  # type: ignore[arg-type]
+            position_icons=grid,
         )
     if output:
         found.to_html(output)

@@ -46,6 +46,7 @@ def _dictionary(found: SemanticDictionary) -> dict[str, Any]:
         "size": found.magnitude.shape,
         "magnitude": _rounded(found.magnitude),
         "positions": found.positions.tolist(),
+        "position_icons": [_icon(icon) for icon in found.position_icons],
         "channels": found.channels.tolist(),
         "activations": _rounded(found.activations),
         "classes": found.classes,

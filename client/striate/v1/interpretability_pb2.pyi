@@ -15,10 +15,21 @@ class Reduction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REDUCTION_NONE: _ClassVar[Reduction]
     REDUCTION_MEAN: _ClassVar[Reduction]
     REDUCTION_MAX: _ClassVar[Reduction]
+
+class Attribution(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ATTRIBUTION_UNSPECIFIED: _ClassVar[Attribution]
+    ATTRIBUTION_GRADIENT_TIMES_ACTIVATION: _ClassVar[Attribution]
+    ATTRIBUTION_INTEGRATED_GRADIENTS: _ClassVar[Attribution]
+    ATTRIBUTION_NONE: _ClassVar[Attribution]
 REDUCTION_UNSPECIFIED: Reduction
 REDUCTION_NONE: Reduction
 REDUCTION_MEAN: Reduction
 REDUCTION_MAX: Reduction
+ATTRIBUTION_UNSPECIFIED: Attribution
+ATTRIBUTION_GRADIENT_TIMES_ACTIVATION: Attribution
+ATTRIBUTION_INTEGRATED_GRADIENTS: Attribution
+ATTRIBUTION_NONE: Attribution
 
 class ActivationsRequest(_message.Message):
     __slots__ = ("model", "images", "layers", "fit", "reduction", "channels", "dtype", "classes", "positions")
@@ -99,7 +110,7 @@ class Position(_message.Message):
     def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
 
 class SemanticDictionaryRequest(_message.Message):
-    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples")
+    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +122,9 @@ class SemanticDictionaryRequest(_message.Message):
     WAIT_FOR_ICONS_FIELD_NUMBER: _ClassVar[int]
     OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    POSITION_ICONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     image: _common_pb2.Image
     layer: str
@@ -122,7 +136,10 @@ class SemanticDictionaryRequest(_message.Message):
     wait_for_icons: bool
     omit_icons: bool
     examples: int
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ...) -> None: ...
+    attribution: Attribution
+    steps: int
+    position_icons: bool
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ...) -> None: ...
 
 class Neuron(_message.Message):
     __slots__ = ("channel", "label", "icon", "examples")
@@ -137,7 +154,7 @@ class Neuron(_message.Message):
     def __init__(self, channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., examples: _Optional[_Iterable[_Union[_common_pb2.Example, _Mapping]]] = ...) -> None: ...
 
 class SemanticDictionaryResponse(_message.Message):
-    __slots__ = ("model", "layer", "view", "predictions", "magnitude", "positions", "channels", "activations", "classes", "effects", "neurons")
+    __slots__ = ("model", "layer", "view", "predictions", "magnitude", "positions", "channels", "activations", "classes", "effects", "neurons", "logits", "baseline_logits", "position_icons")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +166,9 @@ class SemanticDictionaryResponse(_message.Message):
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     EFFECTS_FIELD_NUMBER: _ClassVar[int]
     NEURONS_FIELD_NUMBER: _ClassVar[int]
+    LOGITS_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_LOGITS_FIELD_NUMBER: _ClassVar[int]
+    POSITION_ICONS_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     layer: _common_pb2.Layer
     view: _common_pb2.View
@@ -160,7 +180,10 @@ class SemanticDictionaryResponse(_message.Message):
     classes: _containers.RepeatedCompositeFieldContainer[_common_pb2.Class]
     effects: _common_pb2.Tensor
     neurons: _containers.RepeatedCompositeFieldContainer[Neuron]
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, _Mapping]] = ..., predictions: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ..., magnitude: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., channels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ...) -> None: ...
+    logits: _containers.RepeatedScalarFieldContainer[float]
+    baseline_logits: _containers.RepeatedScalarFieldContainer[float]
+    position_icons: _containers.RepeatedCompositeFieldContainer[_common_pb2.Icon]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, _Mapping]] = ..., predictions: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ..., magnitude: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., channels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., baseline_logits: _Optional[_Iterable[float]] = ..., position_icons: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ...) -> None: ...
 
 class ImageBatch(_message.Message):
     __slots__ = ("images", "fit", "layer")

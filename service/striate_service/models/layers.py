@@ -69,18 +69,18 @@ def capture(
             handle.remove()
 
 
-@torch.inference_mode()
 def logits_with(network: nn.Module, inputs: Tensor, layer: str, outputs: Tensor) -> Tensor:
     """Return the network's logits where `layer` gives `outputs` instead of what it computes.
 
     Args:
         inputs: [N, 3, H, W], normalized; what comes before the layer computes with these, and ways past it start there.
             Where the network `can_be_cut`, any single input will do.
-        outputs: [N, *layer shape].
+        outputs: [N, *layer shape]. Where they require gradients, the logits can be differentiated.
     """
     handle = network.get_submodule(layer).register_forward_hook(lambda _module, _inputs, _output: outputs.clone())
     try:
-        logits: Tensor = network(inputs)
+        with torch.set_grad_enabled(outputs.requires_grad):
+            logits: Tensor = network(inputs)
         return logits
     finally:
         handle.remove()

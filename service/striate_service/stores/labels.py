@@ -38,7 +38,7 @@ SAME = 0.99
 """Cosine similarity from which on two directions are one: naming it again replaces its name."""
 ALIKE = 0.9
 """Cosine similarity from which on a direction bears another one's name. Measured on the embedded model: the best match
-of a group is at 0.94 to 0.98 (median) among the groups of other pictures of its class, and at 0.09 to 0.37 (80% of them)
+of a group is at 0.94 to 0.98 (median) among the groups of other pictures of its class, and at 0.09 to 0.37 (80%)
 among those of another class; of pairs of groups of the same pictures, 95% lie below 0.53, and all below 0.82."""
 _WRITERS_TAKE_TURNS = {
     "sqlite": "BEGIN IMMEDIATE",

@@ -15,7 +15,7 @@ from striate_service.models.layers import Captured, can_be_cut, capture, logits_
 from striate_service.models.loading import LoadedModel
 from striate_service.techniques import feature_visualization
 from striate_service.techniques.activations import select
-from striate_service.techniques.attribution import class_gradients, neuron_effects
+from striate_service.techniques.attribution import class_gradients, neuron_effects, path_gradients
 from striate_service.techniques.natural_examples import bin_counts, peaks
 from striate_service.workers.groups import explain_groups, groups_of_activations, reconstruction
 from striate_service.workers.messages import Failure, Refusal
@@ -72,7 +72,7 @@ class Executor:
             if isinstance(task, ActivationsTask):
                 results[number] = attempt(_activations, task, part)
             elif isinstance(task, DictionaryTask):
-                results[number] = attempt(_dictionary, task, part)
+                results[number] = attempt(self._dictionary, task, part)
             elif isinstance(task, IndexTask):
                 results[number] = attempt(_index, task, part)
         return [
@@ -90,6 +90,34 @@ class Executor:
             case RenderTask():
                 return self._render(task, given)
         raise TypeError(f"{type(task).__name__} does not stand alone")
+
+    def _dictionary(self, task: DictionaryTask, part: Part) -> dict[str, Tensor]:
+        layer = part.layers[task.layer][0]
+        channels = layer.argsort(dim=0, descending=True, stable=True)[: task.neurons]
+        classes = part.classes[0]
+        result = {
+            "magnitude": layer.norm(dim=0),
+            "channels": channels.int().permute(1, 2, 0),
+            "activations": layer.gather(0, channels).permute(1, 2, 0),
+            "classes": classes.int(),
+        }
+        if len(classes) and part.logits is not None:
+            if task.attribution == "path":
+                gradients, result["baseline_logits"] = self._path_gradients(task, part)
+            else:
+                gradients = part.gradients[task.layer][0]
+            result["effects"] = neuron_effects(layer, gradients, channels).permute(2, 3, 0, 1)
+            result["class_logits"] = part.logits[0, classes]
+        if task.vectors:
+            rows, columns = torch.tensor(task.vectors).T
+            result["vectors"] = layer[:, rows, columns].T
+        return result
+
+    def _path_gradients(self, task: DictionaryTask, part: Part) -> tuple[Tensor, Tensor]:
+        def logits_of(points: Tensor) -> Tensor:
+            return self._logits_with(task.model, part.pixels.expand(len(points), -1, -1, -1), task.layer, points)
+
+        return path_gradients(part.layers[task.layer][0], part.classes[0], logits_of, task.steps)
 
     def _masked_groups(self, task: MaskedGroupsTask, given: Arrays) -> dict[str, Tensor]:
         spatial, directions, masks = (
@@ -188,14 +216,21 @@ def _layers(task: ImageTask) -> tuple[str, ...]:
 
 def _explained_layers(task: ImageTask) -> tuple[str, ...]:
     """The layers that the task needs logits' gradients with respect to."""
-    if isinstance(task, DictionaryTask | FactorizeTask) and (task.class_count or task.classes):
-        return (task.layer,)
-    return ()
+    if not _explains(task) or (isinstance(task, DictionaryTask) and task.attribution == "path"):
+        return ()
+    return _layers(task)
+
+
+def _explains(task: ImageTask) -> bool:
+    """Whether it asks for effects on classes."""
+    if isinstance(task, DictionaryTask) and task.attribution == "none":
+        return False
+    return isinstance(task, DictionaryTask | FactorizeTask) and bool(task.class_count or task.classes)
 
 
 def _explained_classes(task: ImageTask, captured: Captured, part: slice) -> Tensor:
     """Return int64 [N, M]: the logits whose gradients the task needs."""
-    if captured.logits is None or not _explained_layers(task):
+    if captured.logits is None or not _explains(task):
         return torch.empty(part.stop - part.start, 0, dtype=torch.int64)
     logits = captured.logits[part].detach()
     if task.classes:
@@ -244,21 +279,6 @@ def _activations(task: ActivationsTask, part: Part) -> dict[str, Tensor]:
         )
         for path in task.layers
     }
-
-
-def _dictionary(task: DictionaryTask, part: Part) -> dict[str, Tensor]:
-    layer = part.layers[task.layer][0]
-    channels = layer.argsort(dim=0, descending=True, stable=True)[: task.neurons]
-    result = {
-        "magnitude": layer.norm(dim=0),
-        "channels": channels.int().permute(1, 2, 0),
-        "activations": layer.gather(0, channels).permute(1, 2, 0),
-        "classes": part.classes[0].int(),
-    }
-    if task.layer in part.gradients:
-        effects = neuron_effects(layer, part.gradients[task.layer][0], channels)
-        result["effects"] = effects.permute(2, 3, 0, 1)
-    return result
 
 
 def _index(task: IndexTask, part: Part) -> dict[str, Tensor]:

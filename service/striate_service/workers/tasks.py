@@ -40,10 +40,17 @@ class ActivationsTask(ImageTask):
 
 @dataclass(frozen=True)
 class DictionaryTask(ImageTask):
-    """Out: magnitude [H, W]; channels int32, activations [H, W, K]; effects [H, W, K, M]; classes int32 [M]."""
+    """Out: magnitude [H, W]; channels int32, activations [H, W, K]; effects [H, W, K, M]; classes int32 [M], their
+    class_logits [M] and, with "path", baseline_logits [M]; vectors [P, C]."""
 
     layer: str
     neurons: int
+    attribution: Literal["gradient", "path", "none"] = "gradient"
+    """Gradient times activation, integrated gradients along the path from 0, or no effects."""
+    steps: int = 0
+    """On the path."""
+    vectors: tuple[tuple[int, int], ...] = ()
+    """Positions (row, column) whose whole activation vectors are wanted."""
 
 
 @dataclass(frozen=True)
