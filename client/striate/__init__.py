@@ -30,7 +30,7 @@ from striate.errors import (
     Unavailable,
 )
 from striate.example_results import ChannelExamples, IndexProgress, LayerExamples
-from striate.groups import Basis, Crop, Factorization, Fidelity, Group
+from striate.groups import Basis, Crop, Factorization, FactorizedLayers, Fidelity, Flow, Group
 from striate.image_folders import image_folder
 from striate.images import LabelledImage
 from striate.label_files import read_labels, write_labels
@@ -60,8 +60,10 @@ __all__ = [
     "DeadlineExceeded",
     "Example",
     "Factorization",
+    "FactorizedLayers",
     "FailedPrecondition",
     "Fidelity",
+    "Flow",
     "Group",
     "IndexProgress",
     "InternalError",

@@ -22,8 +22,8 @@ from striate.calls import (
 from striate.connection import Connection, Priority
 from striate.errors import StriateError
 from striate.example_calls import AwaitedExampleCalls
-from striate.group_calls import FactorizeCall
-from striate.groups import Factorization
+from striate.group_calls import FactorizeCall, FactorizeLayersCall
+from striate.groups import Factorization, FactorizedLayers
 from striate.images import Image
 from striate.label_calls import AwaitedLabelCalls
 from striate.model_calls import AwaitedModelCalls
@@ -258,6 +258,42 @@ class Client(AwaitedModelCalls, AwaitedBasisCalls, AwaitedExampleCalls, AwaitedL
         with self._errors():
             how = self._how(timeout, waits=icons and wait_for_icons)
             response = await self._interpretability.Factorize(call.request, **how)
+        return call.result(response)
+
+    async def factorize_layers(
+        self,
+        images: Image | Sequence[Image],
+        layers: Sequence[str],
+        *,
+        model: str = "",
+        components: int | None = None,
+        classes: int | Sequence[str] | None = None,
+        rectify: bool = False,
+        wait_for_icons: bool = True,
+        icons: bool = True,
+        fit: Fit = "crop",
+        timeout: float | None = None,
+    ) -> FactorizedLayers:
+        """Return the groups of several layers, and how those of one feed those of the next.
+
+        Args:
+            layers: of shape [channels, height, width], in the order in which they compute.
+            components: how many groups in each, and the rest: as in `factorize`.
+        """
+        call = FactorizeLayersCall.of(
+            images,
+            layers,
+            model=model,
+            components=components,
+            classes=classes,
+            rectify=rectify,
+            wait_for_icons=wait_for_icons,
+            icons=icons,
+            fit=fit,
+        )
+        with self._errors():
+            how = self._how(timeout, waits=icons and wait_for_icons)
+            response = await self._interpretability.FactorizeLayers(call.request, **how)
         return call.result(response)
 
     async def render_icons(

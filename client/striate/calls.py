@@ -162,7 +162,8 @@ def render_result(response: messages.RenderIconsResponse) -> RenderProgress:
 
 
 def set_classes(
-    request: messages.SemanticDictionaryRequest | messages.FactorizeRequest, classes: int | Sequence[str] | None
+    request: messages.SemanticDictionaryRequest | messages.FactorizeRequest | messages.FactorizeLayersRequest,
+    classes: int | Sequence[str] | None,
 ) -> None:
     """A number asks for that many of the most probable classes, names for those."""
     if isinstance(classes, int):

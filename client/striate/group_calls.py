@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from striate import calls
 from striate.calls import Fit
-from striate.groups import Basis, Choice, Crop, Factorization, Fidelity, Group
+from striate.groups import Basis, Choice, Crop, Factorization, FactorizedLayers, Fidelity, Flow, Group
 from striate.images import Image, as_list, image_message, seen_part
 from striate.tensors import array_from_tensor, tensor_from_array
 from striate.v1 import bases_pb2
@@ -72,28 +72,70 @@ class FactorizeCall:
         return cls(given, request)
 
     def result(self, response: messages.FactorizeResponse) -> Factorization:
-        classes = [each.name for each in response.classes]
-        return Factorization(
-            model=calls.model_ref(response.model) if response.HasField("model") else None,
-            layer=calls.layer_result(response.layer) if response.HasField("layer") else None,
-            views=[calls.view_of(view) for view in response.views],
-            predictions=[calls.predictions_of(each) for each in response.predictions],
-            spatial=array_from_tensor(response.spatial),
-            directions=array_from_tensor(response.directions),
-            relative_error=response.relative_error,
-            groups=[_group(group, classes) for group in response.groups],
-            classes=classes,
-            effects=array_from_tensor(response.effects),
-            residual_effects=array_from_tensor(response.residual_effects),
-            overlays=list(response.overlays),
-            images=[seen_part(image, view) for image, view in zip(self.images, response.views, strict=True)],
-            fidelity=[Fidelity(each.kl_divergence, each.same_top_class) for each in response.fidelity],
-            choices=[
-                Choice(each.components, each.relative_error, each.explained_variance) for each in response.choices
-            ],
-            sobol_indices=array_from_tensor(response.sobol_indices) if response.HasField("sobol_indices") else None,
-            basis=response.basis,
+        return _factorization(response, self.images)
+
+
+@dataclass(frozen=True)
+class FactorizeLayersCall:
+    images: Sequence[Image]
+    request: messages.FactorizeLayersRequest
+
+    @classmethod
+    def of(
+        cls,
+        images: Image | Sequence[Image],
+        layers: Sequence[str],
+        *,
+        model: str = "",
+        components: int | None = None,
+        classes: int | Sequence[str] | None = None,
+        rectify: bool = False,
+        wait_for_icons: bool = True,
+        icons: bool = True,
+        fit: Fit = "crop",
+    ) -> FactorizeLayersCall:
+        given = as_list(images)
+        request = messages.FactorizeLayersRequest(
+            model=model,
+            images=[image_message(image) for image in given],
+            fit=calls.enum_value(pb.Fit, "FIT", fit, "fit"),
+            layers=layers,
+            components=components,
+            rectify=rectify,
+            wait_for_icons=wait_for_icons,
+            omit_icons=not icons,
         )
+        calls.set_classes(request, classes)
+        return cls(given, request)
+
+    def result(self, response: messages.FactorizeLayersResponse) -> FactorizedLayers:
+        return FactorizedLayers(
+            [_factorization(each, self.images) for each in response.layers],
+            [Flow(array_from_tensor(each.influence), array_from_tensor(each.residual)) for each in response.flows],
+        )
+
+
+def _factorization(response: messages.FactorizeResponse, images: Sequence[Image]) -> Factorization:
+    classes = [each.name for each in response.classes]
+    return Factorization(
+        model=calls.model_ref(response.model) if response.HasField("model") else None,
+        layer=calls.layer_result(response.layer) if response.HasField("layer") else None,
+        views=[calls.view_of(view) for view in response.views],
+        predictions=[calls.predictions_of(each) for each in response.predictions],
+        spatial=array_from_tensor(response.spatial),
+        directions=array_from_tensor(response.directions),
+        relative_error=response.relative_error,
+        groups=[_group(group, classes) for group in response.groups],
+        classes=classes,
+        effects=array_from_tensor(response.effects),
+        residual_effects=array_from_tensor(response.residual_effects),
+        overlays=list(response.overlays),
+        images=[seen_part(image, view) for image, view in zip(images, response.views, strict=True)],
+        fidelity=[Fidelity(each.kl_divergence, each.same_top_class) for each in response.fidelity],
+        choices=[Choice(each.components, each.relative_error, each.explained_variance) for each in response.choices],
+        sobol_indices=array_from_tensor(response.sobol_indices) if response.HasField("sobol_indices") else None,
+        basis=response.basis,
+    )
 
 
 def _group(group: messages.Group, classes: list[str]) -> Group:

@@ -135,6 +135,32 @@ class Factorization:
 
 
 @dataclass(frozen=True)
+class Flow:
+    """How K groups of one layer feed L groups of the next, by linear attribution."""
+
+    influence: NDArray[np.float32] = field(repr=False)
+    """[N, K, L]: the gradient of group l's strength times group k's part of the activations."""
+    residual: NDArray[np.float32] = field(repr=False)
+    """[N, L]: the same for what the earlier groups leave out."""
+
+
+@dataclass(frozen=True)
+class FactorizedLayers:
+    """The groups of several layers of the same images."""
+
+    layers: list[Factorization]
+    """In the order in which they compute."""
+    flows: list[Flow]
+    """The i-th is from layers[i] to layers[i + 1]."""
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return an interactive page that needs nothing else, and write it to `path`."""
+        from striate.html import page
+
+        return page(" to ".join(each.layer.name for each in self.layers if each.layer), [self, *self.layers], path)
+
+
+@dataclass(frozen=True)
 class Basis:
     """Groups that are kept under a name, for one layer of one version of a model."""
 

@@ -44,6 +44,8 @@ from striate_service.servicers.dictionaries import SemanticDictionaries
 from striate_service.servicers.examples import ExampleServicer
 from striate_service.servicers.explainer import Explainer
 from striate_service.servicers.factorizations import Factorizations
+from striate_service.servicers.flows import GroupFlows
+from striate_service.servicers.group_replies import GroupReplies
 from striate_service.servicers.icons import IconFinder, IconRendering
 from striate_service.servicers.importance import GroupImportance
 from striate_service.servicers.indexing import Indexing
@@ -170,12 +172,14 @@ class Server:
         explainer = Explainer(self._engine, decoder)
         examples = ExampleStore(self.settings.home / "examples")
         icons, namer = IconFinder(self._renderer), Namer(self._labels, examples)
+        replies = GroupReplies(icons, namer)
         library = Library(BasisStore(self.settings.home / "bases"))
         importance = GroupImportance(self._engine)
         interpretability = InterpretabilityServicer(
             Activations(explainer, self.settings.max_message_bytes),
             SemanticDictionaries(explainer, icons, namer, examples),
-            Factorizations(explainer, self._engine, icons, namer, library, importance),
+            Factorizations(explainer, self._engine, replies, library, importance),
+            GroupFlows(explainer, replies),
             IconRendering(self._engine, self._renderer, namer),
         )
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)

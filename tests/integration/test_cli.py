@@ -66,6 +66,17 @@ def test_groups_are_kept_under_a_name(striate: Striate) -> None:
     assert striate("bases", "show", "houses").returncode == 1
 
 
+def test_flows_between_layers_are_told(striate: Striate, tmp_path: Path) -> None:
+    arguments = ("flows", "house.png", "-l", "mixed3b", "-l", "mixed4a", "-k", "2", "--no-wait")
+    told = striate(*arguments, "-o", "flows.html")
+    assert told.returncode == 0
+    assert "mixed3b to mixed4a" in told.stdout
+    assert "left out" in told.stdout
+    assert (tmp_path / "flows.html").exists()
+    facts = json.loads(striate(*arguments, "--json").stdout)
+    assert len(facts["flows"][0]) == 2
+
+
 def test_rendering_leaves_a_contact_sheet(striate: Striate, tmp_path: Path) -> None:
     rendered = striate("render", "--layer", "mixed3a", "--channels", "0-1,5", "-o", "icons.png")
     assert rendered.returncode == 0

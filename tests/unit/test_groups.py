@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
-from striate_service.config import EMBEDDED
+import torch
+from striate_service.config import EMBEDDED, ModelSettings
+from striate_service.models.layers import capture
 from striate_service.models.loading import load_model
 from striate_service.models.parts.pictures import draw
+from striate_service.models.torchvision_compat import import_torchvision
 from striate_service.workers.execution import Executor
 from striate_service.workers.messages import Refusal
-from striate_service.workers.tasks import ActivationsTask, FactorizeTask, ImageTask
+from striate_service.workers.tasks import ActivationsTask, FactorizeLayersTask, FactorizeTask, ImageTask
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,48 @@ def test_a_request_that_is_refused_costs_no_other(executor: Executor) -> None:
     assert isinstance(refused, Refusal)
     assert "negative" in refused.problem
     assert isinstance(fine, dict)
+
+
+def test_flows_are_the_slopes_of_the_later_groups_strengths(tmp_path: Path) -> None:
+    """On a network without pooling between the layers: among equal values a maximum has no slope."""
+    layers = ("features.7", "features.9", "features.10")
+    torch.manual_seed(0)
+    torch.save(import_torchvision().models.squeezenet1_0(num_classes=5).state_dict(), tmp_path / "random.pth")
+    model = load_model(ModelSettings(name="net", architecture="squeezenet1_0", weights=str(tmp_path / "random.pth")))
+    pixels = torch.randn(2, 3, 224, 224)
+    (found,) = Executor([model], "cpu").run(
+        [FactorizeLayersTask("net", (), 2, layers, 2, False)], [{"images": pixels.numpy()}]
+    )
+    assert isinstance(found, dict)
+    network, pixels = model.network.double(), pixels.double()
+    captured = capture(network, pixels, layers).layers
+
+    def later_when(earlier: str, later: str, outputs: torch.Tensor) -> torch.Tensor:
+        handle = network.get_submodule(earlier).register_forward_hook(lambda *_: outputs)
+        try:
+            return capture(network, pixels, [later]).layers[later]
+        finally:
+            handle.remove()
+
+    for earlier, later in pairwise(layers):
+        of = {layer: torch.from_numpy(found[f"{layer} spatial"]).double() for layer in (earlier, later)}
+        directions = {layer: torch.from_numpy(found[f"{layer} directions"]).double() for layer in of}
+        part = {layer: torch.einsum("nhwk,kc->nkchw", of[layer], directions[layer]) for layer in of}
+        unit = part[later] / part[later].flatten(2).norm(dim=2)[:, :, None, None, None]
+
+        def slope(change: torch.Tensor, earlier: str, later: str, unit: torch.Tensor) -> torch.Tensor:
+            step = 1e-5
+            up, down = (later_when(earlier, later, captured[earlier] + sign * step * change) for sign in (1, -1))
+            return torch.einsum("nchw,nlchw->nl", (up - down) / (2 * step), unit)
+
+        slopes = torch.stack([slope(part[earlier][:, k], earlier, later, unit) for k in range(2)], dim=1)
+        left_out = slope(captured[earlier] - part[earlier].sum(1), earlier, later, unit)
+        whole = slope(captured[earlier], earlier, later, unit)
+        scale = float(slopes.abs().max())
+        np.testing.assert_allclose(found[f"{earlier} flow"], slopes, rtol=0.01, atol=2e-3 * scale)
+        np.testing.assert_allclose(found[f"{earlier} flow_residual"], left_out, rtol=0.01, atol=5e-3 * scale)
+        total = found[f"{earlier} flow"].sum(1) + found[f"{earlier} flow_residual"]
+        np.testing.assert_allclose(total, whole, rtol=0.01, atol=5e-3 * scale)
 
 
 def test_given_directions_stay_as_they_are(executor: Executor) -> None:

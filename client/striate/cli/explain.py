@@ -15,6 +15,7 @@ from striate.cli.output import (
     channel_ranges,
     console,
     contact_sheet,
+    flow_tables,
     groups_facts,
     groups_table,
     neuron_facts,
@@ -145,6 +146,42 @@ def factorize(
     console.print(f"The groups leave {found.relative_error:.0%} of the activations' norm unexplained.")
     if found.fidelity:
         console.print(what_is_lost(found))
+
+
+@app.command()
+def flows(
+    photos: Photos,
+    layers: Annotated[
+        list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat, in the order of computing.")
+    ],
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
+    components: Annotated[
+        int | None,
+        typer.Option("--components", "-k", help="Groups a layer. 0: as many as it takes.", show_default="6"),
+    ] = None,
+    classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    wait: Wait = True,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find how the groups of one layer feed those of the next."""
+    with Client(server) as client, console.status("asking, and rendering what icons are missing"):
+        found = client.factorize_layers(
+            photos, layers, model=model, components=components, classes=classes, wait_for_icons=wait
+        )
+    if output:
+        found.to_html(output)
+    if as_json:
+        print_json(
+            {
+                "layers": [groups_facts(each) for each in found.layers],
+                "flows": [flow.influence.sum(0).tolist() for flow in found.flows],
+            }
+        )
+        return
+    for table in flow_tables(found):
+        console.print(table)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from striate.example_results import LayerExamples
-from striate.groups import Factorization
+from striate.groups import Factorization, FactorizedLayers
 from striate.results import Model, Neuron, SemanticDictionary
 
 console = Console()
@@ -50,6 +51,24 @@ def groups_table(found: Factorization) -> Table:
     residual = found.residual_effects.sum(0)
     table.add_row("", "left out", "", *(f"{effect:+.2f}" for effect in residual))
     return table
+
+
+def flow_tables(found: FactorizedLayers) -> list[Table]:
+    """Return, for each layer but the last, what its groups give to those of the next."""
+    tables = []
+    for (earlier, later), flow in zip(pairwise(found.layers), found.flows, strict=True):
+        names = [f"[{group.color}]\u25a0[/] {group.name}" for group in later.groups]
+        title = f"{_layer_name(earlier)} to {_layer_name(later)}"
+        table = Table(title, *names, box=None, padding=(0, 2))
+        for group, row in zip(earlier.groups, flow.influence.sum(0), strict=True):
+            table.add_row(f"[{group.color}]\u25a0[/] {group.name}", *(f"{value:+.2f}" for value in row))
+        table.add_row("left out", *(f"{value:+.2f}" for value in flow.residual.sum(0)))
+        tables.append(table)
+    return tables
+
+
+def _layer_name(found: Factorization) -> str:
+    return found.layer.name if found.layer else ""
 
 
 def groups_facts(found: Factorization) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from striate.groups import Factorization
+from striate.groups import Factorization, FactorizedLayers
 from striate.results import Example, Icon, Label, SemanticDictionary
 
 _LARGEST_PICTURE = 640  # pixels of the longer side: what the page shows, on a dense screen
@@ -23,18 +23,49 @@ _LARGEST_CROP = 80  # the same, of a crop
 _DIGITS = 4  # of numbers in the page: more than a bar can show
 
 
-def page(title: str, parts: Sequence[SemanticDictionary | Factorization], path: str | Path | None = None) -> str:
+Part = SemanticDictionary | Factorization | FactorizedLayers
+
+
+def page(title: str, parts: Sequence[Part], path: str | Path | None = None) -> str:
     """Return a page of dictionaries and factorizations, in that order, and write it to `path`.
 
     Names of neurons are other people's text: they travel as data, and the page sets them as text, never as markup.
     """
-    data = [_dictionary(part) if isinstance(part, SemanticDictionary) else _factorization(part) for part in parts]
+    data = [_part(part) for part in parts]
     template = files("striate.html").joinpath("page.html").read_text(encoding="utf-8")
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     text = template.replace("{{title}}", escape(title)).replace("{{data}}", content)
     if path is not None:
         Path(path).write_text(text, encoding="utf-8")
     return text
+
+
+def _part(part: Part) -> dict[str, Any]:
+    match part:
+        case SemanticDictionary():
+            return _dictionary(part)
+        case FactorizedLayers():
+            return _flows(part)
+        case Factorization():
+            return _factorization(part)
+
+
+def _flows(found: FactorizedLayers) -> dict[str, Any]:
+    return {
+        "kind": "flows",
+        **_heading(found.layers[-1]),
+        "predictions": found.layers[0].predictions[0] if found.layers[0].predictions else [],
+        "columns": [
+            {
+                "layer": each.layer.name if each.layer else "",
+                "groups": [
+                    {"name": group.name, "color": group.color, "icon": _icon(group.icon_file)} for group in each.groups
+                ],
+            }
+            for each in found.layers
+        ],
+        "flows": [_rounded(flow.influence.sum(0)) for flow in found.flows],
+    }
 
 
 def _dictionary(found: SemanticDictionary) -> dict[str, Any]:

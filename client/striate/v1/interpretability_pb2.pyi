@@ -307,6 +307,46 @@ class FactorizeResponse(_message.Message):
     basis: str
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ...) -> None: ...
 
+class FactorizeLayersRequest(_message.Message):
+    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    RECTIFY_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FOR_ICONS_FIELD_NUMBER: _ClassVar[int]
+    OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
+    fit: _common_pb2.Fit
+    layers: _containers.RepeatedScalarFieldContainer[str]
+    components: int
+    classes: int
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    rectify: bool
+    wait_for_icons: bool
+    omit_icons: bool
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ...) -> None: ...
+
+class Flow(_message.Message):
+    __slots__ = ("influence", "residual")
+    INFLUENCE_FIELD_NUMBER: _ClassVar[int]
+    RESIDUAL_FIELD_NUMBER: _ClassVar[int]
+    influence: _common_pb2.Tensor
+    residual: _common_pb2.Tensor
+    def __init__(self, influence: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class FactorizeLayersResponse(_message.Message):
+    __slots__ = ("layers", "flows")
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    FLOWS_FIELD_NUMBER: _ClassVar[int]
+    layers: _containers.RepeatedCompositeFieldContainer[FactorizeResponse]
+    flows: _containers.RepeatedCompositeFieldContainer[Flow]
+    def __init__(self, layers: _Optional[_Iterable[_Union[FactorizeResponse, _Mapping]]] = ..., flows: _Optional[_Iterable[_Union[Flow, _Mapping]]] = ...) -> None: ...
+
 class RenderIconsRequest(_message.Message):
     __slots__ = ("model", "layer", "channels", "omit_icons")
     MODEL_FIELD_NUMBER: _ClassVar[int]

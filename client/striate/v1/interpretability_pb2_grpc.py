@@ -64,6 +64,11 @@ class InterpretabilityServiceStub:
                 request_serializer=striate_dot_v1_dot_interpretability__pb2.FactorizeRequest.SerializeToString,
                 response_deserializer=striate_dot_v1_dot_interpretability__pb2.FactorizeResponse.FromString,
                 _registered_method=True)
+        self.FactorizeLayers = channel.unary_unary(
+                '/striate.v1.InterpretabilityService/FactorizeLayers',
+                request_serializer=striate_dot_v1_dot_interpretability__pb2.FactorizeLayersRequest.SerializeToString,
+                response_deserializer=striate_dot_v1_dot_interpretability__pb2.FactorizeLayersResponse.FromString,
+                _registered_method=True)
         self.RenderIcons = channel.unary_stream(
                 '/striate.v1.InterpretabilityService/RenderIcons',
                 request_serializer=striate_dot_v1_dot_interpretability__pb2.RenderIconsRequest.SerializeToString,
@@ -113,6 +118,13 @@ class InterpretabilityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FactorizeLayers(self, request, context):
+        """Which groups of one layer feed those of the next?
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenderIcons(self, request, context):
         """Renders the icons of a layer ahead of time and reports progress.
         """
@@ -142,6 +154,11 @@ def add_InterpretabilityServiceServicer_to_server(servicer, server):
                     servicer.Factorize,
                     request_deserializer=striate_dot_v1_dot_interpretability__pb2.FactorizeRequest.FromString,
                     response_serializer=striate_dot_v1_dot_interpretability__pb2.FactorizeResponse.SerializeToString,
+            ),
+            'FactorizeLayers': grpc.unary_unary_rpc_method_handler(
+                    servicer.FactorizeLayers,
+                    request_deserializer=striate_dot_v1_dot_interpretability__pb2.FactorizeLayersRequest.FromString,
+                    response_serializer=striate_dot_v1_dot_interpretability__pb2.FactorizeLayersResponse.SerializeToString,
             ),
             'RenderIcons': grpc.unary_stream_rpc_method_handler(
                     servicer.RenderIcons,
@@ -267,6 +284,33 @@ class InterpretabilityService:
             '/striate.v1.InterpretabilityService/Factorize',
             striate_dot_v1_dot_interpretability__pb2.FactorizeRequest.SerializeToString,
             striate_dot_v1_dot_interpretability__pb2.FactorizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FactorizeLayers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/striate.v1.InterpretabilityService/FactorizeLayers',
+            striate_dot_v1_dot_interpretability__pb2.FactorizeLayersRequest.SerializeToString,
+            striate_dot_v1_dot_interpretability__pb2.FactorizeLayersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,8 @@ class InterpretabilityServiceStub:
     """What does each position of this layer mean?"""
     Factorize: _grpc.UnaryUnaryMultiCallable[_interpretability_pb2.FactorizeRequest, _interpretability_pb2.FactorizeResponse]
     """Which groups of neurons work together here?"""
+    FactorizeLayers: _grpc.UnaryUnaryMultiCallable[_interpretability_pb2.FactorizeLayersRequest, _interpretability_pb2.FactorizeLayersResponse]
+    """Which groups of one layer feed those of the next?"""
     RenderIcons: _grpc.UnaryStreamMultiCallable[_interpretability_pb2.RenderIconsRequest, _interpretability_pb2.RenderIconsResponse]
     """Renders the icons of a layer ahead of time and reports progress."""
 
@@ -81,6 +83,8 @@ class InterpretabilityServiceAsyncStub(InterpretabilityServiceStub):
     """What does each position of this layer mean?"""
     Factorize: _aio.UnaryUnaryMultiCallable[_interpretability_pb2.FactorizeRequest, _interpretability_pb2.FactorizeResponse]  # type: ignore[assignment]
     """Which groups of neurons work together here?"""
+    FactorizeLayers: _aio.UnaryUnaryMultiCallable[_interpretability_pb2.FactorizeLayersRequest, _interpretability_pb2.FactorizeLayersResponse]  # type: ignore[assignment]
+    """Which groups of one layer feed those of the next?"""
     RenderIcons: _aio.UnaryStreamMultiCallable[_interpretability_pb2.RenderIconsRequest, _interpretability_pb2.RenderIconsResponse]  # type: ignore[assignment]
     """Renders the icons of a layer ahead of time and reports progress."""
 
@@ -130,6 +134,14 @@ class InterpretabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_interpretability_pb2.FactorizeResponse, _abc.Awaitable[_interpretability_pb2.FactorizeResponse]]:
         """Which groups of neurons work together here?"""
+
+    @_abc_1.abstractmethod
+    def FactorizeLayers(
+        self,
+        request: _interpretability_pb2.FactorizeLayersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interpretability_pb2.FactorizeLayersResponse, _abc.Awaitable[_interpretability_pb2.FactorizeLayersResponse]]:
+        """Which groups of one layer feed those of the next?"""
 
     @_abc_1.abstractmethod
     def RenderIcons(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +13,13 @@ from striate.v1 import interpretability_pb2 as messages
 from striate_service.engine import Engine, Terms
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import LayerDescription, ModelDescription
-from striate_service.servicers import encoding, validation
+from striate_service.servicers import validation
 from striate_service.servicers.bases import Library, check_name, model_of
 from striate_service.servicers.explainer import Explainer
-from striate_service.servicers.groups import Look, crops, group_messages, overlays
-from striate_service.servicers.icons import IconFinder
+from striate_service.servicers.group_replies import GroupReplies, group_response
+from striate_service.servicers.groups import Look, overlays
 from striate_service.servicers.importance import GroupImportance
-from striate_service.servicers.naming import Namer
 from striate_service.stores.bases import StoredBasis
-from striate_service.techniques.recipe import Direction, Objective
 from striate_service.workers.shared_memory import Arrays
 from striate_service.workers.tasks import FactorizeActivationsTask, FactorizeTask
 
@@ -38,15 +35,13 @@ class Factorizations:
         self,
         explainer: Explainer,
         engine: Engine,
-        icons: IconFinder,
-        namer: Namer,
+        replies: GroupReplies,
         library: Library,
         importance: GroupImportance,
     ) -> None:
         self._explainer = explainer
         self._engine = engine
-        self._icons = icons
-        self._namer = namer
+        self._replies = replies
         self._library = library
         self._importance = importance
 
@@ -67,13 +62,7 @@ class Factorizations:
             task, model, request.images.images, "images.images", request.images.fit, terms, given
         )
         look = Look.of(arrays["spatial"]) if basis is None else Look(basis.colors, basis.scale)
-        response = await self._describe(request, model, layer, arrays, look, terms)
-        response.views.extend(decoded.views)
-        for k, group in enumerate(response.groups):
-            group.crops.extend(crops(arrays["spatial"][..., k], decoded.views))
-        pictures = list(decoded.pixels) if decoded.pixels.dtype == np.uint8 else None
-        size = model.input_shape[1:]
-        response.overlays.extend(await asyncio.to_thread(overlays, arrays["spatial"], look, pictures, size))
+        response = await self._replies.in_images(request, model, layer, decoded, arrays, look, terms)
         if request.sobol_points:
             await self._add_sobol_indices(response, request, model, decoded.pixels, arrays, terms)
         if request.save_as:
@@ -95,44 +84,6 @@ class Factorizations:
                 f"is {layer.path!r}, but the basis {basis.name!r} is of {basis.layer!r}; leave it empty.",
             )
         return model, layer
-
-    async def _describe(
-        self,
-        request: messages.FactorizeRequest,
-        model: ModelDescription,
-        layer: LayerDescription,
-        arrays: Arrays,
-        look: Look,
-        terms: Terms,
-    ) -> messages.FactorizeResponse:
-        """Return what can be said of groups without the images."""
-        classes = arrays["classes"].tolist()
-        images, *_, components = arrays["spatial"].shape
-        effects = encoding.effects(arrays, (images, components, 0))
-        directions = arrays["directions"]
-        labels = await self._namer.groups(model, layer.path, directions, effects.sum(0), classes)
-        objectives: list[Objective] = [Direction(tuple(direction.tolist())) for direction in directions]
-        icons = await self._icons.icons(
-            model, layer.path, objectives, omit=request.omit_icons, wait=request.wait_for_icons, deadline=terms.deadline
-        )
-        response = _response(arrays, look, icons, labels)
-        response.model.CopyFrom(encoding.model_ref(model))
-        response.layer.CopyFrom(encoding.layer(layer))
-        response.predictions.extend(encoding.predictions(model, arrays))
-        response.classes.extend(encoding.classes(model, classes))
-        response.effects.CopyFrom(tensor_from_array(effects))
-        if "residual" in arrays:
-            response.residual_effects.CopyFrom(tensor_from_array(arrays["residual"]))
-        for group, effect in zip(response.groups, effects.sum(0), strict=True):
-            group.effects.extend(effect.tolist())
-        if "kl_divergence" in arrays:
-            response.fidelity.extend(
-                messages.Fidelity(kl_divergence=divergence, same_top_class=same)
-                for divergence, same in zip(
-                    arrays["kl_divergence"].tolist(), arrays["same_top_class"].tolist(), strict=True
-                )
-            )
-        return response
 
     async def _add_sobol_indices(
         self,
@@ -170,14 +121,14 @@ class Factorizations:
                 f"{activations.dtype.name} {list(activations.shape)}.",
             )
         arrays = await self._engine.submit(
-            FactorizeActivationsTask(_components(request, activations.shape), request.rectify),
+            FactorizeActivationsTask(group_count(request, activations.shape), request.rectify),
             {"activations": activations.astype(np.float32)},
             terms,
         )
         images, *_, components = arrays["spatial"].shape
         look = Look.of(arrays["spatial"])
         nothing = [pb.Icon(status=pb.ICON_STATUS_NOT_REQUESTED)] * components
-        response = _response(arrays, look, nothing, [pb.Label()] * components)
+        response = group_response(arrays, look, nothing, [pb.Label()] * components)
         response.effects.CopyFrom(tensor_from_array(np.zeros((images, components, 0), np.float32)))
         response.overlays.extend(await asyncio.to_thread(overlays, arrays["spatial"], look, None, _NO_PICTURE))
         return response
@@ -189,7 +140,7 @@ def _task(
     """Return what the workers are asked for, having checked the rest of the request."""
     images = len(request.images.images) or 1
     if basis is None:
-        components = _components(request, (images, *layer.shape))
+        components = group_count(request, (images, *layer.shape))
     else:
         components = len(basis.directions)
         if request.HasField("components") and request.components != components:
@@ -221,31 +172,13 @@ def _check_sobol(points: int, images: int, components: int, task: FactorizeTask)
     validation.in_range(points, "sobol_points", 0, most, why)
 
 
-def _components(request: messages.FactorizeRequest, shape: tuple[int, ...]) -> int:
+def group_count(request: messages.FactorizeRequest | messages.FactorizeLayersRequest, shape: tuple[int, ...]) -> int:
     """Return how many groups are asked for; 0: as many as the activations ask for."""
     images, channels, height, width = shape
     most = min(images * height * width, channels, _MAX_COMPONENTS)
     components = request.components if request.HasField("components") else min(_USUAL_COMPONENTS, most)
     why = f"the activations are {images * height * width} positions of {channels} channels; 0 chooses"
     return validation.in_range(components, "components", 0, most, why)
-
-
-def _response(
-    arrays: Arrays, look: Look, icons: Sequence[pb.Icon], labels: Sequence[pb.Label]
-) -> messages.FactorizeResponse:
-    """Return what a factorization is by itself."""
-    directions = arrays["directions"]
-    return messages.FactorizeResponse(
-        spatial=tensor_from_array(arrays["spatial"]),
-        directions=tensor_from_array(directions),
-        relative_error=float(arrays["relative_error"]),
-        groups=group_messages(directions, arrays["importance"], look.colours, icons, labels),
-        residual_effects=tensor_from_array(np.zeros((len(arrays["spatial"]), 0), np.float32)),
-        choices=[
-            messages.Choice(components=int(number), relative_error=error, explained_variance=1 - error * error)
-            for number, error in arrays.get("choices", np.zeros((0, 2))).tolist()
-        ],
-    )
 
 
 def _basis(

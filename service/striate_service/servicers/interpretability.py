@@ -14,6 +14,7 @@ from striate_service.servicers import validation
 from striate_service.servicers.activations import Activations
 from striate_service.servicers.dictionaries import SemanticDictionaries
 from striate_service.servicers.factorizations import Factorizations
+from striate_service.servicers.flows import GroupFlows
 from striate_service.servicers.icons import IconRendering
 from striate_service.servicers.validation import Context
 
@@ -24,11 +25,13 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         activations: Activations,
         dictionaries: SemanticDictionaries,
         factorizations: Factorizations,
+        flows: GroupFlows,
         rendering: IconRendering,
     ) -> None:
         self._activations = activations
         self._dictionaries = dictionaries
         self._factorizations = factorizations
+        self._flows = flows
         self._rendering = rendering
 
     async def Activations(  # noqa: N802 - gRPC's name
@@ -53,6 +56,11 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         self, request: messages.FactorizeRequest, context: Context
     ) -> messages.FactorizeResponse:
         return await self._factorizations.answer(request, validation.terms(context))
+
+    async def FactorizeLayers(  # noqa: N802
+        self, request: messages.FactorizeLayersRequest, context: Context
+    ) -> messages.FactorizeLayersResponse:
+        return await self._flows.answer(request, validation.terms(context))
 
     async def RenderIcons(  # noqa: N802
         self, request: messages.RenderIconsRequest, context: Context

@@ -87,7 +87,10 @@ def text(given: str, field: str, least: int = 0) -> str:
 
 
 def class_count(
-    request: messages.ActivationsRequest | messages.SemanticDictionaryRequest | messages.FactorizeRequest,
+    request: messages.ActivationsRequest
+    | messages.SemanticDictionaryRequest
+    | messages.FactorizeRequest
+    | messages.FactorizeLayersRequest,
     model: ModelDescription,
 ) -> int:
     """Return how many classes to predict, 5 by default."""

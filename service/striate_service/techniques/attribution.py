@@ -87,6 +87,31 @@ def neuron_effects(layer: Tensor, gradients: Tensor, channels: Tensor) -> Tensor
     return (activations * chosen).transpose(0, 1)
 
 
+def group_gradients(later: Tensor, earlier: Tensor, spatial: Tensor, directions: Tensor) -> Tensor:
+    """Differentiate the strengths of a layer's groups with respect to an earlier layer.
+
+    The strength of group l in image n is <x, v> / ||v||, where x is the image's activations and v = w_l h_l the group's
+    part of them, held fixed: linear in x, and ||v|| where the groups are all there is and do not overlap.
+
+    Args:
+        later: [N, C, H, W], computed from `earlier` with gradients on.
+        earlier: [N, B, Y, X].
+        spatial: [N, H, W, L], of the groups in `later`.
+        directions: [L, C].
+
+    Returns:
+        [N, L, B, Y, X]; zeros where `later` does not depend on `earlier`. `group_effects` takes them as gradients.
+    """
+    gradients = []
+    for maps, direction in zip(spatial.unbind(3), directions, strict=True):
+        part = maps[:, None] * direction[:, None, None]
+        length = part.flatten(1).norm(dim=1).clamp(min=torch.finfo(part.dtype).tiny)
+        strength = ((later * part).flatten(1).sum(1) / length).sum()  # images do not mix: each has its own gradient
+        (gradient,) = torch.autograd.grad(strength, earlier, retain_graph=True, materialize_grads=True)
+        gradients.append(gradient)
+    return torch.stack(gradients, dim=1)
+
+
 def group_effects(layer: Tensor, gradients: Tensor, spatial: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """Return the effects of neuron groups, summed over positions and channels, and what the groups leave out.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,7 +17,13 @@ from striate_service.models.layers import Captured, can_be_cut, capture, logits_
 from striate_service.models.loading import LoadedModel
 from striate_service.techniques import feature_visualization
 from striate_service.techniques.activations import select
-from striate_service.techniques.attribution import class_gradients, neuron_effects, path_gradients
+from striate_service.techniques.attribution import (
+    class_gradients,
+    group_effects,
+    group_gradients,
+    neuron_effects,
+    path_gradients,
+)
 from striate_service.techniques.natural_examples import bin_counts, peaks
 from striate_service.workers.groups import explain_groups, groups_of_activations, reconstruction
 from striate_service.workers.messages import Failure, Refusal
@@ -26,6 +34,7 @@ from striate_service.workers.tasks import (
     ActivationsTask,
     DictionaryTask,
     FactorizeActivationsTask,
+    FactorizeLayersTask,
     FactorizeTask,
     ImageTask,
     IndexTask,
@@ -60,16 +69,14 @@ class Executor:
     def _explain(
         self, tasks: Sequence[ImageTask], parts: Sequence[Part]
     ) -> list[dict[str, Tensor] | Refusal | Failure]:
-        model = tasks[0].model
-        shared = [number for number, task in enumerate(tasks) if isinstance(task, FactorizeTask)]
-        groups = explain_groups(
-            [task for task in tasks if isinstance(task, FactorizeTask)],
-            [parts[number] for number in shared],
-            lambda pixels, layer, outputs: self._logits_with(model, pixels, layer, outputs),
-        )
-        results = dict(zip(shared, groups, strict=True))
+        groups = self._groups(tasks, parts)
+        results: dict[int, dict[str, Tensor] | Refusal | Failure] = {}
         for number, (task, part) in enumerate(zip(tasks, parts, strict=True)):
-            if isinstance(task, ActivationsTask):
+            if isinstance(task, FactorizeTask):
+                results[number] = groups[number][0]
+            elif isinstance(task, FactorizeLayersTask):
+                results[number] = attempt(self._layers_with_flows, task, part, groups[number])
+            elif isinstance(task, ActivationsTask):
                 results[number] = attempt(_activations, task, part)
             elif isinstance(task, DictionaryTask):
                 results[number] = attempt(self._dictionary, task, part)
@@ -79,6 +86,51 @@ class Executor:
             result | _predictions(task, part.logits) if isinstance(result := results[number], dict) else result
             for number, (task, part) in enumerate(zip(tasks, parts, strict=True))
         ]
+
+    def _groups(
+        self, tasks: Sequence[ImageTask], parts: Sequence[Part]
+    ) -> dict[int, list[dict[str, Tensor] | Refusal | Failure]]:
+        """Return, by the numbers of those tasks that want groups, one result a layer."""
+        model = tasks[0].model
+        wanted = [
+            (number, each)
+            for number, task in enumerate(tasks)
+            if isinstance(task, FactorizeTask | FactorizeLayersTask)
+            for each in (task.each if isinstance(task, FactorizeLayersTask) else (task,))
+        ]
+        found = explain_groups(
+            [each for _, each in wanted],
+            [parts[number] for number, _ in wanted],
+            lambda pixels, layer, outputs: self._logits_with(model, pixels, layer, outputs),
+        )
+        groups: dict[int, list[dict[str, Tensor] | Refusal | Failure]] = defaultdict(list)
+        for (number, _), result in zip(wanted, found, strict=True):
+            groups[number].append(result)
+        return groups
+
+    def _layers_with_flows(
+        self, task: FactorizeLayersTask, part: Part, groups: Sequence[dict[str, Tensor] | Refusal | Failure]
+    ) -> dict[str, Tensor] | Refusal | Failure:
+        found: list[dict[str, Tensor]] = []
+        for each in groups:
+            if not isinstance(each, dict):
+                return each
+            found.append(each)
+        result = {
+            f"{layer} {name}": array
+            for layer, each in zip(task.layers, found, strict=True)
+            for name, array in each.items()
+        }
+        with torch.enable_grad():  # a forward of its own: the shared one may have kept no record of what led to what
+            network = self._models[task.model].network
+            layers = capture(network, part.pixels, task.layers, gradients=task.layers).layers
+            steps = list(zip(task.layers, found, strict=True))
+            for (path, earlier), (later_path, later) in pairwise(steps):
+                gradients = group_gradients(layers[later_path], layers[path], later["spatial"], later["directions"])
+                result[f"{path} flow"], result[f"{path} flow_residual"] = group_effects(
+                    layers[path].detach(), gradients, earlier["spatial"], earlier["directions"]
+                )
+        return result
 
     def _carry_out(self, task: Task, given: Arrays) -> dict[str, Tensor]:
         match task:
@@ -207,7 +259,7 @@ class Executor:
 
 def _layers(task: ImageTask) -> tuple[str, ...]:
     match task:
-        case ActivationsTask() | IndexTask():
+        case ActivationsTask() | IndexTask() | FactorizeLayersTask():
             return task.layers
         case DictionaryTask() | FactorizeTask():
             return (task.layer,)
@@ -225,7 +277,9 @@ def _explains(task: ImageTask) -> bool:
     """Whether it asks for effects on classes."""
     if isinstance(task, DictionaryTask) and task.attribution == "none":
         return False
-    return isinstance(task, DictionaryTask | FactorizeTask) and bool(task.class_count or task.classes)
+    return isinstance(task, DictionaryTask | FactorizeTask | FactorizeLayersTask) and bool(
+        task.class_count or task.classes
+    )
 
 
 def _explained_classes(task: ImageTask, captured: Captured, part: slice) -> Tensor:

@@ -69,6 +69,24 @@ class FactorizeTask(ImageTask):
 
 
 @dataclass(frozen=True)
+class FactorizeLayersTask(ImageTask):
+    """Out: of each layer, what FactorizeTask returns, under the layer's path and the name; from each layer but the last
+    to the next, under the former's path: flow [N, K, L], flow_residual [N, L]."""
+
+    layers: tuple[str, ...]
+    components: int
+    rectify: bool
+
+    @property
+    def each(self) -> tuple[FactorizeTask, ...]:
+        """The same, layer by layer."""
+        return tuple(
+            FactorizeTask(self.model, self.classes, self.class_count, layer, self.components, self.rectify)
+            for layer in self.layers
+        )
+
+
+@dataclass(frozen=True)
 class IndexTask(ImageTask):
     """Out: of each layer, under its path and a name: peaks [N, C], positions int32 [N, C]; bins int32 [U], counts int32
     [C, U] (see natural_examples)."""
