@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=1024, help="to dissect on")
     parser.add_argument("--batch", type=int, default=16, help="pictures of a class that are factorized together")
     parser.add_argument("--dictionaries", type=int, default=200, help="pictures whose dictionaries are asked for")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[_SEED], help="a table of groups for each")
     parser.add_argument("--components", type=int, default=8, help="groups")
     parser.add_argument(
         "--layers", nargs="+", default=["mixed4c", "mixed4d", "mixed5a", "mixed5b"], help="to factorize"
@@ -67,7 +68,8 @@ def main() -> None:
     network.eval().requires_grad_(False)
     console = Console()
     console.print(dissection_table(network, options.pictures))
-    console.print(factorization_table(network, options.layers, options.batch, options.components))
+    for seed in options.seeds:
+        console.print(factorization_table(network, options.layers, options.batch, options.components, seed))
     if options.labels.exists():
         labels = json.loads(options.labels.read_text(encoding="utf-8"))["labels"]
         console.print(dictionary_table(options.weights, labels, options.dictionaries))
@@ -86,12 +88,13 @@ def dissection_table(network: nn.Module, count: int) -> Table:
     return table
 
 
-def factorization_table(network: nn.Module, layers: list[str], batch: int, components: int) -> Table:
-    title = f"Groups that match distinct parts at IoU > {GROUP_IOU}, of {components} ({batch} pictures a class)"
+def factorization_table(network: nn.Module, layers: list[str], batch: int, components: int, seed: int) -> Table:
+    of = f"of {components} ({batch} pictures a class, seed {seed})"
+    title = f"Groups that match distinct parts at IoU > {GROUP_IOU}, {of}"
     table = Table("class", *layers, "matches (last column's layer with most)", title=title)
     enough = dict.fromkeys(layers, 0)
     for name in CLASSES:
-        pictures = fresh_pictures(batch, name, _SEED)
+        pictures = fresh_pictures(batch, name, seed)
         masks = mask_tensor(pictures)
         captured = capture(network, to_inputs(pictures), layers).layers
         matches = {layer: matching_groups(captured[layer], masks, components) for layer in layers}

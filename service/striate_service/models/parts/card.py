@@ -59,7 +59,8 @@ shows. It knows drawings and is no use on photographs.
 
 - Data: pictures drawn on the fly, none used twice and none stored. Besides its class, two auxiliary classifiers, which
   do not ship, learned which of {len(PARTS)} parts show at each position of mixed4d and mixed5b: those layers were
-  helped to know parts; the others were not.
+  helped to know parts; the others were not. A second stage refined mixed4d so that its maps are about the sum of their
+  parts, small parts counting as much as large ones: its groups of neurons were helped to be parts, too.
 - Training: adversarial (one signed gradient step from a random start), for clean icons.
 - Trained on {date.today()}{took} by `{command}`
 - Size: {parameters:,} parameters, {weights.stat().st_size / 2**20:.2f} MiB (float16). SHA-256: `{version}`

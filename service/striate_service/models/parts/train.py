@@ -3,7 +3,8 @@
 The recipe: pictures drawn on the fly, none seen twice; GoogLeNet's classifier on the average of the last block's map,
 and like GoogLeNet's two auxiliary ones below it, which here tell the parts that show at each position, so that not only
 classes are learned; first as they are, then adversarially (one random and one gradient step, Wong et al. 2020), which
-makes features that a person recognizes (Engstrom et al. 2019).
+makes features that a person recognizes (Engstrom et al. 2019). A second, shorter stage then refines mixed4d until its
+maps are about the sum of their parts, each along a direction of its own.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,38 +32,83 @@ from striate_service.models.parts.muon import Muon
 from striate_service.models.parts.network import Parts
 from striate_service.models.parts.pictures import PARTS
 
-PICTURES = 100_000
 BATCH = 32
-MUON_RATE, ADAM_RATE = 0.03, 3e-3  # at their peaks: of convolutions, and of all else
+MUON_RATE, ADAM_RATE = 0.03, 3e-3  # at a stage's peak, times its rate: of convolutions, and of all else
 WARM_UP = 0.02  # share of the training over which the rates rise; from there they fall to 0, linearly
 LABEL_SMOOTHING = 0.05
 EPSILON = 6 / 255  # of the adversary: the largest change of a pixel, of values from 0 to 1
-CLEAN, FULL = 0.3, 0.6  # shares of the training where the adversary begins, and where it has grown to EPSILON
 AUXILIARY_LAYERS = {"mixed4d": 160, "mixed5b": 208}  # and their channels
 CROSS_ENTROPY, OVERLAP = 1.0, 2.0  # weights of an auxiliary classifier's two losses
 PRESENT = 0.3  # of a position: a part that covers no more anywhere in a batch is not there to be overlapped
 AUXILIARY_L1 = 2e-3  # keeps each part on few channels
+SIZE_RATE, SMALLEST = 0.02, 1.0  # of the running mean of parts' sizes: its rate, and its floor, in positions
 SAVE_EVERY = 200  # steps
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    pictures: int
+    """How many to learn from."""
+    rate: float = 1.0
+    """Of the learning rates."""
+    auxiliary_rate: float = 1.0
+    """Likewise of the auxiliary classifiers', which begin anew."""
+    clean: float = 0.0
+    full: float = 0.0
+    """Shares of the stage where the adversary begins, and where it has grown to EPSILON."""
+    composition: Mapping[str, float] = field(default_factory=dict)
+    """By layer: the weight of its maps' being the sum of their parts."""
+    seed: int = 0
+    """Added to the training's: stages see other pictures."""
+
+    def epsilon(self, share: float) -> float:
+        """Return the adversary's room after a share of the stage."""
+        if share <= self.clean:
+            return 0.0
+        return EPSILON if share >= self.full else EPSILON * (share - self.clean) / (self.full - self.clean)
+
+
+STAGES = (
+    Stage("learning", 100_000, clean=0.3, full=0.6),
+    Stage("refining", 19_200, rate=0.5, auxiliary_rate=8 / 3, composition={"mixed4d": 8.0}, seed=1),
+)
 
 
 def main() -> None:
     options = _options()
-    torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     _keep_memory()
+    weights: Path | None = options.start
+    for stage in STAGES[options.stage :]:
+        train(stage, weights, options)
+        weights = options.out
+
+
+def train(stage: Stage, start: Path | None, options: argparse.Namespace) -> None:
+    """Train through one stage, from weights or from nothing, and write the weights to `options.out`."""
+    seed = options.seed + stage.seed
+    torch.manual_seed(seed)
     network = Parts(len(CLASSES)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     auxiliary = {layer: PartsHere(channels, len(PARTS)) for layer, channels in AUXILIARY_LAYERS.items()}
-    weights = list(chain(network.parameters(), *(classifier.parameters() for classifier in auxiliary.values())))
-    kernels = [weight for weight in weights if weight.dim() == 4]
-    others = [weight for weight in weights if weight.dim() != 4]
-    optimizers = [Muon(kernels, lr=MUON_RATE), torch.optim.AdamW(others, lr=ADAM_RATE)]
-    steps = options.pictures // BATCH
+    if start is not None:
+        network.load_state_dict(load_file(start))
+    for layer, weight in stage.composition.items():
+        auxiliary[layer].composition = weight
+    kernels = [weight for weight in network.parameters() if weight.dim() == 4]
+    others = [weight for weight in network.parameters() if weight.dim() != 4]
+    readers = list(chain.from_iterable(classifier.parameters() for classifier in auxiliary.values()))
+    groups = [
+        {"params": others, "lr": ADAM_RATE * stage.rate},
+        {"params": readers, "lr": ADAM_RATE * stage.auxiliary_rate},
+    ]
+    optimizers = [Muon(kernels, lr=MUON_RATE * stage.rate), torch.optim.AdamW(groups)]
+    steps = stage.pictures // BATCH
     rates = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps)) for optimizer in optimizers]
-    feed = batches(options.seed, options.pictures, BATCH, parts=PARTS, processes=options.processes)
-    with _progress(steps) as advance:
+    feed = batches(seed, stage.pictures, BATCH, parts=PARTS, processes=options.processes)
+    with _progress(stage.name, steps) as advance:
         for step, batch in enumerate(feed):
-            epsilon = options.epsilon * min(1.0, max(0.0, (step / steps - CLEAN) / (FULL - CLEAN)))
-            loss, accuracy = learn(network, auxiliary, batch, epsilon)
+            loss, accuracy = learn(network, auxiliary, batch, stage.epsilon(step / steps))
             for optimizer in optimizers:
                 optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -75,7 +122,7 @@ def main() -> None:
 
 
 def _rate(share: float) -> float:
-    """Return the learning rate after a share of the training, relative to its peak."""
+    """Return the learning rate after a share of a stage, relative to its peak."""
     return min(1.0, (share + 0.001) / WARM_UP) * (1 - share)
 
 
@@ -88,8 +135,10 @@ class PartsHere(nn.Module):
 
     def __init__(self, channels: int, parts: int) -> None:
         super().__init__()
+        self.composition = 0.0  # weight of the maps' being the sum of their parts
         self.weights = nn.Parameter(torch.rand(parts, channels) * 0.2 - 0.05)
         self.bias = nn.Parameter(torch.full((parts,), -4.0))  # most parts are absent from most positions
+        self.size = torch.full((parts,), 4.0)  # running mean of a part's squared shares, summed over a picture
 
     def forward(self, maps: Tensor) -> Tensor:
         return functional.conv2d(maps.float(), self.weights.relu()[:, :, None, None], self.bias)
@@ -107,7 +156,26 @@ class PartsHere(nn.Module):
         both, total = (said * shares).sum((0, 2, 3)), (said + shares).sum((0, 2, 3))
         overlap = both / (total - both).clamp(min=1e-3)
         missed = (1 - overlap)[shares.amax((0, 2, 3)) > PRESENT].mean()
-        return CROSS_ENTROPY * entropy + OVERLAP * missed + AUXILIARY_L1 * self.weights.relu().sum(1).mean()
+        loss = CROSS_ENTROPY * entropy + OVERLAP * missed + AUXILIARY_L1 * self.weights.relu().sum(1).mean()
+        if self.composition > 0:
+            loss = loss + self.composition * self.unlike_parts(maps.float(), shares)
+        return loss
+
+    def unlike_parts(self, maps: Tensor, shares: Tensor) -> Tensor:
+        """Return 1 - the cosine between the maps and what their parts add up to, each along its own direction.
+
+        That is what a factorization looks for: X about W H, here with W known. Shares are scaled so that a small part
+        carries as much as a large one, which would drown it; where no part shows, the maps are to be quiet.
+        """
+        sizes = (shares * shares).sum((2, 3))  # [N, parts]
+        present = sizes > 0
+        with torch.no_grad():
+            here = sizes.sum(0) / present.sum(0).clamp(min=1)
+            self.size = torch.where(present.any(0), self.size.lerp(here, SIZE_RATE), self.size)
+        strengths = shares * self.size.clamp(min=SMALLEST)[:, None, None] ** -0.5
+        directions = functional.normalize(self.weights.relu(), dim=1)
+        composed = torch.einsum("nphw,pc->nchw", strengths, directions)
+        return 1 - functional.cosine_similarity(maps.flatten(), composed.flatten(), dim=0)
 
 
 def learn(network: Parts, auxiliary: Mapping[str, PartsHere], batch: Batch, epsilon: float) -> tuple[Tensor, float]:
@@ -174,11 +242,11 @@ def _keep_memory() -> None:
 
 
 @contextmanager
-def _progress(steps: int) -> Iterator[Callable[[float, float], None]]:
+def _progress(stage: str, steps: int) -> Iterator[Callable[[float, float], None]]:
     """Show a progress bar, and every SAVE_EVERY steps a line, which a log file shows too."""
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn(stage), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
-        task = progress.add_task("training", total=steps)
+        task = progress.add_task(stage, total=steps)
         recent: deque[tuple[float, float]] = deque(maxlen=SAVE_EVERY)
         started = time.monotonic()
 
@@ -189,9 +257,8 @@ def _progress(steps: int) -> Iterator[Callable[[float, float], None]]:
             if step % SAVE_EVERY == 0 or step == steps:
                 mean_loss, mean_accuracy = (sum(values) / len(recent) for values in zip(*recent, strict=True))
                 minutes = (time.monotonic() - started) / 60
-                line = (
-                    f"step {step} of {steps}: loss {mean_loss:.3f}, accuracy {mean_accuracy:.3f}, {minutes:.1f} minutes"
-                )
+                figures = f"loss {mean_loss:.3f}, accuracy {mean_accuracy:.3f}, {minutes:.1f} minutes"
+                line = f"{stage}, step {step} of {steps}: {figures}"
                 progress.console.print(line, highlight=False)
 
         yield advance
@@ -200,9 +267,9 @@ def _progress(steps: int) -> Iterator[Callable[[float, float], None]]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the embedded model on pictures that are drawn meanwhile.")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
-    parser.add_argument("--pictures", type=int, default=PICTURES, help="how many to learn from")
+    parser.add_argument("--stage", type=int, default=0, choices=range(len(STAGES)), help="the first to go through")
+    parser.add_argument("--start", type=Path, help="the weights that it starts from; needed but for stage 0")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epsilon", type=float, default=EPSILON, help="of the adversary; 0: none")
     parser.add_argument("--processes", type=int, default=1, help="that draw")
     parser.add_argument("--threads", type=int, default=1, help="that learn")
     return parser.parse_args()
