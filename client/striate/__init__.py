@@ -30,7 +30,7 @@ from striate.errors import (
     Unavailable,
 )
 from striate.example_results import ChannelExamples, IndexProgress, LayerExamples
-from striate.groups import Basis, Crop, Factorization, FactorizedLayers, Fidelity, Flow, Group
+from striate.groups import Basis, BuildProgress, Crop, Factorization, FactorizedLayers, Fidelity, Flow, Group
 from striate.image_folders import image_folder
 from striate.images import LabelledImage
 from striate.label_files import read_labels, write_labels
@@ -52,6 +52,7 @@ __all__ = [
     "Activations",
     "AlreadyExists",
     "Basis",
+    "BuildProgress",
     "Cancelled",
     "ChannelExamples",
     "Client",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from striate.calls import Fit
 from striate.connection import Connected
-from striate.group_calls import bases_result, basis_result
-from striate.groups import Basis
+from striate.group_calls import bases_result, basis_result, build_progress, build_requests
+from striate.groups import Basis, BuildProgress
+from striate.images import Image
 from striate.v1 import bases_pb2 as messages
 from striate.v1.bases_pb2_grpc import BasisServiceStub
 
@@ -46,6 +49,43 @@ class BasisCalls(Connected):
             response = self._bases.GetBasis(request, **self._how(timeout, waits=icons and wait_for_icons))
         return basis_result(response)
 
+    def build_basis(
+        self,
+        name: str,
+        images: Iterable[Image],
+        layer: str,
+        *,
+        model: str = "",
+        components: int | None = None,
+        rectify: bool = False,
+        fit: Fit = "crop",
+        folder: str = "",
+        timeout: float | None = None,
+    ) -> Iterator[BuildProgress]:
+        """Find groups in any number of images, save them as a basis, and yield progress.
+
+        Args:
+            images: read as the server takes them; none where `folder` is given.
+            layer: of shape [channels, height, width].
+            components: how many groups, 6 by default.
+            folder: on the server's machine, in one that its setting `image_folders` allows.
+            timeout: without limit by default.
+        """
+        requests = build_requests(
+            name,
+            images,
+            layer,
+            model=model,
+            components=components,
+            rectify=rectify,
+            fit=fit,
+            folder=folder,
+            max_message_bytes=self._connection.max_message_bytes,
+        )
+        with self._errors():
+            for response in self._bases.BuildBasis(requests, **self._how_long(timeout)):
+                yield build_progress(response)
+
     def delete_basis(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a basis."""
         with self._errors():
@@ -83,6 +123,43 @@ class AwaitedBasisCalls(Connected):
         with self._errors():
             response = await self._bases.GetBasis(request, **self._how(timeout, waits=icons and wait_for_icons))
         return basis_result(response)
+
+    async def build_basis(
+        self,
+        name: str,
+        images: Iterable[Image],
+        layer: str,
+        *,
+        model: str = "",
+        components: int | None = None,
+        rectify: bool = False,
+        fit: Fit = "crop",
+        folder: str = "",
+        timeout: float | None = None,
+    ) -> AsyncIterator[BuildProgress]:
+        """Find groups in any number of images, save them as a basis, and yield progress.
+
+        Args:
+            images: read as the server takes them; none where `folder` is given.
+            layer: of shape [channels, height, width].
+            components: how many groups, 6 by default.
+            folder: on the server's machine, in one that its setting `image_folders` allows.
+            timeout: without limit by default.
+        """
+        requests = build_requests(
+            name,
+            images,
+            layer,
+            model=model,
+            components=components,
+            rectify=rectify,
+            fit=fit,
+            folder=folder,
+            max_message_bytes=self._connection.max_message_bytes,
+        )
+        with self._errors():
+            async for response in self._bases.BuildBasis(requests, **self._how_long(timeout)):
+                yield build_progress(response)
 
     async def delete_basis(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a basis."""

@@ -17,15 +17,14 @@ Priority = Literal["interactive", "batch"]
 ICON_TIMEOUT = 600.0
 """Seconds that a call waits by default when it may have to wait for icons: on a CPU one takes a second or more."""
 
+_REPEATABLE = ("ListBases", "GetBasis", "DeleteBasis")  # of BasisService: not the streaming of a folder
 _SERVICE_CONFIG = json.dumps(
     {
         "methodConfig": [
             {
                 "name": [
-                    *(
-                        {"service": f"striate.v1.{name}Service"}
-                        for name in ("Interpretability", "Model", "Label", "Basis")
-                    ),
+                    *({"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")),
+                    *({"service": "striate.v1.BasisService", "method": verb} for verb in _REPEATABLE),
                     {"service": "striate.v1.ExampleService", "method": "GetExamples"},  # not the streaming of a folder
                 ],
                 # Every call can be repeated: setting a label, or saving a basis, twice is doing it once.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from striate import calls
 from striate.calls import Fit
-from striate.groups import Basis, Choice, Crop, Factorization, FactorizedLayers, Fidelity, Flow, Group
-from striate.images import Image, as_list, seen_part, write_image
-from striate.tensors import array_from_tensor, write_tensor
+from striate.groups import Basis, BuildProgress, Choice, Crop, Factorization, FactorizedLayers, Fidelity, Flow, Group
+from striate.images import Image, as_list, image_message, seen_part
+from striate.tensors import array_from_tensor, tensor_from_array
 from striate.v1 import bases_pb2
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
+
+_BATCH = 16  # images of a message that builds a basis: as many as a forward takes
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,18 @@ class FactorizeCall:
         calls.set_classes(request, classes)
         if images is None:
             array = np.asarray(activations)
-            write_tensor(request.activations, array if array.dtype == np.float16 else array.astype(np.float32))
+            request.activations.CopyFrom(
+                tensor_from_array(array if array.dtype == np.float16 else array.astype(np.float32))
+            )
             return cls([], request)
         given = as_list(images)
-        for image in given:
-            write_image(request.images.images.add(), image)
-        request.images.fit = calls.enum_value(pb.Fit, "FIT", fit, "fit")
-        request.images.layer = layer
+        request.images.CopyFrom(
+            messages.ImageBatch(
+                images=[image_message(image) for image in given],
+                fit=calls.enum_value(pb.Fit, "FIT", fit, "fit"),
+                layer=layer,
+            )
+        )
         return cls(given, request)
 
     def result(self, response: messages.FactorizeResponse) -> Factorization:
@@ -92,6 +99,7 @@ class FactorizeLayersCall:
         given = as_list(images)
         request = messages.FactorizeLayersRequest(
             model=model,
+            images=[image_message(image) for image in given],
             fit=calls.enum_value(pb.Fit, "FIT", fit, "fit"),
             layers=layers,
             components=components,
@@ -99,8 +107,6 @@ class FactorizeLayersCall:
             wait_for_icons=wait_for_icons,
             omit_icons=not icons,
         )
-        for image in given:
-            write_image(request.images.add(), image)
         calls.set_classes(request, classes)
         return cls(given, request)
 
@@ -159,6 +165,53 @@ def basis_result(response: bases_pb2.GetBasisResponse) -> Basis:
         **_facts(response.basis),
         groups=[_group(group, []) for group in response.groups],
         directions=array_from_tensor(response.directions),
+    )
+
+
+def build_requests(
+    name: str,
+    images: Iterable[Image],
+    layer: str,
+    *,
+    model: str,
+    components: int | None,
+    rectify: bool,
+    fit: Fit,
+    folder: str,
+    max_message_bytes: int,
+) -> Iterator[bases_pb2.BuildBasisRequest]:
+    """Yield what to build, then images as they are asked for, a few a message."""
+    start = bases_pb2.BuildStart(
+        name=name,
+        model=model,
+        layer=layer,
+        fit=calls.enum_value(pb.Fit, "FIT", fit, "fit"),
+        components=components,
+        rectify=rectify,
+        folder=folder,
+    )
+    yield bases_pb2.BuildBasisRequest(start=start)
+    batch, size = bases_pb2.BuildImages(), 0
+    for image in images:
+        message = image_message(image)
+        length = message.ByteSize()
+        if batch.images and (len(batch.images) == _BATCH or size + length > max_message_bytes // 4):
+            yield bases_pb2.BuildBasisRequest(images=batch)
+            batch, size = bases_pb2.BuildImages(), 0
+        batch.images.append(message)
+        size += length
+    if batch.images:
+        yield bases_pb2.BuildBasisRequest(images=batch)
+
+
+def build_progress(response: bases_pb2.BuildBasisResponse) -> BuildProgress:
+    return BuildProgress(
+        phase=bases_pb2.BuildPhase.Name(response.phase).removeprefix("BUILD_PHASE_").lower(),
+        image_count=response.image_count,
+        total_images=response.total_images if response.HasField("total_images") else None,
+        progress=response.progress,
+        skipped=[(each.name, each.reason) for each in response.skipped],
+        basis=Basis(**_facts(response.basis)) if response.HasField("basis") else None,
     )
 
 

@@ -161,6 +161,24 @@ class FactorizedLayers:
 
 
 @dataclass(frozen=True)
+class BuildProgress:
+    """How far the building of a basis is."""
+
+    phase: str
+    """ "reading": images go through the network; "factorizing"; "saved": the last."""
+    image_count: int
+    """Images that have gone through the network."""
+    total_images: int | None
+    """Where the server reads a folder."""
+    progress: float
+    """Of factorizing, 0 to 1."""
+    skipped: list[tuple[str, str]]
+    """Images that could not be read since the last one, and why; they go by their number, or path in the folder."""
+    basis: Basis | None = None
+    """Once it is saved, without its groups."""
+
+
+@dataclass(frozen=True)
 class Basis:
     """Groups that are kept under a name, for one layer of one version of a model."""
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from striate.cli.options import DEFAULT_SERVER, Json, ModelName, Server
+from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Server
 from striate.cli.output import console, print_json
 from striate.client import Client
+from striate.errors import StriateError
 from striate.groups import Basis
+from striate.image_folders import image_folder
 
 app = typer.Typer(help="Groups of neurons that are kept under names.", no_args_is_help=True)
+
+_LISTED = 10  # images that could not be read
 
 Name = Annotated[str, typer.Argument(help="A basis's name.")]
 
@@ -55,6 +62,50 @@ def show(name: Name, server: Server = DEFAULT_SERVER, as_json: Json = False) -> 
         channels = ", ".join(map(str, group.channels))
         table.add_row(f"[{group.color}]\u25a0[/]", group.name, f"{group.importance:.0%}", channels)
     console.print(table)
+
+
+@app.command()
+def build(
+    folder: Annotated[Path, typer.Argument(help="Of images; with --on-server, a folder there.")],
+    layer: LayerName,
+    name: Annotated[str, typer.Option(help="What to save the groups as.")],
+    server: Server = DEFAULT_SERVER,
+    model: ModelName = "",
+    components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
+    on_server: Annotated[
+        bool, typer.Option("--on-server", help="The server reads the folder, where its setting image_folders allows.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find groups in a folder of images, however many, and keep them as a basis."""
+    images = [] if on_server else [each.image for each in image_folder(folder)]
+    names = [str(path) for path in images]
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    skipped: list[tuple[str, str]] = []
+    basis: Basis | None = None
+    with Client(server) as client, Progress(*columns, console=Console(stderr=True)) as progress:
+        reading = progress.add_task("images", total=len(images) or None)
+        factorizing = progress.add_task("groups", total=1.0)
+        for update in client.build_basis(
+            name, images, layer, model=model, components=components, folder=str(folder) if on_server else ""
+        ):
+            skipped += [(at if on_server else names[int(at)], reason) for at, reason in update.skipped]
+            progress.update(
+                reading, completed=update.image_count + len(skipped), total=update.total_images or len(images)
+            )
+            progress.update(factorizing, completed=update.progress)
+            basis = update.basis
+    for at, reason in skipped[:_LISTED]:
+        Console(stderr=True).print(f"skipped {at}: it {reason}", highlight=False)
+    if basis is None:
+        raise StriateError("the server ended the stream without a basis")
+    if as_json:
+        print_json(_facts(basis) | {"skipped": dict(skipped)})
+        return
+    console.print(
+        f"{basis.name}: {basis.components} groups of {basis.layer}, found in {basis.image_count} images, of which they "
+        f"leave {basis.relative_error:.0%} unexplained; {len(skipped)} images could not be read"
+    )
 
 
 @app.command()

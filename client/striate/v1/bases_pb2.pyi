@@ -2,14 +2,27 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from striate.v1 import common_pb2 as _common_pb2
+from striate.v1 import examples_pb2 as _examples_pb2
 from striate.v1 import interpretability_pb2 as _interpretability_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class BuildPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BUILD_PHASE_UNSPECIFIED: _ClassVar[BuildPhase]
+    BUILD_PHASE_READING: _ClassVar[BuildPhase]
+    BUILD_PHASE_FACTORIZING: _ClassVar[BuildPhase]
+    BUILD_PHASE_SAVED: _ClassVar[BuildPhase]
+BUILD_PHASE_UNSPECIFIED: BuildPhase
+BUILD_PHASE_READING: BuildPhase
+BUILD_PHASE_FACTORIZING: BuildPhase
+BUILD_PHASE_SAVED: BuildPhase
 
 class Basis(_message.Message):
     __slots__ = ("name", "model", "layer", "components", "image_count", "relative_error", "fit", "rectify", "create_time")
@@ -80,3 +93,51 @@ class DeleteBasisRequest(_message.Message):
 class DeleteBasisResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class BuildBasisRequest(_message.Message):
+    __slots__ = ("start", "images")
+    START_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    start: BuildStart
+    images: BuildImages
+    def __init__(self, start: _Optional[_Union[BuildStart, _Mapping]] = ..., images: _Optional[_Union[BuildImages, _Mapping]] = ...) -> None: ...
+
+class BuildStart(_message.Message):
+    __slots__ = ("name", "model", "layer", "fit", "components", "rectify", "folder")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    RECTIFY_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    model: str
+    layer: str
+    fit: _common_pb2.Fit
+    components: int
+    rectify: bool
+    folder: str
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., components: _Optional[int] = ..., rectify: _Optional[bool] = ..., folder: _Optional[str] = ...) -> None: ...
+
+class BuildImages(_message.Message):
+    __slots__ = ("images",)
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
+    def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ...) -> None: ...
+
+class BuildBasisResponse(_message.Message):
+    __slots__ = ("phase", "image_count", "total_images", "progress", "skipped", "basis")
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    BASIS_FIELD_NUMBER: _ClassVar[int]
+    phase: BuildPhase
+    image_count: int
+    total_images: int
+    progress: float
+    skipped: _containers.RepeatedCompositeFieldContainer[_examples_pb2.SkippedImage]
+    basis: Basis
+    def __init__(self, phase: _Optional[_Union[BuildPhase, str]] = ..., image_count: _Optional[int] = ..., total_images: _Optional[int] = ..., progress: _Optional[float] = ..., skipped: _Optional[_Iterable[_Union[_examples_pb2.SkippedImage, _Mapping]]] = ..., basis: _Optional[_Union[Basis, _Mapping]] = ...) -> None: ...

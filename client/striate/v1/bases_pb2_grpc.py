@@ -48,6 +48,11 @@ class BasisServiceStub:
                 request_serializer=striate_dot_v1_dot_bases__pb2.GetBasisRequest.SerializeToString,
                 response_deserializer=striate_dot_v1_dot_bases__pb2.GetBasisResponse.FromString,
                 _registered_method=True)
+        self.BuildBasis = channel.stream_stream(
+                '/striate.v1.BasisService/BuildBasis',
+                request_serializer=striate_dot_v1_dot_bases__pb2.BuildBasisRequest.SerializeToString,
+                response_deserializer=striate_dot_v1_dot_bases__pb2.BuildBasisResponse.FromString,
+                _registered_method=True)
         self.DeleteBasis = channel.unary_unary(
                 '/striate.v1.BasisService/DeleteBasis',
                 request_serializer=striate_dot_v1_dot_bases__pb2.DeleteBasisRequest.SerializeToString,
@@ -76,6 +81,15 @@ class BasisServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BuildBasis(self, request_iterator, context):
+        """Finds groups in as many images as there are, in memory that does not grow with them, and saves them as a basis. The
+        images come from the caller, as fast as the server takes them, or from a folder that the server may read. A stream
+        that ends otherwise than by the caller's last image saves nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteBasis(self, request, context):
         """Removes a basis. NOT_FOUND where there is none of that name.
         """
@@ -95,6 +109,11 @@ def add_BasisServiceServicer_to_server(servicer, server):
                     servicer.GetBasis,
                     request_deserializer=striate_dot_v1_dot_bases__pb2.GetBasisRequest.FromString,
                     response_serializer=striate_dot_v1_dot_bases__pb2.GetBasisResponse.SerializeToString,
+            ),
+            'BuildBasis': grpc.stream_stream_rpc_method_handler(
+                    servicer.BuildBasis,
+                    request_deserializer=striate_dot_v1_dot_bases__pb2.BuildBasisRequest.FromString,
+                    response_serializer=striate_dot_v1_dot_bases__pb2.BuildBasisResponse.SerializeToString,
             ),
             'DeleteBasis': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteBasis,
@@ -160,6 +179,33 @@ class BasisService:
             '/striate.v1.BasisService/GetBasis',
             striate_dot_v1_dot_bases__pb2.GetBasisRequest.SerializeToString,
             striate_dot_v1_dot_bases__pb2.GetBasisResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BuildBasis(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/striate.v1.BasisService/BuildBasis',
+            striate_dot_v1_dot_bases__pb2.BuildBasisRequest.SerializeToString,
+            striate_dot_v1_dot_bases__pb2.BuildBasisResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,11 @@ class BasisServiceStub:
     """The bases that there are, by name."""
     GetBasis: _grpc.UnaryUnaryMultiCallable[_bases_pb2.GetBasisRequest, _bases_pb2.GetBasisResponse]
     """One of them, with its groups."""
+    BuildBasis: _grpc.StreamStreamMultiCallable[_bases_pb2.BuildBasisRequest, _bases_pb2.BuildBasisResponse]
+    """Finds groups in as many images as there are, in memory that does not grow with them, and saves them as a basis. The
+    images come from the caller, as fast as the server takes them, or from a folder that the server may read. A stream
+    that ends otherwise than by the caller's last image saves nothing.
+    """
     DeleteBasis: _grpc.UnaryUnaryMultiCallable[_bases_pb2.DeleteBasisRequest, _bases_pb2.DeleteBasisResponse]
     """Removes a basis. NOT_FOUND where there is none of that name."""
 
@@ -57,6 +62,11 @@ class BasisServiceAsyncStub(BasisServiceStub):
     """The bases that there are, by name."""
     GetBasis: _aio.UnaryUnaryMultiCallable[_bases_pb2.GetBasisRequest, _bases_pb2.GetBasisResponse]  # type: ignore[assignment]
     """One of them, with its groups."""
+    BuildBasis: _aio.StreamStreamMultiCallable[_bases_pb2.BuildBasisRequest, _bases_pb2.BuildBasisResponse]  # type: ignore[assignment]
+    """Finds groups in as many images as there are, in memory that does not grow with them, and saves them as a basis. The
+    images come from the caller, as fast as the server takes them, or from a folder that the server may read. A stream
+    that ends otherwise than by the caller's last image saves nothing.
+    """
     DeleteBasis: _aio.UnaryUnaryMultiCallable[_bases_pb2.DeleteBasisRequest, _bases_pb2.DeleteBasisResponse]  # type: ignore[assignment]
     """Removes a basis. NOT_FOUND where there is none of that name."""
 
@@ -82,6 +92,17 @@ class BasisServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_bases_pb2.GetBasisResponse, _abc.Awaitable[_bases_pb2.GetBasisResponse]]:
         """One of them, with its groups."""
+
+    @_abc_1.abstractmethod
+    def BuildBasis(
+        self,
+        request_iterator: _MaybeAsyncIterator[_bases_pb2.BuildBasisRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_bases_pb2.BuildBasisResponse], _abc.AsyncIterator[_bases_pb2.BuildBasisResponse]]:
+        """Finds groups in as many images as there are, in memory that does not grow with them, and saves them as a basis. The
+        images come from the caller, as fast as the server takes them, or from a folder that the server may read. A stream
+        that ends otherwise than by the caller's last image saves nothing.
+        """
 
     @_abc_1.abstractmethod
     def DeleteBasis(

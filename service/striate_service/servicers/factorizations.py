@@ -14,11 +14,11 @@ from striate_service.engine import Engine, Terms
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.servicers import validation
-from striate_service.servicers.bases import Library, check_name, model_of
 from striate_service.servicers.explainer import Explainer
 from striate_service.servicers.group_replies import GroupReplies, group_response
 from striate_service.servicers.groups import Look, overlays
 from striate_service.servicers.importance import GroupImportance
+from striate_service.servicers.library import Library, check_name, model_of
 from striate_service.stores.bases import StoredBasis
 from striate_service.workers.shared_memory import Arrays
 from striate_service.workers.tasks import FactorizeActivationsTask, FactorizeTask

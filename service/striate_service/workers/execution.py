@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,13 +18,16 @@ from striate_service.techniques import feature_visualization
 from striate_service.techniques.activations import select
 from striate_service.techniques.attribution import (
     class_gradients,
-    group_effects,
-    group_gradients,
     neuron_effects,
     path_gradients,
 )
 from striate_service.techniques.natural_examples import bin_counts, peaks
-from striate_service.workers.groups import explain_groups, groups_of_activations, reconstruction
+from striate_service.workers.groups import (
+    explain_groups,
+    groups_of_activations,
+    layers_with_flows,
+    reconstruction,
+)
 from striate_service.workers.messages import Failure, Refusal
 from striate_service.workers.outcomes import Result, attempt
 from striate_service.workers.part import Part
@@ -75,7 +77,9 @@ class Executor:
             if isinstance(task, FactorizeTask):
                 results[number] = groups[number][0]
             elif isinstance(task, FactorizeLayersTask):
-                results[number] = attempt(self._layers_with_flows, task, part, groups[number])
+                results[number] = attempt(
+                    layers_with_flows, task, part, groups[number], self._models[task.model].network
+                )
             elif isinstance(task, ActivationsTask):
                 results[number] = attempt(_activations, task, part)
             elif isinstance(task, DictionaryTask):
@@ -107,30 +111,6 @@ class Executor:
         for (number, _), result in zip(wanted, found, strict=True):
             groups[number].append(result)
         return groups
-
-    def _layers_with_flows(
-        self, task: FactorizeLayersTask, part: Part, groups: Sequence[dict[str, Tensor] | Refusal | Failure]
-    ) -> dict[str, Tensor] | Refusal | Failure:
-        found: list[dict[str, Tensor]] = []
-        for each in groups:
-            if not isinstance(each, dict):
-                return each
-            found.append(each)
-        result = {
-            f"{layer} {name}": array
-            for layer, each in zip(task.layers, found, strict=True)
-            for name, array in each.items()
-        }
-        with torch.enable_grad():  # a forward of its own: the shared one may have kept no record of what led to what
-            network = self._models[task.model].network
-            layers = capture(network, part.pixels, task.layers, gradients=task.layers).layers
-            steps = list(zip(task.layers, found, strict=True))
-            for (path, earlier), (later_path, later) in pairwise(steps):
-                gradients = group_gradients(layers[later_path], layers[path], later["spatial"], later["directions"])
-                result[f"{path} flow"], result[f"{path} flow_residual"] = group_effects(
-                    layers[path].detach(), gradients, earlier["spatial"], earlier["directions"]
-                )
-        return result
 
     def _carry_out(self, task: Task, given: Arrays) -> dict[str, Tensor]:
         match task:
@@ -185,7 +165,9 @@ class Executor:
         model = self._models[name]
         if (name, layer) not in self._cuts:
             self._cuts[name, layer] = can_be_cut(model.network, model.description.input_shape, layer)
-        return logits_with(model.network, pixels[:1] if self._cuts[name, layer] else pixels, layer, outputs)
+        with self._in_precision():  # the network's own logits are of this precision too
+            inputs = pixels[:1] if self._cuts[name, layer] else pixels
+            return logits_with(model.network, inputs, layer, outputs).float()
 
     def _forward(self, tasks: Sequence[ImageTask], inputs: Sequence[Arrays]) -> list[Part]:
         """Run the network once on everybody's images, no deeper than somebody needs it."""
@@ -198,11 +180,7 @@ class Executor:
         if model.exported and not explained:
             captured = model.exported.capture(pixels, layers, logits=logits)
         else:
-            lower = self._precision is not torch.float32
-            with (
-                torch.set_grad_enabled(bool(explained)),
-                torch.autocast(self._device.type, self._precision, enabled=lower),
-            ):
+            with torch.set_grad_enabled(bool(explained)), self._in_precision():
                 captured = capture(model.network, pixels, layers, logits=logits, gradients=explained)
         ends = np.cumsum([len(array) for array in images])
         slices = [slice(end - len(array), end) for end, array in zip(ends, images, strict=True)]
@@ -220,6 +198,10 @@ class Executor:
             for task, given, part, chosen in zip(tasks, inputs, slices, classes, strict=True)
         ]
 
+    def _in_precision(self) -> torch.autocast:
+        lower = self._precision is not torch.float32
+        return torch.autocast(self._device.type, self._precision, enabled=lower)
+
     def _normalize(self, model: LoadedModel, images: NDArray[np.generic]) -> Tensor:
         """[N, H, W, 3] pixels become [N, 3, H, W], channels last, normalized on the device."""
         tensor = torch.from_numpy(images)
@@ -235,6 +217,7 @@ class Executor:
 
     def _render(self, task: RenderTask, arrays: Arrays) -> dict[str, Tensor]:
         model = self._models[task.model]
+        preprocessing = model.description.preprocessing
         state = (
             feature_visualization.State.from_arrays(dict(arrays), device=self._device)
             if arrays
@@ -247,7 +230,7 @@ class Executor:
             task.objectives,
             task.recipe,
             state,
-            preprocessing=model.description.preprocessing,
+            normalize=(preprocessing.mean, preprocessing.std),
             until=lambda: time.monotonic() >= slice_end,
         )
         result = {name: torch.from_numpy(array) for name, array in state.to_arrays().items()}

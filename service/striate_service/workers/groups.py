@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from striate_service.techniques.attribution import group_effects
+from striate_service.models.layers import capture
+from striate_service.techniques.attribution import group_effects, group_gradients
 from striate_service.techniques.factorization import Factorization, choose_components, factorize, project
 from striate_service.techniques.fidelity import fidelity
 from striate_service.workers.messages import Failure, Refusal
 from striate_service.workers.outcomes import Refused, attempt
 from striate_service.workers.part import Part
-from striate_service.workers.tasks import FactorizeActivationsTask, FactorizeTask
+from striate_service.workers.tasks import FactorizeActivationsTask, FactorizeLayersTask, FactorizeTask
 
 LogitsWith = Callable[[Tensor, str, Tensor], Tensor]
 """From pixels [N, ...], a layer, and outputs of it [N, C, H, W]: the logits that the network has with these."""
@@ -87,6 +89,34 @@ def explain_groups(
         attempt(_explained, task, part, found, with_groups.get(number)) if isinstance(found, Groups) else found
         for number, (task, part, found) in enumerate(zip(tasks, parts, groups, strict=True))
     ]
+
+
+def layers_with_flows(
+    task: FactorizeLayersTask,
+    part: Part,
+    groups: Sequence[dict[str, Tensor] | Refusal | Failure],
+    network: nn.Module,
+) -> dict[str, Tensor] | Refusal | Failure:
+    """Return the groups of several layers, and how those of one feed those of the next.
+
+    Args:
+        groups: one result a layer; the first that is none is the answer.
+    """
+    found: list[dict[str, Tensor]] = []
+    for each in groups:
+        if not isinstance(each, dict):
+            return each
+        found.append(each)
+    steps = list(zip(task.layers, found, strict=True))
+    result = {f"{layer} {name}": array for layer, each in steps for name, array in each.items()}
+    with torch.enable_grad():  # a forward of its own: the shared one may have kept no record of what led to what
+        layers = capture(network, part.pixels, task.layers, gradients=task.layers).layers
+        for (path, earlier), (later_path, later) in pairwise(steps):
+            gradients = group_gradients(layers[later_path], layers[path], later["spatial"], later["directions"])
+            result[f"{path} flow"], result[f"{path} flow_residual"] = group_effects(
+                layers[path].detach(), gradients, earlier["spatial"], earlier["directions"]
+            )
+    return result
 
 
 def _find_together(tasks: Sequence[FactorizeTask], parts: Sequence[Part]) -> list[Groups | Refusal | Failure]:
