@@ -147,7 +147,7 @@ class Client(AwaitedModelCalls, AwaitedBasisCalls, AwaitedExampleCalls, AwaitedL
         async def requests() -> AsyncIterator[messages.StreamActivationsRequest]:
             async for key, given in images:
                 pending[key] = call = ActivationsCall.of(given, layers, **options)
-                yield messages.StreamActivationsRequest(id=key, request=call.request)
+                yield calls.stream_request(key, call)
 
         with self._errors():
             metadata = self._connection.call_metadata

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import grpc
 
 from striate.errors import StriateError, from_status
-from striate.images import Image, as_list, image_message, seen_part
+from striate.images import Image, as_list, seen_part, write_image
 from striate.results import (
     Activations,
     Example,
@@ -57,7 +57,6 @@ class ActivationsCall:
         names = [layers] if isinstance(layers, str) else list(layers)
         request = messages.ActivationsRequest(
             model=model,
-            images=[image_message(image) for image in as_list(images)],
             layers=names,
             fit=enum_value(pb.Fit, "FIT", fit, "fit"),
             reduction=enum_value(messages.Reduction, "REDUCTION", reduce, "reduce"),
@@ -66,6 +65,8 @@ class ActivationsCall:
             dtype=enum_value(pb.DataType, "DATA_TYPE", dtype, "dtype"),
             classes=classes,
         )
+        for image in as_list(images):
+            write_image(request.images.add(), image)
         return cls(names, request)
 
     def result(self, response: messages.ActivationsResponse) -> Activations:
@@ -105,7 +106,6 @@ class DictionaryCall:
     ) -> DictionaryCall:
         request = messages.SemanticDictionaryRequest(
             model=model,
-            image=image_message(image),
             layer=layer,
             fit=enum_value(pb.Fit, "FIT", fit, "fit"),
             neurons=neurons,
@@ -117,6 +117,7 @@ class DictionaryCall:
             steps=steps,
             position_icons=position_icons,
         )
+        write_image(request.image, image)
         set_classes(request, classes)
         return cls(image, request)
 
@@ -139,6 +140,12 @@ class DictionaryCall:
             baseline_logits=dict(zip(classes, response.baseline_logits, strict=False)),
             position_icons=[icon_of(each) for each in response.position_icons],
         )
+
+
+def stream_request(key: str, call: ActivationsCall) -> messages.StreamActivationsRequest:
+    request = messages.StreamActivationsRequest(id=key)
+    request.request.CopyFrom(call.request)  # not through the constructor: see `images.write_image`
+    return request
 
 
 def stream_result(

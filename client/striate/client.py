@@ -145,7 +145,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
         def requests() -> Iterator[messages.StreamActivationsRequest]:
             for key, given in images:
                 pending[key] = call = ActivationsCall.of(given, layers, **options)
-                yield messages.StreamActivationsRequest(id=key, request=call.request)
+                yield calls.stream_request(key, call)
 
         with self._errors():
             metadata = self._connection.call_metadata

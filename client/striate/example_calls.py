@@ -13,7 +13,7 @@ import grpc
 from striate.calls import Fit, enum_value, example, label, layer_result, model_ref
 from striate.connection import Connected
 from striate.example_results import ChannelExamples, IndexProgress, LayerExamples
-from striate.images import LabelledImage, image_message
+from striate.images import LabelledImage, write_image
 from striate.v1 import common_pb2 as pb
 from striate.v1 import examples_pb2 as messages
 from striate.v1.examples_pb2_grpc import ExampleServiceStub
@@ -198,9 +198,8 @@ class _Upload:
 
     def _sendable(self) -> Iterator[messages.LabelledImage]:
         for each in self._images:
-            message = messages.LabelledImage(
-                image=image_message(each.image), class_name=each.class_name, name=each.name
-            )
+            message = messages.LabelledImage(class_name=each.class_name, name=each.name)
+            write_image(message.image, each.image)
             if (size := message.ByteSize()) > self._max_message_bytes // 2:
                 self._skipped.append((each.name, f"has {size / 2**20:.0f} MiB, too many for one message"))
             else:

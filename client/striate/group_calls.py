@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from striate import calls
 from striate.calls import Fit
 from striate.groups import Basis, BuildProgress, Choice, Crop, Factorization, FactorizedLayers, Fidelity, Flow, Group
-from striate.images import Image, as_list, image_message, seen_part
-from striate.tensors import array_from_tensor, tensor_from_array
+from striate.images import Image, as_list, seen_part, write_image
+from striate.tensors import array_from_tensor, write_tensor
 from striate.v1 import bases_pb2
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
@@ -59,18 +59,13 @@ class FactorizeCall:
         calls.set_classes(request, classes)
         if images is None:
             array = np.asarray(activations)
-            request.activations.CopyFrom(
-                tensor_from_array(array if array.dtype == np.float16 else array.astype(np.float32))
-            )
+            write_tensor(request.activations, array if array.dtype == np.float16 else array.astype(np.float32))
             return cls([], request)
         given = as_list(images)
-        request.images.CopyFrom(
-            messages.ImageBatch(
-                images=[image_message(image) for image in given],
-                fit=calls.enum_value(pb.Fit, "FIT", fit, "fit"),
-                layer=layer,
-            )
-        )
+        for image in given:
+            write_image(request.images.images.add(), image)
+        request.images.fit = calls.enum_value(pb.Fit, "FIT", fit, "fit")
+        request.images.layer = layer
         return cls(given, request)
 
     def result(self, response: messages.FactorizeResponse) -> Factorization:
@@ -99,7 +94,6 @@ class FactorizeLayersCall:
         given = as_list(images)
         request = messages.FactorizeLayersRequest(
             model=model,
-            images=[image_message(image) for image in given],
             fit=calls.enum_value(pb.Fit, "FIT", fit, "fit"),
             layers=layers,
             components=components,
@@ -107,6 +101,8 @@ class FactorizeLayersCall:
             wait_for_icons=wait_for_icons,
             omit_icons=not icons,
         )
+        for image in given:
+            write_image(request.images.add(), image)
         calls.set_classes(request, classes)
         return cls(given, request)
 
@@ -193,7 +189,8 @@ def build_requests(
     yield bases_pb2.BuildBasisRequest(start=start)
     batch, size = bases_pb2.BuildImages(), 0
     for image in images:
-        message = image_message(image)
+        message = pb.Image()
+        write_image(message, image)
         length = message.ByteSize()
         if batch.images and (len(batch.images) == _BATCH or size + length > max_message_bytes // 4):
             yield bases_pb2.BuildBasisRequest(images=batch)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from striate.tensors import tensor_from_array
+from striate.tensors import write_tensor
 from striate.v1 import common_pb2 as pb
 
 Image: TypeAlias = "str | os.PathLike[str] | bytes | Pillow.Image | NDArray[Any]"
@@ -33,8 +33,9 @@ class LabelledImage:
     """What to call it."""
 
 
-def image_message(image: Image) -> pb.Image:
-    """Return an image as a message.
+def write_image(message: pb.Image, image: Image) -> None:
+    """Put an image into an empty message. In its place in the request: protobuf's constructors serialize and parse what
+    they are given (a photo of 190 KB: 0.37 ms, against 0.01).
 
     Raises:
         FileNotFoundError: there is no file at the path.
@@ -42,19 +43,20 @@ def image_message(image: Image) -> pb.Image:
         ValueError: it is an array of another shape or dtype.
     """
     if isinstance(image, str | os.PathLike):
-        return pb.Image(encoded=_read(Path(image)))
-    if isinstance(image, bytes):
-        return pb.Image(encoded=image)
-    if isinstance(image, Pillow.Image):
+        message.encoded = _read(Path(image))
+    elif isinstance(image, bytes):
+        message.encoded = image
+    elif isinstance(image, Pillow.Image):
         buffer = io.BytesIO()
         ImageOps.exif_transpose(image).convert("RGB").save(buffer, "PNG", compress_level=1)
-        return pb.Image(encoded=buffer.getvalue())
-    if isinstance(image, np.ndarray):
-        return _array_message(image)
-    raise TypeError(
-        f"a {type(image).__name__} is no image; give a path, bytes, a PIL.Image, or an array: uint8 [H, W, 3], "
-        "or float [3, H, W] if it is preprocessed."
-    )
+        message.encoded = buffer.getvalue()
+    elif isinstance(image, np.ndarray):
+        _write_array(message, image)
+    else:
+        raise TypeError(
+            f"a {type(image).__name__} is no image; give a path, bytes, a PIL.Image, or an array: uint8 [H, W, 3], "
+            "or float [3, H, W] if it is preprocessed."
+        )
 
 
 def as_list(images: Image | Sequence[Image]) -> list[Image]:
@@ -88,14 +90,15 @@ def _read(path: Path) -> bytes:
         raise FileNotFoundError(f"there is no image file {path}") from None
 
 
-def _array_message(array: NDArray[Any]) -> pb.Image:
+def _write_array(message: pb.Image, array: NDArray[Any]) -> None:
     if array.dtype == np.uint8 and array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
-        return pb.Image(pixels=tensor_from_array(array))
-    if array.dtype.kind == "f" and array.ndim == 3 and array.shape[0] == 3:
-        return pb.Image(preprocessed=tensor_from_array(array.astype(np.float32)))
-    raise ValueError(
-        f"an array {array.dtype} {list(array.shape)} is no image; give uint8 [H, W, 3] or [H, W], or float [3, H, W] "
-        "preprocessed for the model."
-    )
+        write_tensor(message.pixels, array)
+    elif array.dtype.kind == "f" and array.ndim == 3 and array.shape[0] == 3:
+        write_tensor(message.preprocessed, array.astype(np.float32))
+    else:
+        raise ValueError(
+            f"an array {array.dtype} {list(array.shape)} is no image; give uint8 [H, W, 3] or [H, W], or float "
+            "[3, H, W] preprocessed for the model."
+        )

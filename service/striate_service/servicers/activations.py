@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from striate.tensors import tensor_from_array
+from striate.tensors import write_tensor
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
@@ -51,15 +51,12 @@ class Activations:
         )
         self._check_reply_size(task, layers, len(request.images))
         decoded, arrays = await self._explainer.explain(task, model, request.images, "images", request.fit, terms)
-        return messages.ActivationsResponse(
-            model=encoding.model_ref(model),
-            layers=[
-                messages.LayerActivations(layer=encoding.layer(layer), tensor=tensor_from_array(arrays[layer.path]))
-                for layer in layers
-            ],
-            predictions=encoding.predictions(model, arrays),
-            views=decoded.views,
+        response = messages.ActivationsResponse(
+            model=encoding.model_ref(model), predictions=encoding.predictions(model, arrays), views=decoded.views
         )
+        for layer in layers:
+            write_tensor(response.layers.add(layer=encoding.layer(layer)).tensor, arrays[layer.path])
+        return response
 
     async def stream(
         self, requests: AsyncIterator[messages.StreamActivationsRequest], terms: Terms
@@ -67,13 +64,15 @@ class Activations:
         """Answer requests as they finish; one that fails ends nothing else."""
 
         async def answer(item: messages.StreamActivationsRequest) -> messages.StreamActivationsResponse:
+            message = messages.StreamActivationsResponse(id=item.id)
             try:
-                response = await self.answer(item.request, terms)
+                message.response.CopyFrom(await self.answer(item.request, terms))
             except Exception as error:
                 status = status_of(error)
-                failure = messages.StreamError(code=status.code, message=status.message, details=status.details)
-                return messages.StreamActivationsResponse(id=item.id, error=failure)
-            return messages.StreamActivationsResponse(id=item.id, response=response)
+                message.error.CopyFrom(
+                    messages.StreamError(code=status.code, message=status.message, details=status.details)
+                )
+            return message
 
         async def next_item() -> messages.StreamActivationsRequest | None:
             return await anext(aiter(requests), None)

@@ -108,11 +108,10 @@ class BatchLimits:
 
     async def _measure(self, key: str, worker: Worker, model: ModelDescription) -> BatchLimit:
         started = time.monotonic()
-        try:
-            limit = await find_batch_limit(lambda images: _seconds(worker, model, images))
-        except WorkerDied as death:
-            logger.warning("no batch limit could be measured for %s: %s", model.name, death)
-            return BatchLimit(1)
+        limit = await find_batch_limit(lambda images: _seconds(worker, model, images))
+        if not limit.images_per_second:
+            logger.warning("no batch limit could be measured for %s on %s", model.name, worker.device.name)
+            return limit
         record = asdict(limit) | {"device": worker.hardware, "engine": worker.engines[model.name]}
         write_whole(self._file(key), json.dumps(record | {"model_version": model.version}, indent=2).encode())
         logger.info(
@@ -154,9 +153,11 @@ async def _seconds(worker: Worker, model: ModelDescription, images: int) -> floa
     )
     _, height, width = model.input_shape
     pixels = np.zeros((1, height, width, 3), np.uint8)
+    if not worker.has_room:  # a larger batch has just killed it; it is being started again
+        return None
     started = time.perf_counter()
     try:
         reply = await worker.claim().run([task] * images, [{"images": pixels}] * images)
-    except MemoryError:
+    except (MemoryError, WorkerDied):
         return None
     return None if isinstance(reply, RunFailed) else time.perf_counter() - started
