@@ -53,7 +53,9 @@ def _part(part: Part) -> dict[str, Any]:
 def _flows(found: FactorizedLayers) -> dict[str, Any]:
     return {
         "kind": "flows",
-        **_heading(found.layers[-1]),
+        **_heading(found.layers[0]),
+        "layer": " to ".join(each.layer.name for each in found.layers if each.layer),
+        "shape": [],
         "predictions": found.layers[0].predictions[0] if found.layers[0].predictions else [],
         "columns": [
             {

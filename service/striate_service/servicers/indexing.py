@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
@@ -22,6 +21,7 @@ from striate_service.errors import InvalidArgument
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.decoding import ImageDecoder
+from striate_service.servicers.streams import in_order
 from striate_service.stores.examples import ExampleStore, LayerExamples, StoredExample
 from striate_service.techniques import crops, naming
 from striate_service.techniques.example_statistics import QUANTILES, LayerStatistics
@@ -84,36 +84,19 @@ class Indexing:
             ],
         )
 
-    async def _seen(
+    def _seen(
         self, requests: AsyncIterator[messages.IndexExamplesRequest], index: _Index, fit: pb.Fit, terms: Terms
     ) -> AsyncGenerator[_Batch, None]:
         """Run images through the network, a few batches at a time, and yield them in the order in which they came."""
-
-        async def next_images() -> Sequence[messages.LabelledImage] | None:
-            request = await anext(requests, None)
-            return None if request is None else self._checked(request)
-
-        window = _BATCHES_PER_WORKER * self._engine.worker_count
-        batches: deque[asyncio.Task[_Batch]] = deque()
-        upcoming: asyncio.Task[Sequence[messages.LabelledImage] | None] | None = asyncio.create_task(next_images())
         number = 0
-        try:
-            while upcoming or batches:
-                listening: set[asyncio.Task[object]] = {batches[0]} if batches else set()
-                if upcoming and len(batches) < window:
-                    listening.add(upcoming)
-                done, _ = await asyncio.wait(listening, return_when=asyncio.FIRST_COMPLETED)
-                if upcoming in done:
-                    given = upcoming.result()
-                    upcoming = None if given is None else asyncio.create_task(next_images())
-                    if given is not None:
-                        batches.append(asyncio.create_task(self._see(given, number, index, fit, terms)))
-                        number += len(given)
-                if batches and batches[0] in done:
-                    yield batches.popleft().result()
-        finally:
-            for task in (*batches, *([upcoming] if upcoming else [])):
-                task.cancel()
+
+        async def see(request: messages.IndexExamplesRequest) -> _Batch:
+            nonlocal number
+            given, first = self._checked(request), number
+            number += len(given)
+            return await self._see(given, first, index, fit, terms)
+
+        return in_order(requests, see, _BATCHES_PER_WORKER * self._engine.worker_count)
 
     def _checked(self, request: messages.IndexExamplesRequest) -> Sequence[messages.LabelledImage]:
         if request.WhichOneof("part") != "images":
