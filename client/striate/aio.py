@@ -303,6 +303,7 @@ class Client(AwaitedModelCalls, AwaitedBasisCalls, AwaitedExampleCalls, AwaitedL
         model: str = "",
         channels: Sequence[int] | None = None,
         icons: bool = True,
+        detach: bool = False,
         timeout: float | None = None,
     ) -> AsyncIterator[RenderProgress]:
         """Render a layer's icons ahead of time and yield progress.
@@ -310,9 +311,12 @@ class Client(AwaitedModelCalls, AwaitedBasisCalls, AwaitedExampleCalls, AwaitedL
         Args:
             channels: all by default.
             icons: False: report progress only.
+            detach: let the server go on when this iteration ends early or the connection breaks.
             timeout: without limit by default.
         """
-        request = messages.RenderIconsRequest(model=model, layer=layer, channels=channels or (), omit_icons=not icons)
+        request = messages.RenderIconsRequest(
+            model=model, layer=layer, channels=channels or (), omit_icons=not icons, detach=detach
+        )
         with self._errors():
             async for response in self._interpretability.RenderIcons(request, **self._how_long(timeout)):
                 yield calls.render_result(response)

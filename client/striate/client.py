@@ -299,6 +299,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
         model: str = "",
         channels: Sequence[int] | None = None,
         icons: bool = True,
+        detach: bool = False,
         timeout: float | None = None,
     ) -> Iterator[RenderProgress]:
         """Render a layer's icons ahead of time and yield progress.
@@ -306,9 +307,12 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
         Args:
             channels: all by default.
             icons: False: report progress only.
+            detach: let the server go on when this iteration ends early or the connection breaks.
             timeout: without limit by default.
         """
-        request = messages.RenderIconsRequest(model=model, layer=layer, channels=channels or (), omit_icons=not icons)
+        request = messages.RenderIconsRequest(
+            model=model, layer=layer, channels=channels or (), omit_icons=not icons, detach=detach
+        )
         with self._errors():
             for response in self._interpretability.RenderIcons(request, **self._how_long(timeout)):
                 yield calls.render_result(response)

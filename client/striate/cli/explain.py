@@ -191,6 +191,7 @@ def render(
     model: ModelName = "",
     channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a contact sheet.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="The server goes on when this command is stopped.")] = False,
 ) -> None:
     """Render a layer's icons ahead of time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -348,16 +348,18 @@ class FactorizeLayersResponse(_message.Message):
     def __init__(self, layers: _Optional[_Iterable[_Union[FactorizeResponse, _Mapping]]] = ..., flows: _Optional[_Iterable[_Union[Flow, _Mapping]]] = ...) -> None: ...
 
 class RenderIconsRequest(_message.Message):
-    __slots__ = ("model", "layer", "channels", "omit_icons")
+    __slots__ = ("model", "layer", "channels", "omit_icons", "detach")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
+    DETACH_FIELD_NUMBER: _ClassVar[int]
     model: str
     layer: str
     channels: _containers.RepeatedScalarFieldContainer[int]
     omit_icons: bool
-    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channels: _Optional[_Iterable[int]] = ..., omit_icons: _Optional[bool] = ...) -> None: ...
+    detach: bool
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channels: _Optional[_Iterable[int]] = ..., omit_icons: _Optional[bool] = ..., detach: _Optional[bool] = ...) -> None: ...
 
 class RenderIconsResponse(_message.Message):
     __slots__ = ("model", "layer", "completed", "total", "progress", "remaining_seconds", "neurons")

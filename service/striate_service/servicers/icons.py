@@ -70,7 +70,10 @@ class IconRendering:
         self._namer = namer
 
     async def render(self, request: messages.RenderIconsRequest) -> AsyncGenerator[messages.RenderIconsResponse, None]:
-        """Yield progress until all icons are finished; a caller who goes away takes back what has not begun."""
+        """Yield progress until all icons are finished.
+
+        A caller who goes away takes back what has not begun, unless it asked to `detach`.
+        """
         model = validation.find_model(self._engine.models, request.model)
         layer = validation.find_spatial_layer(model, request.layer, "layer")
         channels = validation.find_channels(request.channels, [layer]) or tuple(range(layer.channels))
@@ -106,4 +109,5 @@ class IconRendering:
                     ],
                 )
         finally:
-            self._renderer.release(list(unsent.values()))
+            if not request.detach:
+                self._renderer.release(list(unsent.values()))

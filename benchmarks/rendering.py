@@ -1,0 +1,281 @@
+"""How soon an icon is there, and whether it means its neuron: python benchmarks/rendering.py
+
+In one run, on squeezenet1_0's features.7 and features.12:
+
+- Time per icon: a server's RenderIcons, asked for 16 icons and for one, against torch-lucent at its defaults, each
+  alone on the machine with all its cores.
+- What icons excite, measured for both by one evaluator, which knows neither: the mean activation of the icon's channel,
+  by a plain hook on the whole network, over fixed shifts, scales and turns of the finished 8-bit picture at the
+  network's own input size.
+- Whether an icon means its neuron: fed back as an image, is its own channel the layer's strongest, each channel
+  measured by its 99.9th percentile over natural photographs; and is it above its own?
+- How long activations take while a layer is being rendered, against without.
+
+Contact sheets, the peer's icons above ours, go to --out. The peer takes about 38 s an icon on two cores, so it makes
+few; its pictures and times are kept in --out and used again with --stored. It is installed by:
+pip install -c constraints.txt 'striate[bench]'
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import striate
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from sklearn.datasets import load_sample_images
+from striate_service.config import ModelSettings, PreprocessingSettings, load
+from striate_service.local import LocalServer
+from striate_service.models.torchvision_compat import import_torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+WEIGHTS = SHARED / "models" / "squeezenet1_0_imagenet.pth"
+CHANNELS = {"features.7": list(range(8, 256, 16)), "features.12": list(range(16, 512, 32))}  # 16 of each, evenly spread
+SIDE = 224
+VIEWS = 24  # of a picture, that the evaluator averages over
+CROPS = 40  # of each photograph, of random place and size
+QUANTILE = 0.999
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+Pictures = dict[int, NDArray[np.uint8]]
+"""By channel, [128, 128, 3]."""
+
+
+def main() -> None:
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    network = _network()
+    console = Console(width=120)
+    table = Table(
+        "layer", "icons", "s/icon, 16", "s/icon, 1", "peer's s/icon", "times faster, 16", "1", "objective/peer's"
+    )
+    meaning = Table("layer", "icons", "own channel is the top one", f"above its own {QUANTILE:.1%} percentile", "blank")
+    for layer, channels in CHANNELS.items():
+        peers, peer_seconds = _lucent(layer, channels[:: 16 // options.lucent], options)
+        with _server() as client:
+            started = time.perf_counter()
+            ours = _icons(client, layer, channels)
+            batch_seconds = (time.perf_counter() - started) / len(channels)
+        with _server() as client:
+            started = time.perf_counter()
+            _icons(client, layer, channels[:1])
+            single_seconds = time.perf_counter() - started
+        ratios = [
+            excitation(network, layer, ours[channel], channel) / excitation(network, layer, picture, channel)
+            for channel, picture in peers.items()
+        ]
+        table.add_row(
+            layer,
+            f"{len(channels)}; {len(peers)}",
+            f"{batch_seconds:.2f}",
+            f"{single_seconds:.2f}",
+            f"{peer_seconds:.1f}",
+            f"{peer_seconds / batch_seconds:.1f}",
+            f"{peer_seconds / single_seconds:.1f}",
+            f"median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        )
+        own, strong = _meanings(network, layer, ours)
+        blank = sum(picture.std() < 8 for picture in ours.values())
+        meaning.add_row(layer, str(len(ours)), f"{own:.0%}", f"{strong:.0%}", str(blank))
+        _sheet([list(peers.values()), [ours[channel] for channel in peers]], options.out / f"{layer}_beside_lucent.png")
+        _sheet([list(ours.values())[:8], list(ours.values())[8:]], options.out / f"{layer}.png")
+    console.print(table)
+    console.print(f"quantiles from {len(_photographs())} photographs, {CROPS} crops of each")
+    console.print(meaning)
+    console.print(_latencies(options.seconds))
+
+
+@torch.no_grad()
+def excitation(network: nn.Module, layer: str, picture: NDArray[np.uint8], channel: int) -> float:
+    """Return the mean activation of a channel over fixed views of a picture."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    image = functional.interpolate(image, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    found = []
+    for x, y, scale, turn in (torch.rand(VIEWS, 4, generator=generator) * 2 - 1).tolist():
+        angle, zoom, shift = np.radians(10 * turn), 1 + 0.1 * scale, 2 * 8 / SIDE
+        cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
+        affine = torch.tensor([[[cosine, -sine, x * shift], [sine, cosine, y * shift]]], dtype=torch.float32)
+        grid = functional.affine_grid(affine, [1, 3, SIDE, SIDE], align_corners=False)
+        view = functional.grid_sample(image - 0.5, grid, align_corners=False) + 0.5
+        found.append(float(_activations(network, layer, view)[0, channel].mean()))
+    return statistics.fmean(found)
+
+
+def _meanings(network: nn.Module, layer: str, icons: Pictures) -> tuple[float, float]:
+    """Return the shares of icons whose own channel is the top one, and that are above its natural percentile.
+
+    Activations are those of single positions, of which a natural image has as many as an icon.
+    """
+    generator = np.random.default_rng(0)
+    natural = []
+    for photograph in _photographs():
+        crops = torch.cat([_natural_crop(photograph, generator) for _ in range(CROPS)])
+        natural.append(_activations(network, layer, crops).flatten(2).permute(1, 0, 2).flatten(1))
+    values = torch.cat(natural, dim=1)  # [C, crops * positions]
+    quantiles = torch.from_numpy(np.quantile(values.numpy(), QUANTILE, axis=1)).float().clamp(min=1e-6)
+    own = strong = 0
+    for channel, picture in icons.items():
+        image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+        image = functional.interpolate(image, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+        strongest = _activations(network, layer, image)[0].amax((1, 2)) / quantiles
+        own += int(strongest.argmax()) == channel
+        strong += float(strongest[channel]) > 1
+    return own / len(icons), strong / len(icons)
+
+
+def _natural_crop(photograph: NDArray[np.uint8], generator: np.random.Generator) -> Tensor:
+    height, width, _ = photograph.shape
+    side = int(generator.integers(min(height, width) // 3, min(height, width) + 1))
+    top, left = generator.integers(height - side + 1), generator.integers(width - side + 1)
+    crop = Image.fromarray(photograph[top : top + side, left : left + side]).resize((SIDE, SIDE))
+    return torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].float() / 255
+
+
+def _photographs() -> list[NDArray[np.uint8]]:
+    files = sorted((SHARED / "photos").glob("*.jp*g"))
+    return [np.array(Image.open(file).convert("RGB")) for file in files] + list(load_sample_images().images)
+
+
+@torch.no_grad()
+def _activations(network: nn.Module, layer: str, images: Tensor) -> Tensor:
+    """Return a layer's activations [N, C, H, W] for images [N, 3, H, W] of values 0 to 1."""
+    found: list[Tensor] = []
+    hook = network.get_submodule(layer).register_forward_hook(lambda _module, _inputs, output: found.append(output))
+    network((images - MEAN) / STD)
+    hook.remove()
+    return found[0]
+
+
+def _lucent(layer: str, channels: Sequence[int], options: argparse.Namespace) -> tuple[Pictures, float]:
+    """Return torch-lucent's pictures at its defaults, and its seconds an icon."""
+    folder = options.out / "lucent"
+    folder.mkdir(exist_ok=True)
+    pictures, seconds = {}, []
+    for channel in channels:
+        picture, clock = folder / f"{layer}_{channel}.png", folder / f"{layer}_{channel}.json"
+        if not (options.stored and picture.exists() and clock.exists()):
+            # A process of its own, so that it has the machine's threads and none of this one's settings.
+            environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count())}
+            subprocess.run(
+                [sys.executable, __file__, "--peer", layer, str(channel), str(folder)], check=True, env=environment
+            )
+        pictures[channel] = np.array(Image.open(picture))
+        seconds.append(json.loads(clock.read_text())["seconds"])
+    return pictures, statistics.median(seconds)
+
+
+def _render_by_lucent(layer: str, channel: int, folder: Path) -> None:
+    import_torchvision()
+    from lucent.optvis import render
+
+    network = _network().requires_grad_(True)  # as a user has it
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False  # it reads activations that these would overwrite
+    torch.manual_seed(0)
+    np.random.seed(0)  # its transformations use this generator
+    started = time.perf_counter()
+    name = f"{layer.replace('.', '_')}:{channel}"
+    picture = render.render_vis(network, name, show_image=False, progress=False)[-1][0]
+    seconds = time.perf_counter() - started
+    Image.fromarray((picture * 255).round().astype(np.uint8)).save(folder / f"{layer}_{channel}.png")
+    (folder / f"{layer}_{channel}.json").write_text(json.dumps({"seconds": seconds}))
+
+
+@contextmanager
+def _server() -> Iterator[striate.Client]:
+    """Serve with nothing in the store, ready to answer."""
+    model = ModelSettings(
+        name="squeezenet",
+        architecture="squeezenet1_0",
+        weights=str(WEIGHTS),
+        preprocessing=PreprocessingSettings(resize=256, crop=SIDE),
+    )
+    with tempfile.TemporaryDirectory() as home:
+        settings = load(host="127.0.0.1", port=0, metrics_port=-1, home=Path(home), models=[model], cpu_engine="torch")
+        with LocalServer(settings) as server, striate.Client(server.target, timeout=600) as client:
+            client.activations(_photographs()[0], "features.7", reduce="mean")
+            yield client
+
+
+def _icons(client: striate.Client, layer: str, channels: Sequence[int]) -> Pictures:
+    neurons = [n for update in client.render_icons(layer, channels=channels) for n in update.neurons]
+    return {neuron.channel: np.array(neuron.icon) for neuron in sorted(neurons, key=lambda each: each.channel)}
+
+
+def _latencies(seconds: float) -> Table:
+    """Return how long one caller waits for activations, without rendering and while a layer is rendered."""
+    photograph = _photographs()[0]
+    table = Table("one caller's activations", "p50 ms", "p99 ms", "calls")
+    with _server() as client:
+
+        def measure(name: str, stop: Callable[[], bool] = lambda: False) -> None:
+            waits, end = [], time.perf_counter() + seconds
+            while time.perf_counter() < end and not stop():
+                begun = time.perf_counter()
+                client.activations(photograph, "features.7", reduce="mean")
+                waits.append(1000 * (time.perf_counter() - begun))
+                time.sleep(0.02)  # a caller who thinks, so that rendering has gaps to run in
+            table.add_row(name, *(f"{np.percentile(waits, q):.0f}" for q in (50, 99)), str(len(waits)))
+
+        measure("without rendering")
+        stream = client.render_icons("features.12", icons=False)
+        rendering = threading.Thread(target=lambda: _drain(stream), daemon=True)
+        rendering.start()
+        time.sleep(1)
+        measure("while features.12 is rendered", lambda: not rendering.is_alive())
+    return table
+
+
+def _drain(stream: Iterator[striate.RenderProgress]) -> None:
+    try:
+        for _ in stream:
+            pass
+    except striate.StriateError:
+        pass  # the server stops while it renders
+
+
+def _sheet(rows: list[list[NDArray[np.uint8]]], file: Path) -> None:
+    Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(file)
+
+
+def _network() -> nn.Module:
+    network: nn.Module = import_torchvision().models.squeezenet1_0()
+    network.load_state_dict(torch.load(WEIGHTS, weights_only=True))
+    return network.eval().requires_grad_(False)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Compare icons with torch-lucent's, and see whether they mean neurons."
+    )
+    parser.add_argument("--out", type=Path, default=Path("rendering"), help="for contact sheets, and the peer's icons")
+    parser.add_argument("--lucent", type=int, choices=(1, 2, 4, 8, 16), default=2, help="icons a layer that it makes")
+    parser.add_argument("--stored", action="store_true", help="use the peer's icons and times from --out")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement of latency")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--peer"]:
+        _render_by_lucent(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        main()
