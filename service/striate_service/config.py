@@ -92,6 +92,14 @@ class Settings(BaseSettings):
     """HTTP, for /metrics. 0: a free one. -1: none."""
     home: Path = Path(platformdirs.user_cache_dir("striate"))
     """Icons, labels and bases live here."""
+    icons: str = ""
+    """Where icons are stored: a folder, or a URL that fsspec knows (s3://bucket/icons with the extra [s3]). Servers
+    that share it render nothing twice. Empty: `icons` in `home`."""
+    icons_max_bytes: Annotated[int, Field(ge=0)] = 2048 * MEBIBYTE
+    """When more is stored, icons that were not used for longest are deleted. 0: no limit."""
+    icon_lease: Annotated[float, Field(ge=1)] = 15
+    """How long a server that was killed keeps others from rendering what it had begun. Clocks of servers that share a
+    store should differ by less."""
     database: str = ""
     """The SQLAlchemy URL of the label database: postgresql://USER:PASSWORD@HOST/DATABASE (pip install
     'striate[postgres]'). Empty: SQLite in `home`."""
@@ -128,10 +136,10 @@ class Settings(BaseSettings):
     """Of one caller (metadata `striate-caller`, else the peer's address). 0: no limit."""
     decode_threads: Annotated[int, Field(ge=1, le=256)] = 2
 
-    render_batch_size: Annotated[int, Field(ge=1, le=256)] = 16
-    """Icons that are optimized together."""
+    render_batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    """Icons that are optimized together. auto: 16 on GPUs; 4 on CPUs, where more are no faster and lengthen slices."""
     render_slice: Annotated[float, Field(gt=0)] = 0.25
-    """How long rendering may hold a worker before interactive requests get their turn."""
+    """How long rendering may hold a worker before interactive requests get their turn; at least a step of a batch."""
 
     start_timeout: Annotated[float, Field(gt=0)] = 300
     """How long a worker may take to load its models."""

@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from wsgiref.simple_server import WSGIServer
@@ -35,7 +36,7 @@ from striate_service.engine import Engine
 from striate_service.models import parts
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
-from striate_service.rendering import IconRenderer
+from striate_service.rendering import Claims, IconRenderer
 from striate_service.scheduling.scheduler import Scheduler
 from striate_service.servicers.activations import Activations
 from striate_service.servicers.bases import BasisServicer
@@ -58,10 +59,13 @@ from striate_service.servicers.models import ModelServicer
 from striate_service.servicers.naming import Namer
 from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
-from striate_service.stores.icons import IconStore
+from striate_service.stores.folder import Folder
+from striate_service.stores.icons import IconStore, Shipped
 from striate_service.stores.labels import LabelStore, StoredLabel
+from striate_service.stores.leases import Leases
+from striate_service.stores.unfinished import Unfinished
 from striate_service.techniques.recipe import Recipe
-from striate_service.workers.devices import choose_devices
+from striate_service.workers.devices import Device, choose_devices
 from striate_service.workers.pool import Pool
 from striate_service.workers.supervision import Timeouts
 from striate_service.workers.tuning import BatchLimits
@@ -108,12 +112,17 @@ class Server:
             workers=len(devices),
         )
         self._engine = Engine(scheduler, pool, self._catalogue, self._metrics)
+        icons = Folder(settings.icons or settings.home / "icons")
+        recipe = Recipe()
+        shipped = Shipped(parts.ICONS, recipe=parts.ICON_RECIPE, instead_of=recipe.text)
+        store = IconStore(icons, [shipped], max_bytes=settings.icons_max_bytes)
         self._renderer = IconRenderer(
             self._engine,
-            IconStore(settings.home / "icons", shipped=[parts.ICONS]),
+            store,
+            Claims(store, Leases(icons, settings.icon_lease), Unfinished(settings.home / "unfinished")),
             self._metrics,
-            Recipe(),
-            batch_size=settings.render_batch_size,
+            recipe,
+            batch_size=_render_batch_size(settings, devices),
             slice_seconds=settings.render_slice,
         )
         self._metrics_server: tuple[WSGIServer, threading.Thread] | None = None
@@ -150,6 +159,7 @@ class Server:
         self._labels = LabelStore(
             settings.database or f"sqlite:///{settings.home / 'labels.db'}", _shipped_labels(self._engine.models)
         )
+        await self._renderer.start()
         self._register()
         await self._grpc.start()
         for service in ("", *SERVICES):
@@ -223,6 +233,12 @@ async def serve(settings: Settings) -> None:
     await stop.wait()
     logger.info("draining: accepted requests are answered, for at most %.0f s", settings.drain_timeout)
     await server.stop()
+
+
+def _render_batch_size(settings: Settings, devices: Sequence[Device]) -> int:
+    if settings.render_batch_size != "auto":
+        return settings.render_batch_size
+    return 4 if all(device.name == "cpu" for device in devices) else 16
 
 
 def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:

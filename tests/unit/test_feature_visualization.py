@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from striate_service.config import EMBEDDED
+from striate_service.models.description import Preprocessing
 from striate_service.models.layers import capture
 from striate_service.models.loading import LoadedModel, load_model
 from striate_service.models.torchvision_compat import import_torchvision
@@ -25,7 +26,6 @@ def model() -> LoadedModel:
 
 def render(model: LoadedModel, objectives: list[Channel | Direction], recipe: Recipe = SHORT, stop: int = 0) -> State:
     """Render, in slices of `stop` steps where it is not 0, each from plain arrays as if in a process of its own."""
-    preprocessing = model.description.preprocessing
     state = start(recipe, len(objectives))
     while state.step < recipe.steps:
         count = itertools.count(1)
@@ -35,7 +35,7 @@ def render(model: LoadedModel, objectives: list[Channel | Direction], recipe: Re
             objectives,
             recipe,
             State.from_arrays(dict(state.to_arrays())),
-            normalize=(preprocessing.mean, preprocessing.std),
+            preprocessing=model.description.preprocessing,
             until=lambda count=count: next(count) == stop,
         )
     return state
@@ -99,7 +99,7 @@ def test_it_renders_networks_with_other_relus(name: str) -> None:
     network = import_torchvision().models.get_model(name, weights=None, **arguments).eval().requires_grad_(False)
     layer = {"mobilenet_v2": "features.3", "googlenet": "inception3a"}[name]
     recipe = Recipe(size=64, steps=3)
-    imagenet = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    state = advance(network, layer, [Channel(0)], recipe, start(recipe, 1), normalize=imagenet)
+    imagenet = Preprocessing(64, 64, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    state = advance(network, layer, [Channel(0)], recipe, start(recipe, 1), preprocessing=imagenet)
     assert torch.isfinite(state.spectrum).all()
     assert (pictures(state) != pictures(start(recipe, 1))).any()

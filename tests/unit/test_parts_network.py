@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from striate_service.models.layers import capture, describe_layers
-from striate_service.models.parts import CLASSES, ICONS, INPUT_SIZE, LABELS, MEAN, STD, WEIGHTS
+from striate_service.models.parts import CLASSES, ICON_RECIPE, ICONS, INPUT_SIZE, LABELS, MEAN, STD, WEIGHTS
 from striate_service.models.parts.network import parts
 from striate_service.models.parts.pictures import PARTS, SCENERY, draw
-from striate_service.stores.icons import IconAddress, IconStore
+from striate_service.stores.folder import Folder
+from striate_service.stores.icons import IconAddress, IconStore, Shipped
 from striate_service.techniques.recipe import Channel, Recipe
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -83,7 +84,7 @@ def test_the_names_are_those_of_these_weights() -> None:
 
 
 def test_icons_ship_with_the_weights_and_are_found_as_if_rendered_here(network: nn.Module, tmp_path: Path) -> None:
-    store = IconStore(tmp_path, shipped=[ICONS])
+    store = IconStore(Folder(tmp_path), [Shipped(ICONS, ICON_RECIPE, Recipe().text)])
     version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     layers = {layer.path: layer for layer in describe_layers(network, (3, INPUT_SIZE, INPUT_SIZE))}
     for channel in range(layers["mixed4d"].channels):  # other layers' are rendered on demand

@@ -47,15 +47,16 @@ class Recipe:
     """
 
     name: str = "fourier"
-    version: int = 1
+    version: int = 2
     """Of the code that reads this recipe."""
     size: int = 128
-    """Pixels of the icon's sides."""
-    steps: int = 128
-    learning_rate: float = 0.08
-    """Of Adam. Lucid takes 512 steps at 0.05; a quarter of them want longer ones."""
-    jitter: float = 12.0
-    """Largest shift in pixels, either way: Lucid's 8 and then 4."""
+    """Pixels of the icon's sides. The network sees it enlarged to its own input's size."""
+    steps: int = 32
+    learning_rate: float = 1.0
+    """Of Adam at the last step. It rises from nearly 0 in a straight line: the first steps find what the neuron looks
+    for in a nearly grey image, and the last ones bring it out. Lucid takes 512 steps at 0.05."""
+    jitter: float = 6.0
+    """Largest shift in the icon's pixels, either way: Lucid's 8 and then 4 choose among offsets of 0 to 12."""
     scale: float = 0.1
     """Largest change of size, either way, as a share."""
     rotation: float = 10.0

@@ -217,7 +217,6 @@ class Executor:
 
     def _render(self, task: RenderTask, arrays: Arrays) -> dict[str, Tensor]:
         model = self._models[task.model]
-        preprocessing = model.description.preprocessing
         state = (
             feature_visualization.State.from_arrays(dict(arrays), device=self._device)
             if arrays
@@ -230,7 +229,7 @@ class Executor:
             task.objectives,
             task.recipe,
             state,
-            normalize=(preprocessing.mean, preprocessing.std),
+            preprocessing=model.description.preprocessing,
             until=lambda: time.monotonic() >= slice_end,
         )
         result = {name: torch.from_numpy(array) for name, array in state.to_arrays().items()}

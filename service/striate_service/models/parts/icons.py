@@ -32,7 +32,6 @@ def main() -> None:
     torch.set_num_threads(1)  # to use more cores, render layers in several processes
     model, recipe = load_model(EMBEDDED), Recipe()
     description = model.description
-    normalize = (description.preprocessing.mean, description.preprocessing.std)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         for layer in options.layers:
@@ -45,8 +44,14 @@ def main() -> None:
             for first in range(0, len(missing), _BATCH):
                 channels = missing[first : first + _BATCH]
                 objectives = [Channel(channel) for channel in channels]
-                state = start(recipe, len(channels))
-                state = advance(model.network, layer, objectives, recipe, state, normalize=normalize)
+                state = advance(
+                    model.network,
+                    layer,
+                    objectives,
+                    recipe,
+                    start(recipe, len(channels)),
+                    preprocessing=description.preprocessing,
+                )
                 for channel, picture in zip(channels, pictures(state), strict=True):
                     files[channel].parent.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(picture.numpy()).save(files[channel], "WEBP", quality=_WEBP_QUALITY, method=6)

@@ -1,0 +1,67 @@
+"""What this server may render, of all the servers that share a store; and what it has begun.
+
+These calls read and write files: a server makes them in threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from striate_service.rendering.batch import Batch, Rendering, batches, parts
+from striate_service.stores.icons import IconAddress, IconStore
+from striate_service.stores.leases import Held, Lease, Leases
+from striate_service.stores.unfinished import Unfinished
+
+
+class Claims:
+    def __init__(self, store: IconStore, leases: Leases, unfinished: Unfinished) -> None:
+        self._store = store
+        self._leases = leases
+        self._unfinished = unfinished
+
+    @property
+    def seconds(self) -> float:
+        """How long a lease holds unless it is renewed."""
+        return self._leases.seconds
+
+    def tidy(self) -> None:
+        """Forget what was begun long ago and never asked for again."""
+        self._unfinished.forget_old()
+
+    def take(self, address: IconAddress) -> bytes | Lease | Held:
+        """Return the icon if it is there by now, else the right to render it, or who has that."""
+        taken = self._leases.take(address.name)
+        # Whoever had the lease stores the icon before giving the lease back, so look after taking it.
+        if isinstance(taken, Lease) and (data := self._store.get(address)):
+            self._leases.release([taken])
+            return data
+        return taken
+
+    def begin(self, renderings: Iterable[Rendering]) -> list[Batch]:
+        """Return batches of icons with leases, as far as they were when they were last interrupted."""
+        own = list(renderings)
+        return batches(own, [self._unfinished.load(rendering.address.name) for rendering in own])
+
+    def save(self, batch: Batch) -> None:
+        """Keep what a slice has done."""
+        for rendering, part in zip(batch.renderings, parts(batch), strict=True):
+            self._unfinished.save(rendering.address.name, part)
+
+    def finish(self, batch: Batch) -> list[bytes]:
+        """Store the pictures of a finished batch and return them as WebP files."""
+        files = []
+        for rendering, picture in zip(batch.renderings, batch.state["pictures"], strict=True):
+            files.append(self._store.put(rendering.address, picture))
+            self._unfinished.delete(rendering.address.name)
+        self.give_back(batch.renderings)
+        return files
+
+    def renew(self, renderings: Iterable[Rendering]) -> None:
+        for rendering in renderings:
+            if rendering.lease:
+                self._leases.renew(rendering.lease, rendering.progress)
+
+    def give_back(self, renderings: Iterable[Rendering]) -> None:
+        self._leases.release(rendering.lease for rendering in renderings if rendering.lease)
+        for rendering in renderings:
+            rendering.lease = None

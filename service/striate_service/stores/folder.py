@@ -1,0 +1,96 @@
+"""A folder of small files that several servers share: a local directory, or a bucket (s3://, gs://, ... by fsspec).
+
+Readers see a file whole or not at all: an object store puts whole objects, and a local file takes its name only when it
+is complete.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from striate_service.stores.files import write_new, write_whole
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a folder."""
+
+    path: str
+    """Below the folder."""
+    size: int
+    """In bytes."""
+    modified: float
+    """Seconds since 1970."""
+
+
+class Folder:
+    def __init__(self, url: str | Path) -> None:
+        """Name a folder; it need not exist.
+
+        Raises:
+            ImportError: its kind of place needs a package that is not installed.
+            ValueError: there is no such kind of place.
+        """
+        self._files, self._root = url_to_fs(str(url))
+        self._local = isinstance(self._files, LocalFileSystem)
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's content, None where there is none."""
+        try:
+            data: bytes = self._files.cat_file(self._full(path))
+        except FileNotFoundError:
+            return None
+        return data
+
+    def write(self, path: str, data: bytes) -> None:
+        if self._local:
+            write_whole(Path(self._full(path)), data)
+        else:
+            self._files.pipe_file(self._full(path), data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a file that must be new, and return whether it was: of several servers, one succeeds."""
+        try:
+            if self._local:
+                write_new(Path(self._full(path)), data)
+            else:
+                self._files.pipe_file(self._full(path), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self._files.rm_file(self._full(path))
+
+    def list(self, below: str = "") -> list[Entry]:
+        """Return the files below a folder of this one, at any depth."""
+        found = self._files.find(self._full(below), detail=True)
+        return [
+            Entry(path.removeprefix(self._root).lstrip("/"), int(info["size"]), _modified(info))
+            for path, info in found.items()
+        ]
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+
+def _modified(info: dict[str, Any]) -> float:
+    """File systems disagree on how they call it: S3 LastModified, GCS mtime or updated, memory created."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = info.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, str):
+            return datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()
+        if value is not None:
+            return float(value)
+    return 0.0
