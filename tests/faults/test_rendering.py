@@ -141,6 +141,16 @@ def test_what_a_killed_server_had_begun_is_taken_over_by_another(serve: Serve) -
     assert other.metric("striate_icons_rendered_total") == CHANNELS
 
 
+def test_detached_rendering_goes_on_without_its_caller(serve: Serve) -> None:
+    server = serve("home", STRIATE_RENDER_BATCH_SIZE="1")
+    with striate.Client(server.target) as client:
+        next(update for update in client.render_icons("layer", detach=True) if update.progress > 0)
+    end = time.monotonic() + 120
+    while server.metric("striate_icons_rendered_total") < CHANNELS:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 def _answers(client: striate.Client) -> bool:
     try:
         return bool(client.models(timeout=1))

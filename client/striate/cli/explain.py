@@ -198,9 +198,8 @@ def render(
     neurons: list[Neuron] = []
     with Client(server) as client, Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"icons of {layer}", total=None)
-        for update in client.render_icons(
-            layer, model=model, channels=channel_ranges(channels), icons=output is not None
-        ):
+        wanted, pictures = channel_ranges(channels), output is not None
+        for update in client.render_icons(layer, model=model, channels=wanted, icons=pictures, detach=detach):
             neurons += update.neurons
             progress.update(task, completed=round(update.progress * update.total, 1), total=update.total)
     failed = [neuron.channel for neuron in neurons if neuron.icon_file.status == "failed"]
