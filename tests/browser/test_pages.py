@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import striate
+from PIL import Image
 from striate_service.models.parts.pictures import draw
 
 _BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -140,3 +143,25 @@ def test_natural_examples_stand_beside_the_icon(client: striate.Client, picture:
     assert seen["counts"] == [len(neuron.examples) for neuron in neurons]
     assert seen["said"] == [f"cat: activation {each.activation:.4g}" for each in neurons[0].examples]
     assert set(seen["widths"]) <= {0, 96}, "0: not decoded yet"
+
+
+def test_the_whole_layers_icons_take_the_pictures_place(
+    client: striate.Client, picture: np.ndarray, browse: Browse
+) -> None:
+    words = client.semantic_dictionary(picture, "mixed5b", icons=False)
+    drawn = io.BytesIO()
+    Image.fromarray(picture).save(drawn, "WEBP")
+    icons = [striate.results.Icon("ready", drawn.getvalue())] * 48 + [striate.results.Icon("queued")]
+    seen = browse(
+        replace(words, position_icons=icons).to_html(),
+        """
+        const cells = [...document.querySelectorAll(".cell")];
+        const shown = () => cells.map((cell) => getComputedStyle(cell).backgroundImage);
+        const before = shown();
+        document.querySelector(".toggle").click();
+        return { before: before.filter((image) => image !== "none").length,
+                 after: shown().map((image) => image.startsWith('url("data:image/webp')) };
+        """,
+    )
+    assert seen["before"] == 0
+    assert seen["after"] == [True] * 48 + [False]
