@@ -62,14 +62,14 @@ def main() -> None:
             home=options.home or Path(folder),
             models=specifications,
             devices=("cpu",),
+            cpu_engine="torch",  # gradients are torch's: what ONNX Runtime would be exported for is not asked
         )
         with LocalServer(settings) as server, striate.Client(server.target, timeout=3600) as client:
             for specification in specifications:
                 loaded = load_model(ModelSettings.parse(specification))
-                for layer in models[loaded.description.name]:
-                    table.add_row(
-                        loaded.description.name, layer, *_compared(client, loaded, layer, photo, options.rounds)
-                    )
+                name = loaded.description.name
+                for layer in models[name]:
+                    table.add_row(name, layer, *_compared(client, loaded, layer, photo, options.rounds))
     Console().print(table)
 
 

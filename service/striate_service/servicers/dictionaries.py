@@ -74,8 +74,11 @@ class SemanticDictionaries:
         classes = arrays["classes"].tolist()
         effects = encoding.effects(arrays, (*channels.shape, 0), (rows, columns))
         mentioned = [int(channel) for channel in np.unique(channels)]
-        total_effects = {channel: effects[channels == channel].sum(0) for channel in mentioned}
-        labels = await self._namer.neurons(model, layer.path, total_effects, classes)
+        total_effects = np.zeros((layer.channels, effects.shape[2]), np.float32)
+        np.add.at(total_effects, channels, effects)
+        labels = await self._namer.neurons(
+            model, layer.path, {channel: total_effects[channel] for channel in mentioned}, classes
+        )
         objectives: list[Objective] = [*map(Channel, mentioned), *_directions(arrays)]
         icons = await self._icons.icons(
             model, layer.path, objectives, omit=request.omit_icons, wait=request.wait_for_icons, deadline=terms.deadline
