@@ -1,46 +1,125 @@
-"""The descent: hierarchical alternating least squares."""
+"""The descent: extrapolated hierarchical alternating least squares, for many problems at once on any device.
+
+Each column of W and each row of H in turn is set to its exact minimizer, which needs only the small Gram matrices HH',
+HX' and W'W, W'X (Cichocki and Phan 2009; Gillis and Glineur 2012). An iteration sweeps W and then H, once each, as
+scikit-learn's coordinate descent does. From the point that it reaches, the next one starts further along the way that
+it went (Ang and Gillis 2019):
+
+    ahead = max(new + momentum (new - old), 0)
+
+The momentum grows while the error falls. Where the error rises, the next iteration starts from the old point, with less
+momentum. That takes a third to a fifth of the iterations.
+
+Which of the many local minima one ends in is decided early, so the first iterations are plain. With PLAIN of them 50 of
+52 factorizations of real activations (into 6 and 10 groups) ended where plain ones do, with 5 of them 48, with none 38.
+Small problems, which may have an exact answer and many bad ones, and cost little, are plain throughout and in float64.
+Several sweeps for each Gram product would be another acceleration, but ended in other groups too.
+
+W is transposed here: of both factors a group is a row.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_CHECK = 10
-_ROUNDING = 1e-12  # of ||X||^2: a squared error this small is float32 rounding of X itself
+PLAIN = 10
+WINDOW = 5
+"""A problem is finished when this many iterations have lowered its squared error by less than the tolerance."""
+
+# The authors' values.
+FIRST_MOMENTUM = 0.5
+GROWTH = 1.05
+CEILING_GROWTH = 1.01
+DECAY = 1.5
+
+# As shares of ||X||^2. The squared error is the difference of terms of that size; below these it is mostly rounding.
+SMALLEST_32 = 1e-4
+SMALLEST_64 = 1e-14
+
+_SMALL = 2**14  # numbers in X
 
 
-def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: int) -> int:
-    """Improve W and H in place until they hardly change the error; return the iterations that it took."""
-    squared_norm = (x * x).sum()
-    smallest = float(squared_norm) * _ROUNDING
-    previous = _squared_error(x, w, h, squared_norm)
-    for iteration in range(1, max_iterations + 1):
-        wt = w.T.contiguous()
-        sweep(wt, h @ x.T, h @ h.T)
-        sweep(h, wt @ x, wt @ wt.T)
-        w.copy_(wt.T)
-        if iteration % _CHECK == 0:
-            error = _squared_error(x, w, h, squared_norm)
-            if error <= smallest or previous - error <= tolerance * previous:
-                return iteration
-            previous = error
-    return max_iterations
+def is_small(x: Tensor) -> bool:
+    return x.shape[-2] * x.shape[-1] <= _SMALL
 
 
-def sweep(rows: Tensor, products: Tensor, gram: Tensor) -> None:
-    """Set each row of a factor to its minimizer given the other factor: clamp(row + (products - gram rows) / diagonal).
+def plain_iterations(x: Tensor, max_iterations: int) -> int:
+    return max_iterations if is_small(x) else PLAIN
+
+
+def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Improve the factors of each problem until they hardly change its error.
+
+    Every WINDOW iterations finished problems leave the batch, so they stop costing, and the device is asked seldom.
 
     Args:
-        rows: H [K, C], or W' [K, M].
-        products: W'X, or HX'.
-        gram: W'W, or HH', [K, K].
+        x: [B, M, C].
+        w: W', [B, K, M].
+        h: [B, K, C].
+        tolerance: of the squared error.
+
+    Returns:
+        W', H and the iterations, int64 [B].
     """
-    for k, curvature in enumerate(gram.diagonal().tolist()):
-        if curvature > 0:  # else the group is absent, and any row is a minimizer
-            step = torch.addmv(products[k], rows.T, gram[k], alpha=-1)
-            rows[k].add_(step, alpha=1 / curvature).clamp_(min=0)
+    found_w, found_h = w.clone(), h.clone()
+    iterations = torch.full((len(x),), max_iterations, device=x.device)
+    squared_norm = x.square().sum((1, 2), dtype=torch.float64)
+    smallest = SMALLEST_32 if x.dtype == torch.float32 else SMALLEST_64
+    error = torch.full_like(squared_norm, torch.inf)
+    earlier, momentum, ceiling = error, torch.full_like(error, FIRST_MOMENTUM), torch.ones_like(error)
+    which = torch.arange(len(x), device=x.device)
+    plain = plain_iterations(x, max_iterations)
+    ahead_w, ahead_h, too_far = w, h, torch.zeros_like(which, dtype=torch.bool)
+    for iteration in range(max_iterations):
+        products, curvatures = ahead_h @ x.mT, ahead_h @ ahead_h.mT
+        new_w = sweep(ahead_w, products, curvatures)
+        reached = squared_norm - 2 * _inner(new_w, products) + _inner(new_w @ new_w.mT, curvatures)
+        too_far = (reached > error) & ~too_far  # from the old point there is no further back
+        error = torch.where(too_far, error, reached)
+        used = torch.where(too_far, 0, momentum if iteration >= plain else 0).to(x.dtype)[:, None, None]
+        back = too_far[:, None, None]
+        ahead_w, w = torch.where(back, w, _extrapolated(new_w, w, used)), torch.where(back, w, new_w)
+        new_h = sweep(ahead_h, ahead_w @ x, ahead_w @ ahead_w.mT)
+        ahead_h, h = torch.where(back, h, _extrapolated(new_h, h, used)), torch.where(back, h, new_h)
+        if iteration >= plain:
+            grown, higher = torch.minimum(ceiling, GROWTH * momentum), (CEILING_GROWTH * ceiling).clamp(max=1)
+            ceiling = torch.where(too_far, momentum, higher)
+            momentum = torch.where(too_far, momentum / DECAY, grown)
+        if (iteration + 1) % WINDOW == 0 or iteration + 1 == max_iterations:
+            finished = (error <= smallest * squared_norm) | (earlier - error <= tolerance * error)
+            earlier = error
+            found_w[which], found_h[which] = w, h
+            iterations[which[finished]] = iteration + 1
+            if finished.all():
+                break
+            if finished.any():
+                state = (x, w, h, ahead_w, ahead_h, squared_norm, error, earlier, momentum, ceiling, too_far, which)
+                going = (part[~finished] for part in state)
+                x, w, h, ahead_w, ahead_h, squared_norm, error, earlier, momentum, ceiling, too_far, which = going
+    return found_w, found_h, iterations
 
 
-def _squared_error(x: Tensor, w: Tensor, h: Tensor, squared_norm: Tensor) -> float:
-    """||X - W H||^2 = ||X||^2 - 2 <X H', W> + <W'W, HH'>, without forming W H."""
-    return float(squared_norm - 2 * ((x @ h.T) * w).sum() + ((w.T @ w) * (h @ h.T)).sum())
+def sweep(rows: Tensor, products: Tensor, curvatures: Tensor) -> Tensor:
+    """Set each row of a factor in turn to its minimizer: clamp(row + (products - curvatures rows) / diagonal).
+
+    Args:
+        rows: H [B, K, C], or W' [B, K, M].
+        products: W'X, or HX'.
+        curvatures: W'W, or HH', [B, K, K].
+    """
+    rows = rows.clone()
+    diagonal = curvatures.diagonal(dim1=1, dim2=2)
+    scale = torch.where(diagonal > 0, 1 / diagonal, 0)  # else the group is absent, and any row is a minimizer
+    for k in range(rows.shape[1]):
+        step = products[:, k] - (curvatures[:, k, None] @ rows)[:, 0]
+        rows[:, k] = (rows[:, k] + scale[:, k, None] * step).clamp(min=0)
+    return rows
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((1, 2), dtype=torch.float64)
+
+
+def _extrapolated(new: Tensor, old: Tensor, momentum: Tensor) -> Tensor:
+    return (new + momentum * (new - old)).clamp(min=0)

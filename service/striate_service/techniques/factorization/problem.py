@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+Start = Literal["nndsvd", "nndsvda"] | tuple[Tensor, Tensor]
+"""The singular vectors' parts, whose zeros NNDSVDa replaces by the mean of X; or W [..., M, K] and H [..., K, C]."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,10 @@ class Factorization:
 
     def unbind(self) -> list[Factorization]:
         """Return the factorizations of a batch one by one."""
-        parts = (getattr(self, field.name).unbind() for field in fields(self))
-        return [Factorization(*part) for part in zip(*parts, strict=True)]
+        return [Factorization(*parts) for parts in zip(*map(Tensor.unbind, self.parts()), strict=True)]
+
+    def parts(self) -> tuple[Tensor, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 def check_matrix(x: Tensor) -> None:
@@ -47,35 +53,37 @@ def check_components(x: Tensor, components: int) -> None:
         )
 
 
+def check_factors(x: Tensor, components: int, w: Tensor, h: Tensor) -> None:
+    """Raise ValueError unless W and H are factors to start from, for `x` [B, M, C]."""
+    batch, positions, channels = x.shape
+    for name, factor, shape in (("W", w, (batch, positions, components)), ("H", h, (batch, components, channels))):
+        if tuple(factor.shape) != shape:
+            raise ValueError(f"init's {name} should be of shape {shape}, not {tuple(factor.shape)}")
+        if not torch.isfinite(factor).all() or factor.min() < 0:
+            raise ValueError(f"init's {name} holds NaN, infinity or negative values")
+
+
 def measured(x: Tensor, w: Tensor, h: Tensor, iterations: Tensor) -> Factorization:
-    """Say how much of X the factors explain, in float64 where float32 would cancel.
-
-    Args:
-        x: [B, M, C].
-        w: [B, M, K].
-        h: [B, K, C].
-        iterations: [B].
-    """
-    squared_norm = x.double().square().sum((1, 2))
+    """Say how much of X [B, M, C] the factors explain."""
+    squared_norm = x.square().sum((1, 2), dtype=torch.float64)
     scale = torch.where(squared_norm > 0, squared_norm, 1)
-    squared_lengths = h.double().square().sum(2)
     # ||X - w h||^2 = ||X||^2 - 2 w'Xh + ||w||^2 ||h||^2
-    along = (torch.bmm(x, h.mT) * w).sum(1, dtype=torch.float64)
-    importance = (2 * along - w.double().square().sum(1) * squared_lengths) / scale[:, None]
+    along = ((x @ h.mT) * w).sum(1, dtype=torch.float64)
+    alone = w.square().sum(1, dtype=torch.float64) * h.square().sum(2, dtype=torch.float64)
     left = torch.baddbmm(x, w, h, alpha=-1).square().sum((1, 2), dtype=torch.float64)
-    return Factorization(w, h, (left / scale).sqrt().float(), importance.float(), iterations)
+    return Factorization(w, h, (left / scale).sqrt(), (2 * along - alone) / scale[:, None], iterations)
 
 
-def normalized(x: Tensor, w: Tensor, h: Tensor, iterations: Tensor) -> Factorization:
-    """Give directions unit length, order the groups by importance, and measure them. Shapes as in `measured`."""
-    lengths = h.norm(dim=2)
-    w, h = w * lengths[:, None], h / torch.where(lengths > 0, lengths, 1)[:, :, None]
-    found = measured(x, w, h, iterations)
+def arranged(found: Factorization) -> Factorization:
+    """Give directions unit length, order groups by importance, all in float32."""
+    lengths = torch.linalg.vector_norm(found.directions, dim=2)
+    w = found.weights * lengths[:, None]
+    h = found.directions / torch.where(lengths > 0, lengths, 1)[:, :, None]
     order = found.importance.argsort(dim=1, descending=True, stable=True)
     return Factorization(
-        w.gather(2, order[:, None].expand_as(w)),
-        h.gather(1, order[:, :, None].expand_as(h)),
-        found.relative_error,
-        found.importance.gather(1, order),
-        iterations,
+        w.gather(2, order[:, None].expand_as(w)).float().contiguous(),
+        h.gather(1, order[:, :, None].expand_as(h)).float(),
+        found.relative_error.float(),
+        found.importance.gather(1, order).float(),
+        found.iterations,
     )

@@ -37,11 +37,11 @@ def project(x: Tensor, directions: Tensor) -> Factorization:
 
 
 def _weights(x: Tensor, h: Tensor) -> Tensor:
-    wt = x.new_zeros(len(h), len(x))
+    wt = x.new_zeros(1, len(h), len(x))
     products, gram = h @ x.T, h @ h.T
     for _ in range(_MAX_SWEEPS):
-        before = wt.clone()
-        sweep(wt, products, gram)
+        before = wt
+        wt = sweep(wt, products[None], gram[None])
         if (wt - before).norm() <= _SETTLED * wt.norm():
             break
-    return wt.T
+    return wt[0].T.contiguous()

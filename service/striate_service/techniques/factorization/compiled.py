@@ -1,0 +1,237 @@
+"""The descent compiled for CPUs, one problem on one thread: torch's small steps cost ten times their arithmetic.
+
+What `start.py` and `descent.py` say in torch for many problems at once is here in loops over one, so that a problem has
+the same bytes alone and in any batch. Of both factors a group is a row, and the rows are even in number: `w` is W',
+[K, M], its rows padded with zeros to a multiple of 4; `h` is H, [K, C]. The innermost loops run along rows, which the
+compiler turns into vector instructions; Gram matrices and errors are summed in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from striate_service.techniques.factorization.descent import (
+    CEILING_GROWTH,
+    DECAY,
+    FIRST_MOMENTUM,
+    GROWTH,
+    WINDOW,
+)
+
+# Sums may be reordered, which vector instructions need; NaN and infinity keep their meaning.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+
+Compiled = TypeVar("Compiled", bound=Callable[..., Any])
+
+Array = NDArray[Any]  # float32 or float64, in one call all the same; what is small and named Gram is float64
+
+
+def compiled(function: Compiled) -> Compiled:
+    """Compile a function when it is first called, and keep the result for later processes where there is a place."""
+    try:
+        return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+@compiled
+def times_x(w: Array, x: Array, out: Array) -> None:
+    """out [K, C] = W'X, four rows of X and two groups at a time: each number loaded is used several times."""
+    positions, channels = x.shape
+    last = positions - 1
+    out[:] = 0
+    for i in range(0, positions, 4):  # beyond the last row w is zero, and any row will do
+        x0, x1, x2, x3 = x[i], x[min(i + 1, last)], x[min(i + 2, last)], x[min(i + 3, last)]
+        for k in range(0, len(w), 2):
+            a0, a1, a2, a3 = w[k, i], w[k, i + 1], w[k, i + 2], w[k, i + 3]
+            b0, b1, b2, b3 = w[k + 1, i], w[k + 1, i + 1], w[k + 1, i + 2], w[k + 1, i + 3]
+            a, b = out[k], out[k + 1]
+            for j in range(channels):
+                a[j] += a0 * x0[j] + a1 * x1[j] + a2 * x2[j] + a3 * x3[j]
+                b[j] += b0 * x0[j] + b1 * x1[j] + b2 * x2[j] + b3 * x3[j]
+
+
+@compiled
+def times_xt(h: Array, x: Array, out: Array) -> None:
+    """out [K, M] = HX', four rows of X and two groups at a time. The padding gets the last row's values."""
+    positions, channels = x.shape
+    last, zero = positions - 1, x.dtype.type(0)
+    for i in range(0, positions, 4):
+        x0, x1, x2, x3 = x[i], x[min(i + 1, last)], x[min(i + 2, last)], x[min(i + 3, last)]
+        for k in range(0, len(h), 2):
+            a, b = h[k], h[k + 1]
+            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = zero
+            for j in range(channels):
+                a0 += a[j] * x0[j]
+                a1 += a[j] * x1[j]
+                a2 += a[j] * x2[j]
+                a3 += a[j] * x3[j]
+                b0 += b[j] * x0[j]
+                b1 += b[j] * x1[j]
+                b2 += b[j] * x2[j]
+                b3 += b[j] * x3[j]
+            out[k, i], out[k, i + 1], out[k, i + 2], out[k, i + 3] = a0, a1, a2, a3
+            out[k + 1, i], out[k + 1, i + 1], out[k + 1, i + 2], out[k + 1, i + 3] = b0, b1, b2, b3
+
+
+@compiled
+def dot(a: Array, b: Array) -> float:
+    total = 0.0
+    for j in range(len(a)):
+        total += np.float64(a[j]) * np.float64(b[j])
+    return total
+
+
+@compiled
+def gram(rows: Array) -> Array:
+    """Return the products of all rows with each other, float64."""
+    out = np.empty((len(rows), len(rows)))
+    for k in range(len(rows)):
+        for other in range(k + 1):
+            out[k, other] = out[other, k] = dot(rows[k], rows[other])
+    return out
+
+
+@compiled
+def sweep(rows: Array, products: Array, curvatures: Array, length: int, step: Array) -> None:
+    """Set each row in turn to its minimizer: clamp(row + (products - curvatures rows) / diagonal), as `descent.sweep`.
+
+    `step` is room for a row; `length` leaves out the padding.
+    """
+    zero = rows.dtype.type(0)
+    for k in range(len(rows)):
+        if curvatures[k, k] > 0:  # else the group is absent, and any row is a minimizer
+            row, product = rows[k], products[k]
+            for j in range(length):
+                step[j] = product[j]
+            for other in range(len(rows)):
+                curvature, there = rows.dtype.type(curvatures[k, other]), rows[other]
+                for j in range(length):
+                    step[j] -= curvature * there[j]
+            scale = rows.dtype.type(1 / curvatures[k, k])
+            for j in range(length):
+                row[j] = max(row[j] + scale * step[j], zero)
+
+
+@compiled
+def orthonormalize(rows: Array, first: int) -> None:
+    """Make the rows from `first` on orthogonal to all before them, and of unit length; dependent ones become zero."""
+    for k in range(first, len(rows)):
+        row = rows[k]
+        before = np.sqrt(dot(row, row))
+        for _ in range(2):  # twice is enough (Giraud et al. 2005)
+            for earlier in range(k):
+                other = rows[earlier]
+                overlap = rows.dtype.type(dot(row, other))
+                for j in range(len(row)):
+                    row[j] -= overlap * other[j]
+        after = np.sqrt(dot(row, row))
+        # Of a dependent row only rounding is left, which has no direction.
+        scale = rows.dtype.type(1 / after if after > 1e-5 * before else 0)
+        for j in range(len(row)):
+            row[j] *= scale
+
+
+@compiled
+def krylov(x: Array, probe: Array, blocks: int) -> tuple[Array, Array, Array]:
+    """Return a basis Q of a block Krylov space (Musco and Musco 2015), QX', and the latter's Gram matrix.
+
+    Q holds probe X, probe X (X'X), ... orthonormalized. The leading singular triples of X are nearly those of X Q'Q.
+
+    Args:
+        probe: [b, M], random.
+        blocks: how many the basis has.
+    """
+    size = len(probe)
+    basis = np.zeros((size * blocks, x.shape[1]), x.dtype)
+    images = np.zeros((size * blocks, probe.shape[1]), x.dtype)
+    times_x(probe, x, basis[:size])
+    for block in range(blocks):
+        first, end = block * size, (block + 1) * size
+        orthonormalize(basis[:end], first)
+        times_xt(basis[first:end], x, images[first:end])
+        images[first:end, len(x) :] = 0
+        if block + 1 < blocks:
+            times_x(images[first:end], x, basis[end : end + size])
+    return basis, images, gram(images)
+
+
+@compiled
+def extrapolate(ahead: Array, new: Array, old: Array, momentum: float) -> None:
+    for k in range(len(ahead)):
+        for j in range(ahead.shape[1]):
+            ahead[k, j] = max(new[k, j] + momentum * (new[k, j] - old[k, j]), ahead.dtype.type(0))
+
+
+@compiled
+def squared_error(squared_norm: float, w: Array, products: Array, overlaps: Array, curvatures: Array) -> float:
+    """||X - W H||^2 = ||X||^2 - 2 <W', HX'> + <W'W, HH'>, without forming W H."""
+    total = squared_norm
+    for k in range(len(w)):
+        total -= 2 * dot(w[k], products[k])
+        for other in range(len(w)):
+            total += overlaps[k, other] * curvatures[k, other]
+    return total
+
+
+@compiled
+def descend(
+    x: Array,
+    w: Array,
+    h: Array,
+    squared_norm: float,
+    smallest: float,
+    tolerance: float,
+    max_iterations: int,
+    plain: int,
+) -> int:
+    """Improve W and H in place, as `descent.descend` describes; return the iterations that it took."""
+    positions, channels = x.shape
+    new_w, new_h, ahead_w, ahead_h = w.copy(), h.copy(), w.copy(), h.copy()
+    hx, wx, step = np.zeros_like(w), np.zeros_like(h), np.zeros(max(positions, channels), x.dtype)
+    errors = np.empty(max_iterations)
+    momentum, ceiling, error, too_far, steps = FIRST_MOMENTUM, 1.0, np.inf, False, 0
+    for iteration in range(max_iterations):
+        times_xt(ahead_h, x, hx)
+        curvatures = gram(ahead_h)
+        new_w[:] = ahead_w
+        sweep(new_w, hx, curvatures, positions, step)
+        reached = squared_error(squared_norm, new_w, hx, gram(new_w), curvatures)
+        too_far = reached > error and not too_far  # from the old point there is no further back
+        if too_far:
+            ahead_w[:], ahead_h[:] = w, h
+            ceiling, momentum = momentum, momentum / DECAY
+            continue
+        error = errors[steps] = reached
+        settled = steps >= WINDOW and errors[steps - WINDOW] - error <= tolerance * error
+        if settled or error <= smallest * squared_norm:
+            w[:], h[:] = new_w, ahead_h
+            return iteration + 1
+        steps += 1
+        used = x.dtype.type(momentum if iteration >= plain else 0)
+        if iteration >= plain:
+            momentum, ceiling = min(ceiling, GROWTH * momentum), min(1.0, CEILING_GROWTH * ceiling)
+        extrapolate(ahead_w, new_w, w, used)
+        w[:] = new_w
+        times_x(ahead_w, x, wx)
+        new_h[:] = ahead_h
+        sweep(new_h, wx, gram(ahead_w), channels, step)
+        extrapolate(ahead_h, new_h, h, used)
+        h[:] = new_h
+    return max_iterations
+
+
+@compiled
+def measure(x: Array, w: Array, h: Array, squared_norm: float, importance: Array) -> float:
+    """Set `importance` to each group's, as `problem.Factorization` defines it, and return ||X - W H||^2 / ||X||^2."""
+    products = np.zeros_like(w)
+    times_xt(h, x, products)
+    overlaps, curvatures = gram(w), gram(h)
+    for k in range(len(importance)):
+        importance[k] = (2 * dot(w[k], products[k]) - overlaps[k, k] * curvatures[k, k]) / squared_norm
+    return max(squared_error(squared_norm, w, products, overlaps, curvatures), 0.0) / squared_norm
