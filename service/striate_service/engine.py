@@ -117,14 +117,18 @@ class Engine:
         async with self._admission(model, ("images", preprocessed), images, kind, terms) as place:
             yield place
 
-    async def submit(self, task: Task, inputs: Arrays, terms: Terms) -> Arrays:
-        """Have a task carried out by itself and return its arrays, as `workers.tasks` names them.
+    async def submit(self, task: Task, inputs: Arrays, terms: Terms, *, alike: Hashable = None) -> Arrays:
+        """Have a task carried out that needs no images, and return its arrays, as `workers.tasks` names them.
+
+        Args:
+            alike: tasks of one class and with the same one here share a batch; without it, a task is by itself.
 
         Raises:
             RequestError: the task is not admitted, expires, is refused by its technique, or fails.
         """
-        model = getattr(task, "model", "")
-        async with self._admission(model, ("alone", object()), 1, type(task).__name__, terms) as place:
+        kind = type(task).__name__
+        key = (kind, object() if alike is None else alike)
+        async with self._admission(getattr(task, "model", ""), key, 1, kind, terms) as place:
             return await place.run(task, inputs)
 
     @asynccontextmanager

@@ -120,10 +120,12 @@ class Factorizations:
                 "should be float32 or float16 [N, C, H, W], and is "
                 f"{activations.dtype.name} {list(activations.shape)}.",
             )
+        task = FactorizeActivationsTask(group_count(request, activations.shape), request.rectify)
         arrays = await self._engine.submit(
-            FactorizeActivationsTask(group_count(request, activations.shape), request.rectify),
+            task,
             {"activations": activations.astype(np.float32)},
             terms,
+            alike=(activations.shape, task.components),
         )
         images, *_, components = arrays["spatial"].shape
         look = Look.of(arrays["spatial"])

@@ -64,6 +64,11 @@ class Executor:
         if isinstance(tasks[0], ImageTask):
             image_tasks = [task for task in tasks if isinstance(task, ImageTask)]
             results = self._explain(image_tasks, self._forward(image_tasks, inputs))
+        elif isinstance(tasks[0], FactorizeActivationsTask):
+            layers = [torch.from_numpy(given["activations"]).to(self._device) for given in inputs]
+            results = groups_of_activations(
+                [task for task in tasks if isinstance(task, FactorizeActivationsTask)], layers
+            )
         else:
             results = [attempt(self._carry_out, task, given) for task, given in zip(tasks, inputs, strict=True)]
         return [_in_memory(result) for result in results]
@@ -114,9 +119,6 @@ class Executor:
 
     def _carry_out(self, task: Task, given: Arrays) -> dict[str, Tensor]:
         match task:
-            case FactorizeActivationsTask():
-                layer = torch.from_numpy(given["activations"]).to(self._device)
-                return groups_of_activations(task, layer).arrays
             case MaskedGroupsTask():
                 return self._masked_groups(task, given)
             case RenderTask():

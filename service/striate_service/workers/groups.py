@@ -61,10 +61,12 @@ def reconstruction(spatial: Tensor, directions: Tensor) -> Tensor:
     return (spatial @ directions).movedim(-1, -3)
 
 
-def groups_of_activations(task: FactorizeActivationsTask, layer: Tensor) -> Groups:
-    """Factorize activations [N, C, H, W], all images together."""
-    images, _, height, width = layer.shape
-    return _find([_matrix(layer, task.rectify)], task.components, (images, height, width))[0]
+def groups_of_activations(
+    tasks: Sequence[FactorizeActivationsTask], layers: Sequence[Tensor]
+) -> list[dict[str, Tensor] | Refusal | Failure]:
+    """Factorize each task's activations [N, C, H, W], its images together, and tasks of one shape in one batch."""
+    problems = [_Problem(layer, task.components, task.rectify) for task, layer in zip(tasks, layers, strict=True)]
+    return [found.arrays if isinstance(found, Groups) else found for found in _find_together(problems)]
 
 
 def explain_groups(
@@ -73,7 +75,7 @@ def explain_groups(
     """Carry out tasks on the same forward. Those of one shape are factorized in one batch, and those of one layer share
     one forward through what follows it.
     """
-    groups = _find_together(tasks, parts)
+    groups = _find_together([_Problem.of(task, part) for task, part in zip(tasks, parts, strict=True)])
     with_groups: dict[int, Tensor] = {}
     by_layer: dict[str, list[int]] = defaultdict(list)
     for number, (task, found) in enumerate(zip(tasks, groups, strict=True)):
@@ -119,27 +121,42 @@ def layers_with_flows(
     return result
 
 
-def _find_together(tasks: Sequence[FactorizeTask], parts: Sequence[Part]) -> list[Groups | Refusal | Failure]:
+@dataclass(frozen=True)
+class _Problem:
+    layer: Tensor
+    """[N, C, H, W]"""
+    components: int
+    """0: as many as the activations ask for."""
+    rectify: bool
+    directions: Tensor | None = None
+    """[K, C], to project onto."""
+
+    @classmethod
+    def of(cls, task: FactorizeTask, part: Part) -> _Problem:
+        layer, directions = part.layers[task.layer], part.inputs.get("directions")
+        given = None if directions is None else torch.from_numpy(directions).to(layer.device)
+        return cls(layer, task.components, task.rectify, given)
+
+
+def _find_together(problems: Sequence[_Problem]) -> list[Groups | Refusal | Failure]:
     found: dict[int, Groups | Refusal | Failure] = {}
     matrices: dict[int, Tensor] = {}
     alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for number, (task, part) in enumerate(zip(tasks, parts, strict=True)):
-        matrix = attempt(_matrix, part.layers[task.layer], task.rectify)
+    for number, problem in enumerate(problems):
+        matrix = attempt(_matrix, problem.layer, problem.rectify)
         if not isinstance(matrix, Tensor):
             found[number] = matrix
             continue
         matrices[number] = matrix
-        alone = "directions" in part.inputs or not task.components
-        alike[part.layers[task.layer].shape, task.components, number if alone else None].append(number)
+        alone = problem.directions is not None or not problem.components
+        alike[problem.layer.shape, problem.components, number if alone else None].append(number)
     for numbers in alike.values():
-        first, chosen = numbers[0], [matrices[number] for number in numbers]
-        images, _, height, width = parts[first].layers[tasks[first].layer].shape
-        directions = parts[first].inputs.get("directions")
-        given = None if directions is None else torch.from_numpy(directions).to(chosen[0].device)
-        result = attempt(_find, chosen, tasks[first].components, (images, height, width), given)
+        first, chosen = problems[numbers[0]], [matrices[number] for number in numbers]
+        images, _, height, width = first.layer.shape
+        result = attempt(_find, chosen, first.components, (images, height, width), first.directions)
         each = result if isinstance(result, list) else [result] * len(numbers)
         found |= zip(numbers, each, strict=True)
-    return [found[number] for number in range(len(tasks))]
+    return [found[number] for number in range(len(problems))]
 
 
 def _find(

@@ -20,6 +20,7 @@ from striate_service.techniques.factorization.descent import (
     DECAY,
     FIRST_MOMENTUM,
     GROWTH,
+    SETTLED,
     WINDOW,
 )
 
@@ -116,6 +117,29 @@ def sweep(rows: Array, products: Array, curvatures: Array, length: int, step: Ar
             scale = rows.dtype.type(1 / curvatures[k, k])
             for j in range(length):
                 row[j] = max(row[j] + scale * step[j], zero)
+
+
+@compiled
+def settle(rows: Array, products: Array, curvatures: Array, max_sweeps: int) -> None:
+    """Sweep until nothing changes: non-negative least squares for each column, a cacheful of them at a time."""
+    size = 128
+    block, product, step = np.zeros((len(rows), size)), np.zeros((len(rows), size)), np.zeros(size)
+    before = np.zeros_like(block)
+    for first in range(0, rows.shape[1], size):
+        length = min(size, rows.shape[1] - first)
+        block[:, :length] = rows[:, first : first + length]
+        product[:, :length] = products[:, first : first + length]
+        for _ in range(max_sweeps):
+            before[:] = block
+            sweep(block, product, curvatures, length, step)
+            change, total = 0.0, 0.0
+            for k in range(len(block)):
+                for j in range(length):
+                    change += (block[k, j] - before[k, j]) ** 2
+                    total += block[k, j] ** 2
+            if change <= SETTLED**2 * total:
+                break
+        rows[:, first : first + length] = block[:, :length]
 
 
 @compiled

@@ -37,6 +37,9 @@ DECAY = 1.5
 SMALLEST_32 = 1e-4
 SMALLEST_64 = 1e-14
 
+SETTLED = 1e-9
+"""Non-negative least squares is solved when a sweep changes the solution by less than this share of it."""
+
 _SMALL = 2**14  # numbers in X
 
 

@@ -34,15 +34,19 @@ class Factorization:
     def parts(self) -> tuple[Tensor, ...]:
         return tuple(getattr(self, field.name) for field in fields(self))
 
+    def float(self) -> Factorization:
+        """Return it with float32 numbers."""
+        return Factorization(*(part.float() if part.is_floating_point() else part for part in self.parts()))
 
-def check_matrix(x: Tensor) -> None:
+
+def check_matrix(x: Tensor, name: str = "x") -> None:
     """Raise ValueError unless `x` is a finite, non-negative matrix [M, C], or a batch of them [B, M, C]."""
     if x.dim() not in (2, 3) or x.numel() == 0:
-        raise ValueError(f"x should be a matrix, or a batch of them, and not empty; its shape is {tuple(x.shape)}")
+        raise ValueError(f"{name} should be a matrix, or a batch of them, and not empty; its shape is {tuple(x.shape)}")
     if not torch.isfinite(x).all():
-        raise ValueError("x holds NaN or infinity")
+        raise ValueError(f"{name} holds NaN or infinity")
     if x.min() < 0:
-        raise ValueError(f"x holds negative values, as low as {x.min():.3g}")
+        raise ValueError(f"{name} holds negative values, as low as {x.min():.3g}")
 
 
 def check_components(x: Tensor, components: int) -> None:
@@ -80,10 +84,5 @@ def arranged(found: Factorization) -> Factorization:
     w = found.weights * lengths[:, None]
     h = found.directions / torch.where(lengths > 0, lengths, 1)[:, :, None]
     order = found.importance.argsort(dim=1, descending=True, stable=True)
-    return Factorization(
-        w.gather(2, order[:, None].expand_as(w)).float().contiguous(),
-        h.gather(1, order[:, :, None].expand_as(h)).float(),
-        found.relative_error.float(),
-        found.importance.gather(1, order).float(),
-        found.iterations,
-    )
+    w, h = w.gather(2, order[:, None].expand_as(w)).contiguous(), h.gather(1, order[:, :, None].expand_as(h))
+    return Factorization(w, h, found.relative_error, found.importance.gather(1, order), found.iterations).float()
