@@ -218,7 +218,7 @@ def descend(
     positions, channels = x.shape
     new_w, new_h, ahead_w, ahead_h = w.copy(), h.copy(), w.copy(), h.copy()
     hx, wx, step = np.zeros_like(w), np.zeros_like(h), np.zeros(max(positions, channels), x.dtype)
-    errors = np.empty(max_iterations)
+    errors, measured_h = np.empty(max_iterations), h.copy()
     momentum, ceiling, error, too_far, steps = FIRST_MOMENTUM, 1.0, np.inf, False, 0
     for iteration in range(max_iterations):
         times_xt(ahead_h, x, hx)
@@ -226,9 +226,9 @@ def descend(
         new_w[:] = ahead_w
         sweep(new_w, hx, curvatures, positions, step)
         reached = squared_error(squared_norm, new_w, hx, gram(new_w), curvatures)
-        too_far = reached > error and not too_far  # from the old point there is no further back
+        too_far = reached > error and not too_far  # at once after going back it is rounding
         if too_far:
-            ahead_w[:], ahead_h[:] = w, h
+            ahead_w[:], ahead_h[:], h[:] = w, measured_h, measured_h
             ceiling, momentum = momentum, momentum / DECAY
             continue
         error = errors[steps] = reached
@@ -237,6 +237,7 @@ def descend(
             w[:], h[:] = new_w, ahead_h
             return iteration + 1
         steps += 1
+        measured_h[:] = ahead_h
         used = x.dtype.type(momentum if iteration >= plain else 0)
         if iteration >= plain:
             momentum, ceiling = min(ceiling, GROWTH * momentum), min(1.0, CEILING_GROWTH * ceiling)
@@ -247,6 +248,7 @@ def descend(
         sweep(new_h, wx, gram(ahead_w), channels, step)
         extrapolate(ahead_h, new_h, h, used)
         h[:] = new_h
+    h[:] = measured_h
     return max_iterations
 
 

@@ -30,7 +30,7 @@ def factorize_each(x: Tensor, components: int, init: Start, tolerance: float, ma
     if isinstance(init, tuple):
         w[:, :components, : x.shape[1]], h[:, :components] = init[0].mT.numpy(), init[1].numpy()
     probe = np.zeros((min(even + _EXTRA, x.shape[2] + x.shape[2] % 2), padded), np.float32)
-    squared_norms = np.square(matrices, dtype=np.float64).sum((1, 2))
+    squared_norms = [compiled.dot(matrix, matrix) for matrix in matrices.reshape(len(x), -1)]
     probe[:, : x.shape[1]] = np.random.default_rng(0).standard_normal((len(probe), x.shape[1]))
 
     plain = plain_iterations(x, max_iterations)
@@ -58,8 +58,13 @@ def factorize_each(x: Tensor, components: int, init: Start, tolerance: float, ma
         if is_small(x) or errors[n] <= SMALLEST_32:
             descend(n, np.float64, SMALLEST_64)
 
-    with ThreadPoolExecutor(min(len(x), torch.get_num_threads())) as threads:
-        list(threads.map(solve, range(len(x))))
+    threads = min(len(x), torch.get_num_threads())
+    if threads == 1:
+        for n in range(len(x)):
+            solve(n)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(solve, range(len(x))))
     return Factorization(
         torch.from_numpy(w[:, :components, : x.shape[1]]).mT,
         torch.from_numpy(h[:, :components]),
@@ -73,12 +78,10 @@ def nndsvd(x: Floats, probe: Floats, w: NDArray[np.float64], h: NDArray[np.float
     """Set W' and H to the start that `start.nndsvd` describes."""
     basis, images, products = compiled.krylov(x, probe, _BLOCKS)
     squares, mixtures = np.linalg.eigh(products)
-    scale = np.sqrt(max(squares[-1], 0))
-    for k in range(len(w)):
-        if squares[-1 - k] <= (1e-6 * scale) ** 2:
-            break  # it is rounding, which has no direction
-        mixture = mixtures[:, -1 - k]
-        u, v = mixture @ images[:, : w.shape[1]], mixture @ basis  # of which u carries the singular value
+    leading = mixtures[:, ::-1][:, : len(w)].T.astype(x.dtype)
+    for k, (u, v) in enumerate(zip(leading @ images[:, : w.shape[1]], leading @ basis, strict=True)):
+        if squares[-1 - k] <= 1e-12 * squares[-1]:
+            break  # it is rounding, which has no direction. Of the others u carries the singular value.
         parts = [(np.maximum(sign * u, 0), np.maximum(sign * v, 0)) for sign in (1, -1)]
         lengths = [(np.linalg.norm(a), np.linalg.norm(b)) for a, b in parts]
         chosen = int(lengths[0][0] * lengths[0][1] < lengths[1][0] * lengths[1][1])

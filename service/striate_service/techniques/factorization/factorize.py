@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from striate_service.techniques.factorization import divergence
 from striate_service.techniques.factorization.descent import SMALLEST_32, descend, is_small
 from striate_service.techniques.factorization.problem import (
     Factorization,
@@ -19,6 +22,7 @@ from striate_service.techniques.factorization.start import nndsvd
 
 # On real activations the error is then within 1.000001 of what it converges to.
 _TOLERANCE = 1e-6
+_DIVERGENCE_TOLERANCE = 1e-5
 _MAX_ITERATIONS = 2000
 _CLEARLY = 1e-3  # by more than rounding and early stopping
 
@@ -27,8 +31,9 @@ def factorize(
     x: Tensor,
     components: int,
     *,
+    loss: Literal["frobenius", "kullback-leibler"] = "frobenius",
     init: Start | None = None,
-    tolerance: float = _TOLERANCE,
+    tolerance: float | None = None,
     max_iterations: int = _MAX_ITERATIONS,
 ) -> Factorization:
     """Factorize a non-negative matrix, or each of a batch.
@@ -41,30 +46,48 @@ def factorize(
         components: K, 1 to min(M, C).
         init: where to start: as scikit-learn's of the same name; or W [..., M, K] and H [..., K, C]. None: "nndsvd",
             and for small problems also "nndsvda", where that ends clearly better.
-        tolerance: stop when five iterations lower the squared error by less than this share of it.
+        loss: what is minimized: ||X - W H||^2, or the divergence of `divergence.py`, in torch and with "nndsvda".
+        tolerance: stop when a few iterations lower the loss by less than this share of it, by default 1e-6; of the
+            divergence when ten lower it by less than this share of its first value, by default 1e-5.
 
     Raises:
-        ValueError: `x` or `init` is not such a matrix, or K is out of range.
+        ValueError: `x` or `init` is not such a matrix, K is out of range, or `loss` or `init` has no such name.
     """
     check_matrix(x)
     check_components(x, components)
+    if loss not in ("frobenius", "kullback-leibler"):
+        raise ValueError(f'loss should be "frobenius" or "kullback-leibler", not {loss!r}')
+    if isinstance(init, str) and init not in ("nndsvd", "nndsvda"):
+        raise ValueError(f'init should be "nndsvd", "nndsvda" or factors to start from, not {init!r}')
     batch = (x if x.dim() == 3 else x[None]).detach().float()
     if isinstance(init, tuple):
         w, h = (factor.detach().expand(len(batch), *factor.shape[-2:]).double() for factor in init)
         check_factors(batch, components, w, h)
         init = w, h
-    found = _solve(batch, components, init or "nndsvd", tolerance, max_iterations)
-    if init is None and is_small(batch):
-        other = _solve(batch, components, "nndsvda", tolerance, max_iterations)
-        better = other.relative_error < (1 - _CLEARLY) * found.relative_error
-        found = Factorization(
-            *(
-                torch.where(better.view(-1, *[1] * (mine.dim() - 1)), others, mine)
-                for mine, others in zip(found.parts(), other.parts(), strict=True)
-            )
-        )
+    if loss == "frobenius":
+        found = _least_squares(batch, components, init, tolerance or _TOLERANCE, max_iterations)
+    else:
+        w, h = init if isinstance(init, tuple) else nndsvd(batch, components, fill=True)
+        limit = tolerance or _DIVERGENCE_TOLERANCE
+        w, h, iterations = divergence.descend(batch, w.float(), h.float(), limit, max_iterations)
+        found = measured(batch, w, h, iterations)
     found = arranged(found)
     return found if x.dim() == 3 else found.unbind()[0]
+
+
+def _least_squares(
+    x: Tensor, components: int, init: Start | None, tolerance: float, max_iterations: int
+) -> Factorization:
+    found = _solve(x, components, init or "nndsvd", tolerance, max_iterations)
+    if init is not None or not is_small(x):
+        return found
+    other = _solve(x, components, "nndsvda", tolerance, max_iterations)
+    better = other.relative_error < (1 - _CLEARLY) * found.relative_error
+    chosen = (
+        torch.where(better.view(-1, *[1] * (part.dim() - 1)), instead, part)
+        for part, instead in zip(found.parts(), other.parts(), strict=True)
+    )
+    return Factorization(*chosen)
 
 
 def _solve(x: Tensor, components: int, init: Start, tolerance: float, max_iterations: int) -> Factorization:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -43,10 +44,11 @@ def check_matrix(x: Tensor, name: str = "x") -> None:
     """Raise ValueError unless `x` is a finite, non-negative matrix [M, C], or a batch of them [B, M, C]."""
     if x.dim() not in (2, 3) or x.numel() == 0:
         raise ValueError(f"{name} should be a matrix, or a batch of them, and not empty; its shape is {tuple(x.shape)}")
-    if not torch.isfinite(x).all():
+    least, most = (float(bound) for bound in x.aminmax())  # NaN if there is one
+    if not (math.isfinite(least) and math.isfinite(most)):
         raise ValueError(f"{name} holds NaN or infinity")
-    if x.min() < 0:
-        raise ValueError(f"{name} holds negative values, as low as {x.min():.3g}")
+    if least < 0:
+        raise ValueError(f"{name} holds negative values, as low as {least:.3g}")
 
 
 def check_components(x: Tensor, components: int) -> None:

@@ -1,0 +1,255 @@
+"""How fast neuron groups are found, and how well: python benchmarks/factorization.py [--images 5000] [--rounds 5]
+
+Real activations: GoogLeNet's mixed4d on the article's photos, as its authors published them, and SqueezeNet's
+features.7 and features.12 on views of the photos (both in ../shared). On each matrix, and on batches of 64, with 6 and
+10 groups:
+
+- ours,
+- scikit-learn's NMF at its defaults (NNDSVDa, tol=1e-4, 200 iterations) and with init="nndsvd", as the article's,
+- pytorch-NMF (torchnmf) with beta=2 and its other defaults: multiplicative updates from a random start.
+
+All take turns, matrix by matrix, round after round, on the same number of threads (OMP_NUM_THREADS; all cores). Printed
+are the medians over rounds and matrices of the milliseconds a matrix, the ratios of the medians, and the median and the
+largest of our error's ratios to theirs. Then one basis for --images images (0: leave it out), out of a file of float16
+activations, in a process of its own that says how much memory it took; beside it the error of all at once. Times belong
+to a quiet machine. For the peers: pip install -c constraints.txt 'striate[bench]'
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+THREADS = os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))  # read when numpy and torch load
+os.environ.setdefault("OPENBLAS_NUM_THREADS", THREADS)
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+from PIL import Image  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from sklearn.decomposition import NMF  # noqa: E402
+from striate_service.models.layers import capture  # noqa: E402
+from striate_service.models.torchvision_compat import import_torchvision  # noqa: E402
+from striate_service.techniques.factorization import factorize, factorize_batches  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+LAYERS = ("features.7", "features.12")
+GROUPS = (6, 10)
+BATCH = 64
+BASIS_GROUPS = 10
+BASIS_LAYER = "features.12"
+BASIS_SHAPE = (169, 512)  # positions and channels of an image in that layer
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass
+class Figures:
+    """What was measured of one contender, a value a matrix and round."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--singles", type=int, default=8, help="matrices of each kind that are factorized one by one")
+    parser.add_argument("--batch-rounds", type=int, default=2, help="the peers take up to 10 s for one batch")
+    parser.add_argument("--images", type=int, default=5000, help="for one basis; 0: leave it out")
+    parser.add_argument("--basis", type=Path, help=argparse.SUPPRESS)  # what the process of its own is asked
+    options = parser.parse_args()
+    torch.set_num_threads(int(THREADS))
+    warnings.simplefilter("ignore")  # scikit-learn's, that it has not converged
+    if options.basis:
+        print(json.dumps(basis_of(options.basis)))
+        return
+    console = Console(width=120)
+    console.print(f"{platform.processor() or platform.machine()}, {THREADS} threads, torch {torch.__version__}")
+    matrices = {"mixed4d": np.concatenate([np.load(file) for file in reference()]).reshape(-1, 196, 528)}
+    matrices |= views(BATCH)
+    console.print(compare(matrices, "one by one", options.singles, 1, options.rounds))
+    console.print(
+        compare({name: matrices[name] for name in LAYERS}, f"batches of {BATCH}", BATCH, BATCH, options.batch_rounds)
+    )
+    if options.images:
+        console.print(one_basis(options.images))
+
+
+def compare(matrices: dict[str, Matrix], title: str, count: int, batch: int, rounds: int) -> Table:
+    """Let everyone factorize the first `count` matrices of each kind, `batch` at a time."""
+    for run in CONTENDERS.values():  # compiles, loads and starts threads, unmeasured
+        for all_of_them in matrices.values():
+            run(all_of_them[:1], 2)
+    table = Table(title=f"{title}: ms a matrix (times ours), our error's ratio to theirs: median, largest")
+    for heading in ("activations", "groups", *CONTENDERS):
+        table.add_column(heading)
+    for name, all_of_them in matrices.items():
+        for components in GROUPS:
+            figures = {contender: Figures() for contender in CONTENDERS}
+            for _ in range(rounds):
+                for first in range(0, min(count, len(all_of_them)), batch):
+                    chosen = all_of_them[first : first + batch]
+                    for contender, run in CONTENDERS.items():
+                        started = time.perf_counter()
+                        found = run(chosen, components)
+                        figures[contender].milliseconds.append(1000 * (time.perf_counter() - started) / len(chosen))
+                        figures[contender].errors += [error(x, *f) for x, f in zip(chosen, found, strict=True)]
+            table.add_row(f"{name} {all_of_them.shape[1:]}", str(components), *cells(figures))
+            print(f"{title}, {name}, {components} groups: done", file=sys.stderr)
+    return table
+
+
+def cells(figures: dict[str, Figures]) -> Iterator[str]:
+    ours = figures["ours"]
+    own = statistics.median(ours.milliseconds)
+    for contender, found in figures.items():
+        if contender == "ours":
+            yield f"{own:.2f}"
+            continue
+        taken = statistics.median(found.milliseconds)
+        ratios = np.array(ours.errors) / np.array(found.errors)
+        yield f"{taken:.1f} ({taken / own:.1f}x)\n{np.median(ratios):.6f}, {ratios.max():.4f}"
+
+
+Factors = tuple[NDArray[np.floating], NDArray[np.floating]]
+
+
+def ours(matrices: Matrix, components: int) -> list[Factors]:
+    x = torch.from_numpy(matrices)
+    found = factorize(x[0], components) if len(x) == 1 else factorize(x, components)
+    each = [found] if len(x) == 1 else found.unbind()
+    return [(one.weights.numpy(), one.directions.numpy()) for one in each]
+
+
+def scikit_learn(**options: object) -> Callable[[Matrix, int], list[Factors]]:
+    def run(matrices: Matrix, components: int) -> list[Factors]:
+        models = [NMF(components, **options) for _ in matrices]
+        return [(model.fit_transform(x), model.components_) for model, x in zip(models, matrices, strict=True)]
+
+    return run
+
+
+def pytorch_nmf(matrices: Matrix, components: int) -> list[Factors]:
+    from torchnmf import nmf
+
+    found = []
+    for x in torch.from_numpy(matrices):
+        torch.manual_seed(0)
+        network = nmf.NMF(x.shape, rank=components)
+        network.fit(x, beta=2)
+        found.append((network.H.detach().numpy(), network.W.detach().numpy().T))
+    return found
+
+
+CONTENDERS: dict[str, Callable[[Matrix, int], list[Factors]]] = {
+    "ours": ours,
+    "scikit-learn": scikit_learn(),
+    "with nndsvd": scikit_learn(init="nndsvd"),
+    "pytorch-NMF": pytorch_nmf,
+}
+
+
+def error(x: Matrix, w: NDArray[np.floating], h: NDArray[np.floating]) -> float:
+    exact = x.astype(np.float64)
+    return float(np.linalg.norm(exact - w.astype(np.float64) @ h.astype(np.float64)) / np.linalg.norm(exact))
+
+
+def reference() -> list[Path]:
+    return sorted((SHARED / "reference/distill").glob("*_mixed4d.npy"))
+
+
+def views(count: int) -> dict[str, Matrix]:
+    """Return, by layer, activations [count, positions, channels] of the photos and of random crops of them."""
+    parts: dict[str, list[Matrix]] = {layer: [] for layer in LAYERS}
+    for layers in activations(count):
+        for layer in LAYERS:
+            parts[layer].append(layers[layer])
+    return {layer: np.concatenate(part) for layer, part in parts.items()}
+
+
+def activations(count: int, at_once: int = 16) -> Iterator[dict[str, Matrix]]:
+    models = import_torchvision().models
+    network = models.squeezenet1_0()
+    network.load_state_dict(torch.load(SHARED / "models/squeezenet1_0_imagenet.pth", weights_only=True))
+    network.eval().requires_grad_(False)
+    photos = [Image.open(file).convert("RGB") for file in sorted((SHARED / "photos").iterdir())]
+    rng = np.random.default_rng(0)
+    for first in range(0, count, at_once):
+        pixels = np.stack([view(photos, number, rng) for number in range(first, min(first + at_once, count))])
+        captured = capture(network, torch.from_numpy(pixels), LAYERS, logits=False, gradients=[])
+        yield {
+            layer: maps.permute(0, 2, 3, 1).flatten(1, 2).contiguous().numpy()
+            for layer, maps in captured.layers.items()
+        }
+
+
+def view(photos: list[Image.Image], number: int, rng: np.random.Generator) -> Matrix:
+    """Return a photo, or from the sixth on a random square of one, normalized [3, 224, 224]."""
+    photo = photos[number % len(photos)]
+    side = min(photo.size) if number < len(photos) else int(min(photo.size) * rng.uniform(0.3, 1))
+    left, top = (int(rng.integers(0, size - side + 1)) for size in photo.size)
+    square = np.asarray(photo.crop((left, top, left + side, top + side)).resize((224, 224)), np.float32) / 255
+    normal = (square - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    return normal.transpose(2, 0, 1).astype(np.float32)
+
+
+def one_basis(images: int) -> Table:
+    """Find one basis for many images in a process of its own, and all at once here."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "activations.f16"
+        with file.open("wb") as out:
+            for layers in activations(images):
+                layers[BASIS_LAYER].astype(np.float16).tofile(out)
+        found = json.loads(
+            subprocess.run([sys.executable, __file__, "--basis", str(file)], check=True, capture_output=True).stdout
+        )
+        started = time.perf_counter()
+        whole = factorize(torch.cat(list(batches(file))), BASIS_GROUPS)
+        seconds = time.perf_counter() - started
+    table = Table(title=f"one basis of {BASIS_GROUPS} groups for {images} images, {found['rows']} x {BASIS_SHAPE[1]}")
+    for heading in ("", "relative error", "seconds", "memory, MiB: peak", "of it before any activations"):
+        table.add_column(heading)
+    memory = [f"{found[name]:.0f}" for name in ("peak", "before")]
+    table.add_row("batch by batch", f"{found['relative_error']:.5f}", f"{found['seconds']:.1f}", *memory)
+    table.add_row("all at once", f"{float(whole.relative_error):.5f}", f"{seconds:.1f}", "", "")
+    return table
+
+
+def batches(file: Path) -> Iterator[torch.Tensor]:
+    """Read activations 64 images at a time."""
+    rows = 64 * BASIS_SHAPE[0]
+    with file.open("rb") as source:
+        while len(numbers := np.fromfile(source, np.float16, rows * BASIS_SHAPE[1])):
+            yield torch.from_numpy(numbers.reshape(-1, BASIS_SHAPE[1])).float()
+
+
+def basis_of(file: Path) -> dict[str, float]:
+    before, started = peak_memory(), time.perf_counter()
+    basis = factorize_batches(lambda: batches(file), BASIS_GROUPS)
+    seconds = time.perf_counter() - started
+    figures = {"relative_error": basis.relative_error, "rows": basis.rows, "seconds": seconds}
+    return figures | {"peak": peak_memory(), "before": before}
+
+
+def peak_memory() -> float:
+    """MiB that this process has had at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
