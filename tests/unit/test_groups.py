@@ -15,7 +15,13 @@ from striate_service.models.parts.pictures import draw
 from striate_service.models.torchvision_compat import import_torchvision
 from striate_service.workers.execution import Executor
 from striate_service.workers.messages import Refusal
-from striate_service.workers.tasks import ActivationsTask, FactorizeLayersTask, FactorizeTask, ImageTask
+from striate_service.workers.tasks import (
+    ActivationsTask,
+    FactorizeActivationsTask,
+    FactorizeLayersTask,
+    FactorizeTask,
+    ImageTask,
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +76,23 @@ def test_a_request_that_is_refused_costs_no_other(executor: Executor) -> None:
     assert isinstance(refused, Refusal)
     assert "negative" in refused.problem
     assert isinstance(fine, dict)
+
+
+def test_activations_of_several_callers_have_the_bytes_that_they_have_alone(executor: Executor) -> None:
+    rng = np.random.default_rng(0)
+    given = [{"activations": rng.random((2, 24, 9, 9), np.float32) ** 3} for _ in range(3)]
+    given[1]["activations"][0, 0, 0, 0] = np.nan
+    tasks = [FactorizeActivationsTask(3, rectify=False)] * 3
+    together = executor.run(tasks, given)
+    assert isinstance(together[1], Refusal)
+    assert "NaN" in together[1].problem
+    for number in (0, 2):
+        (alone,) = executor.run(tasks[:1], [given[number]])
+        assert isinstance(alone, dict)
+        found = together[number]
+        assert isinstance(found, dict)
+        for name, array in alone.items():
+            np.testing.assert_array_equal(found[name], array)
 
 
 def test_flows_are_the_slopes_of_the_later_groups_strengths(tmp_path: Path) -> None:

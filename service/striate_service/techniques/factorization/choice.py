@@ -34,6 +34,10 @@ def choose_components(x: Tensor, *, most: int = 16) -> Choice:
         ValueError: `x` is not such a matrix, or `most` is below 1.
     """
     check_matrix(x)
+    if x.dim() != 2:
+        raise ValueError(f"x should be one matrix, not of shape {tuple(x.shape)}")
+    if most < 1:
+        raise ValueError(f"most should be at least 1, not {most}")
     candidates = tuple(range(1, min(most, *x.shape) + 1))
     found = [factorize(x, components) for components in candidates]
     explained = tuple(1 - float(factorization.relative_error) ** 2 for factorization in found)
