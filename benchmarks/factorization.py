@@ -231,10 +231,9 @@ def one_basis(images: int) -> Table:
 
 
 def batches(file: Path) -> Iterator[torch.Tensor]:
-    """Read activations 64 images at a time."""
-    rows = 64 * BASIS_SHAPE[0]
+    """Read activations 4,096 rows at a time, as the service does."""
     with file.open("rb") as source:
-        while len(numbers := np.fromfile(source, np.float16, rows * BASIS_SHAPE[1])):
+        while len(numbers := np.fromfile(source, np.float16, 4096 * BASIS_SHAPE[1])):
             yield torch.from_numpy(numbers.reshape(-1, BASIS_SHAPE[1])).float()
 
 
