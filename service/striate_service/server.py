@@ -60,7 +60,7 @@ from striate_service.servicers.naming import Namer
 from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.folder import Folder
-from striate_service.stores.icons import IconStore, Shipped
+from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelStore, StoredLabel
 from striate_service.stores.leases import Leases
 from striate_service.stores.unfinished import Unfinished
@@ -114,8 +114,7 @@ class Server:
         self._engine = Engine(scheduler, pool, self._catalogue, self._metrics)
         icons = Folder(settings.icons or settings.home / "icons")
         recipe = Recipe()
-        shipped = Shipped(parts.ICONS, recipe=parts.ICON_RECIPE, instead_of=recipe.text)
-        store = IconStore(icons, [shipped], max_bytes=settings.icons_max_bytes)
+        store = IconStore(icons, [parts.ICONS], max_bytes=settings.icons_max_bytes)
         self._renderer = IconRenderer(
             self._engine,
             store,

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from striate_service.models.layers import capture, describe_layers
-from striate_service.models.parts import CLASSES, ICON_RECIPE, ICONS, INPUT_SIZE, LABELS, MEAN, STD, WEIGHTS
+from striate_service.models.parts import CLASSES, ICONS, INPUT_SIZE, LABELS, MEAN, STD, WEIGHTS
 from striate_service.models.parts.network import parts
 from striate_service.models.parts.pictures import PARTS, SCENERY, draw
 from striate_service.stores.folder import Folder
-from striate_service.stores.icons import IconAddress, IconStore, Shipped
+from striate_service.stores.icons import IconAddress, IconStore
 from striate_service.techniques.recipe import Channel, Recipe
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -84,10 +84,11 @@ def test_the_names_are_those_of_these_weights() -> None:
 
 
 def test_icons_ship_with_the_weights_and_are_found_as_if_rendered_here(network: nn.Module, tmp_path: Path) -> None:
-    store = IconStore(Folder(tmp_path), [Shipped(ICONS, ICON_RECIPE, Recipe().text)])
+    store = IconStore(Folder(tmp_path), [ICONS])
     version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     layers = {layer.path: layer for layer in describe_layers(network, (3, INPUT_SIZE, INPUT_SIZE))}
-    for channel in range(layers["mixed4d"].channels):  # other layers' are rendered on demand
-        icon = store.get(IconAddress(version, "mixed4d", Channel(channel).text, Recipe().text))
-        assert icon is not None, channel
+    for layer in ("mixed4d", "mixed5b"):  # other layers' are rendered on demand
+        for channel in range(layers[layer].channels):
+            icon = store.get(IconAddress(version, layer, Channel(channel).text, Recipe().text))
+            assert icon is not None, (layer, channel)
     assert sum(file.stat().st_size for file in ICONS.rglob("*.webp")) < 4 * 2**20

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from striate_service.stores.folder import Folder
-from striate_service.stores.icons import IconAddress, IconStore, Shipped
+from striate_service.stores.icons import IconAddress, IconStore
 from striate_service.stores.leases import Held, Lease, Leases
 from striate_service.stores.unfinished import Unfinished
 
@@ -40,10 +40,10 @@ def test_a_shipped_icon_is_found_and_never_removed(tmp_path: Path) -> None:
     data = IconStore(Folder(tmp_path)).put(ADDRESS, PICTURE)
     (shipped / ADDRESS.path).parent.mkdir(parents=True)
     (shipped / ADDRESS.path).write_bytes(data)
-    store = IconStore(Folder(tmp_path / "own"), [Shipped(shipped)])
+    store = IconStore(Folder(tmp_path / "own"), [shipped])
     assert store.get(ADDRESS) == data
     (shipped / ADDRESS.path).write_bytes(b"damaged")
-    assert IconStore(Folder(tmp_path / "own"), [Shipped(shipped)]).get(ADDRESS) is None
+    assert IconStore(Folder(tmp_path / "own"), [shipped]).get(ADDRESS) is None
     assert (shipped / ADDRESS.path).exists()
 
 
@@ -65,16 +65,6 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     assert IconStore(Folder(tmp_path)).get(ADDRESS) is None
-
-
-def test_shipped_icons_of_a_former_recipe_stand_in_for_the_present_one(tmp_path: Path) -> None:
-    former = replace(ADDRESS, recipe="former")
-    (tmp_path / former.path).parent.mkdir(parents=True)
-    data = IconStore(Folder(tmp_path / "elsewhere")).put(ADDRESS, PICTURE)
-    (tmp_path / former.path).write_bytes(data)
-    store = IconStore(Folder(tmp_path / "own"), [Shipped(tmp_path, recipe="former", instead_of="recipe")])
-    assert store.get(ADDRESS) == data
-    assert store.get(replace(ADDRESS, recipe="another")) is None
 
 
 def test_what_was_not_used_for_longest_makes_room() -> None:

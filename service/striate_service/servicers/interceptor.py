@@ -161,7 +161,7 @@ class _Observation:
     def __init__(self, metrics: Metrics, method: str) -> None:
         self._metrics = metrics
         self._method = method
-        self._code = "OK"
+        self._ended = False
 
     def __enter__(self) -> _Observation:
         self._started = time.perf_counter()
@@ -169,16 +169,19 @@ class _Observation:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._code == "OK":
-            self._code = "CANCELLED"
-        self._metrics.requests_in_progress.labels(method=self._method).dec()
-        self._metrics.requests.labels(method=self._method, code=self._code).inc()
-        self._metrics.request_seconds.labels(method=self._method).observe(time.perf_counter() - self._started)
+        if not self._ended:
+            self._end("OK" if kind is None else "CANCELLED")
 
     async def abort(self, context: Context, error: Exception) -> None:
         """End the request with the error's status."""
         status = status_of(error)
         code = _STATUS_CODES[status.code]
-        self._code = code.name
+        self._end(code.name)  # before the caller hears of it: who then reads the metrics finds it counted
         trailer = (("grpc-status-details-bin", status.SerializeToString()),)
         await context.abort(code, status.message, trailer)
+
+    def _end(self, code: str) -> None:
+        self._ended = True
+        self._metrics.requests_in_progress.labels(method=self._method).dec()
+        self._metrics.requests.labels(method=self._method, code=code).inc()
+        self._metrics.request_seconds.labels(method=self._method).observe(time.perf_counter() - self._started)

@@ -13,7 +13,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -58,28 +58,6 @@ class IconAddress:
         return self.name + _SUFFIX
 
 
-@dataclass(frozen=True)
-class Shipped:
-    """Icons that ship with the package, laid out as the store lays them out; without checksums."""
-
-    folder: Path
-    recipe: str = ""
-    """The recipe that they were made by, where it is an older one..."""
-    instead_of: str = ""
-    """...that is as good as this one."""
-
-    def read(self, address: IconAddress) -> bytes | None:
-        """Return the icon's WebP file, if it is here and whole."""
-        if address.recipe == self.instead_of:
-            return self._read(address) or self._read(replace(address, recipe=self.recipe))
-        return self._read(address)
-
-    def _read(self, address: IconAddress) -> bytes | None:
-        file = self.folder / address.path
-        data = file.read_bytes() if file.is_file() else b""
-        return data if _is_picture(data) else None
-
-
 @dataclass
 class _Remembered:
     data: bytes
@@ -93,7 +71,7 @@ class IconStore:
     def __init__(
         self,
         folder: Folder,
-        shipped: Sequence[Shipped] = (),
+        shipped: Sequence[Path] = (),
         *,
         max_bytes: int = 0,
         clock: Callable[[], float] = time.time,
@@ -101,6 +79,7 @@ class IconStore:
         """Open a store.
 
         Args:
+            shipped: folders that are laid out as the store is, of icons without checksums. They are never written to.
             max_bytes: when there is more than this, the icons that were not used for longest are deleted. 0: no limit.
         """
         self._folder = folder
@@ -151,8 +130,10 @@ class IconStore:
             logger.warning("the icon %s was damaged; it will be rendered again", address.path)
             self._folder.delete(address.path)
         for shipped in self._shipped:
-            if (data := shipped.read(address)) is not None:
-                return _Remembered(data, noted=math.inf)
+            file = shipped / address.path
+            picture = file.read_bytes() if file.is_file() else b""
+            if _is_picture(picture):
+                return _Remembered(picture, noted=math.inf)
         return None
 
     def _remember(self, path: str, icon: _Remembered) -> None:

@@ -1,7 +1,8 @@
 """Leases: which of the servers that share a store renders an icon, so that none is rendered twice.
 
 A lease is a file, `leases/NAME.NUMBER`, that says until when it holds. Its owner renews it; where the owner was killed
-it lapses, and another server takes the next number. Of several that try, one succeeds in creating that file.
+it lapses, and another server takes the next number. Of several that try, one succeeds in creating that file. Lapsed
+ones stay until the last is given back: so whoever lists the folder while one is held finds it, or one before it.
 """
 
 from __future__ import annotations
@@ -53,11 +54,7 @@ class Leases:
         if newest and (held := self._held(newest)):
             return held
         lease = Lease(name, newest.number + 1 if newest else 0)
-        if not self._folder.create(lease.path, self._content(0.0)):
-            return Held(0.0)
-        if newest:
-            self._folder.delete(newest.path)
-        return lease
+        return lease if self._folder.create(lease.path, self._content(0.0)) else Held(0.0)
 
     def renew(self, lease: Lease, progress: float) -> None:
         """Hold a lease from now on for the usual time, and say how far its work is."""
@@ -66,7 +63,8 @@ class Leases:
     def release(self, leases: Iterable[Lease]) -> None:
         """Give leases back: what they are for is in the store, or will not be made."""
         for lease in leases:
-            self._folder.delete(lease.path)
+            for number in range(lease.number + 1):
+                self._folder.delete(Lease(lease.name, number).path)
 
     def _content(self, progress: float) -> bytes:
         return json.dumps({"until": self._clock() + self.seconds, "progress": progress}).encode()

@@ -51,10 +51,11 @@ class Recipe:
     """Of the code that reads this recipe."""
     size: int = 128
     """Pixels of the icon's sides. The network sees it enlarged to its own input's size."""
-    steps: int = 32
-    learning_rate: float = 1.0
+    steps: int = 48
+    learning_rate: float = 0.2
     """Of Adam at the last step. It rises from nearly 0 in a straight line: the first steps find what the neuron looks
-    for in a nearly grey image, and the last ones bring it out. Lucid takes 512 steps at 0.05."""
+    for in a nearly grey image, and the last ones bring it out. Lucid takes 512 steps at 0.05. At 1.0 and 32 steps
+    SqueezeNet's features.12 is excited by a sixth more, by contrast that people find harder to read."""
     jitter: float = 6.0
     """Largest shift in the icon's pixels, either way: Lucid's 8 and then 4 choose among offsets of 0 to 12."""
     scale: float = 0.1

@@ -20,13 +20,8 @@ STD = (0.25, 0.25, 0.25)
 WEIGHTS = _HERE / "parts.safetensors"
 ICONS = _HERE / "icons"
 """Icons that this service rendered, laid out as its icon store lays them out."""
-ICON_RECIPE = (
-    "name=fourier,version=1,size=128,steps=128,learning_rate=0.08,jitter=12.0,scale=0.1,rotation=10.0,"
-    "cosine_power=1.0,seed=0"
-)
-"""The recipe of those that were rendered before the present default."""
 LABELS = _HERE / "labels.json"
 """Names of channels by layer, from network dissection."""
 
 
-__all__ = ["CLASSES", "ICONS", "ICON_RECIPE", "INPUT_SIZE", "LABELS", "MEAN", "STD", "WEIGHTS"]
+__all__ = ["CLASSES", "ICONS", "INPUT_SIZE", "LABELS", "MEAN", "STD", "WEIGHTS"]

@@ -21,7 +21,7 @@ from striate_service.techniques.recipe import Channel, Recipe
 
 LAYERS = ("mixed4d", "mixed5b", "mixed4c", "mixed5a", "mixed4b", "mixed4a", "mixed3b", "mixed3a")
 _BATCH = 16
-_WEBP_QUALITY = 22  # all icons together stay under 4 MB; what a server renders by itself it stores at 90
+_WEBP_QUALITY = 40  # all icons together stay under 4 MB; what a server renders by itself it stores at 90
 
 
 def main() -> None:
