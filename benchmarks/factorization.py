@@ -1,4 +1,4 @@
-"""How fast neuron groups are found, and how well: python benchmarks/factorization.py [--images 5000] [--rounds 5]
+"""How fast neuron groups are found, and how well: python benchmarks/factorization.py
 
 Real activations: GoogLeNet's mixed4d on the article's photos, as its authors published them, and SqueezeNet's
 features.7 and features.12 on views of the photos (both in ../shared). On each matrix, and on batches of 64, with 6 and
@@ -10,9 +10,12 @@ features.7 and features.12 on views of the photos (both in ../shared). On each m
 
 All take turns, matrix by matrix, round after round, on the same number of threads (OMP_NUM_THREADS; all cores). Printed
 are the medians over rounds and matrices of the milliseconds a matrix, the ratios of the medians, and the median and the
-largest of our error's ratios to theirs. Then one basis for --images images (0: leave it out), out of a file of float16
-activations, in a process of its own that says how much memory it took; beside it the error of all at once. Times belong
-to a quiet machine. For the peers: pip install -c constraints.txt 'striate[bench]'
+largest of our error's ratios to theirs. Last comes one basis for --images images, out of a file of float16 activations,
+in a process of its own that says how much memory it took; beside it the error of all at once.
+
+As it is, this takes under 4 minutes on 2 cores; for the issue's figures: --rounds 10 --batch-rounds 3 --images 5000.
+Times belong to a quiet machine; on a busy one, --cpu with OMP_NUM_THREADS=1 takes processor time instead. For the
+peers: pip install -c constraints.txt 'striate[bench]'
 """
 
 from __future__ import annotations
@@ -67,10 +70,11 @@ class Figures:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--singles", type=int, default=8, help="matrices of each kind that are factorized one by one")
-    parser.add_argument("--batch-rounds", type=int, default=2, help="the peers take up to 10 s for one batch")
-    parser.add_argument("--images", type=int, default=5000, help="for one basis; 0: leave it out")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--singles", type=int, default=6, help="matrices of each kind that are factorized one by one")
+    parser.add_argument("--batch-rounds", type=int, default=1, help="the peers take up to 10 s for one batch")
+    parser.add_argument("--images", type=int, default=500, help="for one basis; 0: leave it out")
+    parser.add_argument("--cpu", action="store_true", help="measure processor time, summed over threads")
     parser.add_argument("--basis", type=Path, help=argparse.SUPPRESS)  # what the process of its own is asked
     options = parser.parse_args()
     torch.set_num_threads(int(THREADS))
@@ -78,40 +82,46 @@ def main() -> None:
     if options.basis:
         print(json.dumps(basis_of(options.basis)))
         return
-    console = Console(width=120)
+    console = Console(width=140)
+    clock = time.process_time if options.cpu else time.perf_counter
+    how = "processor time" if options.cpu else "time"
     console.print(f"{platform.processor() or platform.machine()}, {THREADS} threads, torch {torch.__version__}")
     matrices = {"mixed4d": np.concatenate([np.load(file) for file in reference()]).reshape(-1, 196, 528)}
     matrices |= views(BATCH)
-    console.print(compare(matrices, "one by one", options.singles, 1, options.rounds))
-    console.print(
-        compare({name: matrices[name] for name in LAYERS}, f"batches of {BATCH}", BATCH, BATCH, options.batch_rounds)
-    )
+    table = Table(title=f"{how}, ms a matrix; (times ours); our error's ratio to theirs: median, largest")
+    for heading in ("activations", "groups", *CONTENDERS):
+        table.add_column(heading)
+    for run in CONTENDERS.values():  # compiles, loads and starts threads, unmeasured
+        for some in matrices.values():
+            run(some[:1], 2)
+    for batch, count, rounds in ((1, options.singles, options.rounds), (BATCH, BATCH, options.batch_rounds)):
+        for name, all_of_them in matrices.items():
+            if batch > len(all_of_them):
+                continue
+            for components in GROUPS:
+                figures = compare(all_of_them[:count], components, batch, rounds, clock)
+                case = f"{name} {all_of_them.shape[1:]}" + (f", batch of {batch}" if batch > 1 else "")
+                table.add_row(case, str(components), *cells(figures))
+                print(f"{case}, {components} groups: done", file=sys.stderr)
+    console.print(table)
     if options.images:
         console.print(one_basis(options.images))
 
 
-def compare(matrices: dict[str, Matrix], title: str, count: int, batch: int, rounds: int) -> Table:
-    """Let everyone factorize the first `count` matrices of each kind, `batch` at a time."""
-    for run in CONTENDERS.values():  # compiles, loads and starts threads, unmeasured
-        for all_of_them in matrices.values():
-            run(all_of_them[:1], 2)
-    table = Table(title=f"{title}: ms a matrix (times ours), our error's ratio to theirs: median, largest")
-    for heading in ("activations", "groups", *CONTENDERS):
-        table.add_column(heading)
-    for name, all_of_them in matrices.items():
-        for components in GROUPS:
-            figures = {contender: Figures() for contender in CONTENDERS}
-            for _ in range(rounds):
-                for first in range(0, min(count, len(all_of_them)), batch):
-                    chosen = all_of_them[first : first + batch]
-                    for contender, run in CONTENDERS.items():
-                        started = time.perf_counter()
-                        found = run(chosen, components)
-                        figures[contender].milliseconds.append(1000 * (time.perf_counter() - started) / len(chosen))
-                        figures[contender].errors += [error(x, *f) for x, f in zip(chosen, found, strict=True)]
-            table.add_row(f"{name} {all_of_them.shape[1:]}", str(components), *cells(figures))
-            print(f"{title}, {name}, {components} groups: done", file=sys.stderr)
-    return table
+def compare(
+    matrices: Matrix, components: int, batch: int, rounds: int, clock: Callable[[], float]
+) -> dict[str, Figures]:
+    """Let everyone factorize the matrices in turn, `batch` at a time."""
+    figures = {contender: Figures() for contender in CONTENDERS}
+    for _ in range(rounds):
+        for first in range(0, len(matrices), batch):
+            chosen = matrices[first : first + batch]
+            for contender, run in CONTENDERS.items():
+                started = clock()
+                found = run(chosen, components)
+                figures[contender].milliseconds.append(1000 * (clock() - started) / len(chosen))
+                figures[contender].errors += [error(x, *f) for x, f in zip(chosen, found, strict=True)]
+    return figures
 
 
 def cells(figures: dict[str, Figures]) -> Iterator[str]:
@@ -123,7 +133,7 @@ def cells(figures: dict[str, Figures]) -> Iterator[str]:
             continue
         taken = statistics.median(found.milliseconds)
         ratios = np.array(ours.errors) / np.array(found.errors)
-        yield f"{taken:.1f} ({taken / own:.1f}x)\n{np.median(ratios):.6f}, {ratios.max():.4f}"
+        yield f"{taken:.1f} ({taken / own:.1f}x) {np.median(ratios):.5f}, {ratios.max():.4f}"
 
 
 Factors = tuple[NDArray[np.floating], NDArray[np.floating]]

@@ -21,6 +21,7 @@ from striate_service.techniques.factorization.descent import (
     FIRST_MOMENTUM,
     GROWTH,
     SETTLED,
+    SWEEPS,
     WINDOW,
 )
 
@@ -110,10 +111,11 @@ def sweep(rows: Array, products: Array, curvatures: Array, length: int, step: Ar
             row, product = rows[k], products[k]
             for j in range(length):
                 step[j] = product[j]
-            for other in range(len(rows)):
-                curvature, there = rows.dtype.type(curvatures[k, other]), rows[other]
+            for other in range(0, len(rows), 2):
+                a, b = rows[other], rows[other + 1]
+                of_a, of_b = rows.dtype.type(curvatures[k, other]), rows.dtype.type(curvatures[k, other + 1])
                 for j in range(length):
-                    step[j] -= curvature * there[j]
+                    step[j] -= of_a * a[j] + of_b * b[j]
             scale = rows.dtype.type(1 / curvatures[k, k])
             for j in range(length):
                 row[j] = max(row[j] + scale * step[j], zero)
@@ -122,67 +124,26 @@ def sweep(rows: Array, products: Array, curvatures: Array, length: int, step: Ar
 @compiled
 def settle(rows: Array, products: Array, curvatures: Array, max_sweeps: int) -> None:
     """Sweep until nothing changes: non-negative least squares for each column, a cacheful of them at a time."""
-    size = 128
-    block, product, step = np.zeros((len(rows), size)), np.zeros((len(rows), size)), np.zeros(size)
-    before = np.zeros_like(block)
+    size, count = 128, len(rows)
+    even = count + count % 2
+    block, product, step = np.zeros((even, size)), np.zeros((even, size)), np.zeros(size)
+    before, padded = np.zeros_like(block), np.zeros((even, even))
+    padded[:count, :count] = curvatures
     for first in range(0, rows.shape[1], size):
         length = min(size, rows.shape[1] - first)
-        block[:, :length] = rows[:, first : first + length]
-        product[:, :length] = products[:, first : first + length]
+        block[:count, :length] = rows[:, first : first + length]
+        product[:count, :length] = products[:, first : first + length]
         for _ in range(max_sweeps):
             before[:] = block
-            sweep(block, product, curvatures, length, step)
+            sweep(block, product, padded, length, step)
             change, total = 0.0, 0.0
-            for k in range(len(block)):
+            for k in range(count):
                 for j in range(length):
                     change += (block[k, j] - before[k, j]) ** 2
                     total += block[k, j] ** 2
             if change <= SETTLED**2 * total:
                 break
-        rows[:, first : first + length] = block[:, :length]
-
-
-@compiled
-def orthonormalize(rows: Array, first: int) -> None:
-    """Make the rows from `first` on orthogonal to all before them, and of unit length; dependent ones become zero."""
-    for k in range(first, len(rows)):
-        row = rows[k]
-        before = np.sqrt(dot(row, row))
-        for _ in range(2):  # twice is enough (Giraud et al. 2005)
-            for earlier in range(k):
-                other = rows[earlier]
-                overlap = rows.dtype.type(dot(row, other))
-                for j in range(len(row)):
-                    row[j] -= overlap * other[j]
-        after = np.sqrt(dot(row, row))
-        # Of a dependent row only rounding is left, which has no direction.
-        scale = rows.dtype.type(1 / after if after > 1e-5 * before else 0)
-        for j in range(len(row)):
-            row[j] *= scale
-
-
-@compiled
-def krylov(x: Array, probe: Array, blocks: int) -> tuple[Array, Array, Array]:
-    """Return a basis Q of a block Krylov space (Musco and Musco 2015), QX', and the latter's Gram matrix.
-
-    Q holds probe X, probe X (X'X), ... orthonormalized. The leading singular triples of X are nearly those of X Q'Q.
-
-    Args:
-        probe: [b, M], random.
-        blocks: how many the basis has.
-    """
-    size = len(probe)
-    basis = np.zeros((size * blocks, x.shape[1]), x.dtype)
-    images = np.zeros((size * blocks, probe.shape[1]), x.dtype)
-    times_x(probe, x, basis[:size])
-    for block in range(blocks):
-        first, end = block * size, (block + 1) * size
-        orthonormalize(basis[:end], first)
-        times_xt(basis[first:end], x, images[first:end])
-        images[first:end, len(x) :] = 0
-        if block + 1 < blocks:
-            times_x(images[first:end], x, basis[end : end + size])
-    return basis, images, gram(images)
+        rows[:, first : first + length] = block[:count, :length]
 
 
 @compiled
@@ -206,6 +167,7 @@ def squared_error(squared_norm: float, w: Array, products: Array, overlaps: Arra
 @compiled
 def descend(
     x: Array,
+    images: Array,
     w: Array,
     h: Array,
     squared_norm: float,
@@ -214,17 +176,32 @@ def descend(
     max_iterations: int,
     plain: int,
 ) -> int:
-    """Improve W and H in place, as `descent.descend` describes; return the iterations that it took."""
-    positions, channels = x.shape
+    """Improve W and H in place, as `descent.descend` describes; return the iterations that it took.
+
+    Args:
+        x: X [M, C], or a basis Q [r, C] of most of it.
+        images: then QX' [r, M], padded as W' is; else without rows.
+        squared_norm: ||X||^2.
+    """
+    positions, channels, rank = w.shape[1], x.shape[1], len(images)
+    inner = np.zeros((len(w), rank + -rank % 4), x.dtype)
     new_w, new_h, ahead_w, ahead_h = w.copy(), h.copy(), w.copy(), h.copy()
     hx, wx, step = np.zeros_like(w), np.zeros_like(h), np.zeros(max(positions, channels), x.dtype)
     errors, measured_h = np.empty(max_iterations), h.copy()
     momentum, ceiling, error, too_far, steps = FIRST_MOMENTUM, 1.0, np.inf, False, 0
     for iteration in range(max_iterations):
-        times_xt(ahead_h, x, hx)
+        if rank:
+            times_xt(ahead_h, x, inner)
+            inner[:, rank:] = 0
+            times_x(inner, images, hx)
+        else:
+            times_xt(ahead_h, x, hx)
+            hx[:, len(x) :] = 0
         curvatures = gram(ahead_h)
         new_w[:] = ahead_w
-        sweep(new_w, hx, curvatures, positions, step)
+        sweeps = SWEEPS if iteration >= plain else 1
+        for _ in range(sweeps):
+            sweep(new_w, hx, curvatures, positions, step)
         reached = squared_error(squared_norm, new_w, hx, gram(new_w), curvatures)
         too_far = reached > error and not too_far  # at once after going back it is rounding
         if too_far:
@@ -243,9 +220,16 @@ def descend(
             momentum, ceiling = min(ceiling, GROWTH * momentum), min(1.0, CEILING_GROWTH * ceiling)
         extrapolate(ahead_w, new_w, w, used)
         w[:] = new_w
-        times_x(ahead_w, x, wx)
+        if rank:
+            times_xt(ahead_w, images, inner)
+            inner[:, rank:] = 0
+            times_x(inner, x, wx)
+        else:
+            times_x(ahead_w, x, wx)
         new_h[:] = ahead_h
-        sweep(new_h, wx, gram(ahead_w), channels, step)
+        overlaps = gram(ahead_w)
+        for _ in range(sweeps):
+            sweep(new_h, wx, overlaps, channels, step)
         extrapolate(ahead_h, new_h, h, used)
         h[:] = new_h
     h[:] = measured_h
@@ -253,11 +237,29 @@ def descend(
 
 
 @compiled
-def measure(x: Array, w: Array, h: Array, squared_norm: float, importance: Array) -> float:
-    """Set `importance` to each group's, as `problem.Factorization` defines it, and return ||X - W H||^2 / ||X||^2."""
+def arrange(x: Array, w: Array, h: Array, squared_norm: float, out_w: Array, out_h: Array, importance: Array) -> float:
+    """Write what `problem.Factorization` holds of a problem, and return ||X - W H||^2 / ||X||^2.
+
+    Args:
+        out_w: [M, K].
+        out_h: [K, C].
+        importance: [K].
+    """
+    components, positions = len(importance), len(x)
     products = np.zeros_like(w)
     times_xt(h, x, products)
     overlaps, curvatures = gram(w), gram(h)
-    for k in range(len(importance)):
-        importance[k] = (2 * dot(w[k], products[k]) - overlaps[k, k] * curvatures[k, k]) / squared_norm
+    found = np.empty(components)
+    for k in range(components):
+        found[k] = (2 * dot(w[k], products[k]) - overlaps[k, k] * curvatures[k, k]) / squared_norm
+    order = np.argsort(-found, kind="mergesort")  # stable
+    for rank in range(components):
+        k = order[rank]
+        length = np.sqrt(curvatures[k, k])
+        inverse = 1 / length if length > 0 else 0.0
+        importance[rank] = found[k]
+        for i in range(positions):
+            out_w[i, rank] = w[k, i] * length
+        for j in range(x.shape[1]):
+            out_h[rank, j] = h[k, j] * inverse
     return max(squared_error(squared_norm, w, products, overlaps, curvatures), 0.0) / squared_norm

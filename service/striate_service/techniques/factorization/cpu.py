@@ -6,88 +6,89 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from striate_service.techniques.factorization import compiled, start
-from striate_service.techniques.factorization.descent import SMALLEST_32, SMALLEST_64, is_small, plain_iterations
+from striate_service.techniques.factorization import compiled, compiled_start, start
+from striate_service.techniques.factorization.compiled import Array
+from striate_service.techniques.factorization.descent import PLAIN, SMALLEST_32, SMALLEST_64, is_small
 from striate_service.techniques.factorization.problem import Factorization, Start
 
-# The Krylov basis of the start: this many blocks of K + 2 vectors. On real activations, with 6 and 10 groups, the
-# singular vectors are then as exact as scikit-learn's randomized ones, at a third of their cost.
-_BLOCKS = 5
-_EXTRA = 2
-
-Floats = NDArray[np.float32] | NDArray[np.float64]
+# The start has found most of X in few directions. The descent begins with these alone, which takes half the time an
+# iteration, and ends with all of X. Of 122 factorizations of real activations the errors are then the same in the
+# median, and lower by 0.01% in the mean.
+_ROUGH_TOLERANCE = 1e-4
 
 
 def factorize_each(x: Tensor, components: int, init: Start, tolerance: float, max_iterations: int) -> Factorization:
     """Factorize a batch [B, M, C] of float32 problems, on up to torch.get_num_threads() threads."""
-    matrices = x.contiguous().numpy()
-    even, padded = components + components % 2, x.shape[1] + -x.shape[1] % 4  # what `compiled` wants
-    w, h = np.zeros((len(x), even, padded)), np.zeros((len(x), even, x.shape[2]))
-    importance, errors, iterations = np.zeros((len(x), components)), np.zeros(len(x)), np.zeros(len(x), np.int64)
-    if isinstance(init, tuple):
-        w[:, :components, : x.shape[1]], h[:, :components] = init[0].mT.numpy(), init[1].numpy()
-    probe = np.zeros((min(even + _EXTRA, x.shape[2] + x.shape[2] % 2), padded), np.float32)
-    squared_norms = [compiled.dot(matrix, matrix) for matrix in matrices.reshape(len(x), -1)]
-    probe[:, : x.shape[1]] = np.random.default_rng(0).standard_normal((len(probe), x.shape[1]))
-
-    plain = plain_iterations(x, max_iterations)
-
-    def descend(n: int, dtype: type[np.float32 | np.float64], smallest: float) -> None:
-        matrix, at = matrices[n].astype(dtype, copy=False), (w[n].astype(dtype), h[n].astype(dtype))
-        left = max_iterations - int(iterations[n])
-        iterations[n] += compiled.descend(matrix, *at, squared_norms[n], smallest, tolerance, left, plain)
-        errors[n] = compiled.measure(matrix, *at, squared_norms[n], importance[n])
-        w[n], h[n] = at
+    matrices, (batch, positions, channels) = x.contiguous().numpy(), x.shape
+    w, h = np.zeros((batch, positions, components), np.float32), np.zeros((batch, components, channels), np.float32)
+    importance, errors = np.zeros((batch, components), np.float32), np.zeros(batch)
+    iterations = np.zeros(batch, np.int64)
 
     def solve(n: int) -> None:
-        if squared_norms[n] == 0:
-            w[n], h[n] = 0, 0
-            return
-        if isinstance(init, str):
-            at = w[n, :components, : x.shape[1]], h[n, :components]
-            if is_small(x):
-                found = start.nndsvd(x[n, None], components, fill=init == "nndsvda")
-                at[0][:], at[1][:] = found[0][0].T.numpy(), found[1][0].numpy()
-            else:
-                nndsvd(matrices[n], probe, *at, fill=init == "nndsvda")
-        if not is_small(x):
-            descend(n, np.float32, SMALLEST_32)
-        if is_small(x) or errors[n] <= SMALLEST_32:
-            descend(n, np.float64, SMALLEST_64)
+        given = (init[0][n], init[1][n]) if isinstance(init, tuple) else init
+        out = w[n], h[n], importance[n]
+        errors[n], iterations[n] = _solve(matrices[n], components, given, tolerance, max_iterations, out)
 
-    threads = min(len(x), torch.get_num_threads())
+    threads = min(batch, torch.get_num_threads())
     if threads == 1:
-        for n in range(len(x)):
+        for n in range(batch):
             solve(n)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(solve, range(len(x))))
-    return Factorization(
-        torch.from_numpy(w[:, :components, : x.shape[1]]).mT,
-        torch.from_numpy(h[:, :components]),
-        torch.from_numpy(errors).sqrt(),
-        torch.from_numpy(importance),
-        torch.from_numpy(iterations),
-    )
+            list(pool.map(solve, range(batch)))
+    found = (torch.from_numpy(part) for part in (w, h, np.sqrt(errors).astype(np.float32), importance, iterations))
+    return Factorization(*found)
 
 
-def nndsvd(x: Floats, probe: Floats, w: NDArray[np.float64], h: NDArray[np.float64], *, fill: bool) -> None:
-    """Set W' and H to the start that `start.nndsvd` describes."""
-    basis, images, products = compiled.krylov(x, probe, _BLOCKS)
-    squares, mixtures = np.linalg.eigh(products)
-    leading = mixtures[:, ::-1][:, : len(w)].T.astype(x.dtype)
-    for k, (u, v) in enumerate(zip(leading @ images[:, : w.shape[1]], leading @ basis, strict=True)):
-        if squares[-1 - k] <= 1e-12 * squares[-1]:
-            break  # it is rounding, which has no direction. Of the others u carries the singular value.
-        parts = [(np.maximum(sign * u, 0), np.maximum(sign * v, 0)) for sign in (1, -1)]
-        lengths = [(np.linalg.norm(a), np.linalg.norm(b)) for a, b in parts]
-        chosen = int(lengths[0][0] * lengths[0][1] < lengths[1][0] * lengths[1][1])
-        size = np.sqrt(lengths[chosen][0] * lengths[chosen][1])
-        if size > 0:
-            w[k], h[k] = (part * (size / length) for part, length in zip(parts[chosen], lengths[chosen], strict=True))
-    if fill:
-        mean = x.mean(dtype=np.float64)
-        w[w == 0], h[h == 0] = mean, mean
+def _solve(
+    x: Array, components: int, init: Start, tolerance: float, max_iterations: int, out: tuple[Array, Array, Array]
+) -> tuple[float, int]:
+    """Factorize X [M, C], in place of `out`, which is zeros; return its squared relative error and the iterations."""
+    squared_norm = compiled.dot(x.reshape(-1), x.reshape(-1))
+    if squared_norm == 0:
+        return 0.0, 0
+    if is_small(x):
+        exact = x.astype(np.float64)
+        w, h = _exact_start(exact, components, init)
+        whole = np.zeros((0, w.shape[1]))
+        steps = compiled.descend(
+            exact, whole, w, h, squared_norm, SMALLEST_64, tolerance, max_iterations, max_iterations
+        )
+        return compiled.arrange(exact, w, h, squared_norm, *out), steps
+    steps, plain = 0, PLAIN
+    if isinstance(init, str):
+        w, h = _zeros(x, components)
+        basis, images = compiled_start.nndsvd(x, w, h, components, fill=init == "nndsvda")
+        if 2 * len(basis) * sum(x.shape) <= x.size:
+            limit = max(tolerance, _ROUGH_TOLERANCE)
+            steps = compiled.descend(basis, images, w, h, squared_norm, SMALLEST_32, limit, max_iterations, plain)
+            plain = 0
+    else:
+        w, h = _exact_start(x, components, init)
+    whole = np.zeros((0, w.shape[1]), np.float32)
+    left = max_iterations - steps
+    steps += compiled.descend(x, whole, w, h, squared_norm, SMALLEST_32, tolerance, left, plain)
+    error = compiled.arrange(x, w, h, squared_norm, *out)
+    if error <= SMALLEST_32:
+        exact, w, h, whole = (part.astype(np.float64) for part in (x, w, h, whole))
+        left = max_iterations - steps
+        steps += compiled.descend(exact, whole, w, h, squared_norm, SMALLEST_64, tolerance, left, PLAIN)
+        error = compiled.arrange(exact, w, h, squared_norm, *out)
+    return error, steps
+
+
+def _zeros(x: Array, components: int) -> tuple[Array, Array]:
+    """Return room for W' and H as `compiled` wants them: rows even in number, and those of W' padded."""
+    (positions, channels), even = x.shape, components + components % 2
+    return np.zeros((even, positions + -positions % 4), x.dtype), np.zeros((even, channels), x.dtype)
+
+
+def _exact_start(x: Array, components: int, init: Start) -> tuple[Array, Array]:
+    w, h = _zeros(x, components)
+    if isinstance(init, str):
+        found = start.nndsvd(torch.from_numpy(x)[None], components, fill=init == "nndsvda")
+        init = found[0][0], found[1][0]
+    w[:components, : len(x)], h[:components] = init[0].mT.numpy(), init[1].numpy()
+    return w, h

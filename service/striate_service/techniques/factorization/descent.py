@@ -10,20 +10,25 @@ it went (Ang and Gillis 2019):
 The momentum grows while the error falls. Where the error rises, the next iteration starts from the last point with a
 lower one, with less momentum. That takes a third to a fifth of the iterations.
 
-Which of the many local minima one ends in is decided early, so the first iterations are plain. With PLAIN of them 50 of
-52 factorizations of real activations (into 6 and 10 groups) ended where plain ones do, with 5 of them 48, with none 38.
-Small problems, which may have an exact answer and many bad ones, and cost little, are plain throughout and in float64.
-Several sweeps for each Gram product would be another acceleration, but ended in other groups too.
+Which of the many local minima one ends in is decided early, so the first iterations are plain. Later ones sweep each
+factor SWEEPS times, since the products with X are most of their cost (Gillis and Glineur 2012). Of 136 factorizations
+of real activations, into 4 to 10 groups, 130 ended in the groups where plain ones end, the others as close to X in the
+mean. Small problems, which may have an exact answer and many bad ones, and cost little, are plain throughout and in
+float64.
 
 W is transposed here: of both factors a group is a row.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 PLAIN = 10
+SWEEPS = 2
 WINDOW = 3
 """A problem is finished when this many iterations have lowered its squared error by less than the tolerance."""
 
@@ -43,12 +48,8 @@ SETTLED = 1e-9
 _SMALL = 2**14  # numbers in X
 
 
-def is_small(x: Tensor) -> bool:
+def is_small(x: Tensor | NDArray[Any]) -> bool:
     return x.shape[-2] * x.shape[-1] <= _SMALL
-
-
-def plain_iterations(x: Tensor, max_iterations: int) -> int:
-    return max_iterations if is_small(x) else PLAIN
 
 
 def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,12 +73,13 @@ def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: i
     error = torch.full_like(squared_norm, torch.inf)
     earlier, momentum, ceiling = error, torch.full_like(error, FIRST_MOMENTUM), torch.ones_like(error)
     which = torch.arange(len(x), device=x.device)
-    plain = plain_iterations(x, max_iterations)
+    plain = max_iterations if is_small(x) else PLAIN
     ahead_w, ahead_h, measured_h = w, h, h
     too_far = torch.zeros_like(which, dtype=torch.bool)
     for iteration in range(max_iterations):
         products, curvatures = ahead_h @ x.mT, ahead_h @ ahead_h.mT
-        new_w = sweep(ahead_w, products, curvatures)
+        sweeps = SWEEPS if iteration >= plain else 1
+        new_w = sweep(ahead_w, products, curvatures, sweeps)
         reached = squared_norm - 2 * _inner(new_w, products) + _inner(new_w @ new_w.mT, curvatures)
         too_far = (reached > error) & ~too_far  # at once after going back it is rounding
         error = torch.where(too_far, error, reached)
@@ -85,7 +87,7 @@ def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: i
         back = too_far[:, None, None]
         measured_h = torch.where(back, measured_h, ahead_h)
         ahead_w, w = torch.where(back, w, _extrapolated(new_w, w, used)), torch.where(back, w, new_w)
-        new_h = sweep(ahead_h, ahead_w @ x, ahead_w @ ahead_w.mT)
+        new_h = sweep(ahead_h, ahead_w @ x, ahead_w @ ahead_w.mT, sweeps)
         ahead_h = torch.where(back, measured_h, _extrapolated(new_h, h, used))
         h = torch.where(back, measured_h, new_h)
         if iteration >= plain:
@@ -108,7 +110,7 @@ def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: i
     return found_w, found_h, iterations
 
 
-def sweep(rows: Tensor, products: Tensor, curvatures: Tensor) -> Tensor:
+def sweep(rows: Tensor, products: Tensor, curvatures: Tensor, times: int = 1) -> Tensor:
     """Set each row of a factor in turn to its minimizer: clamp(row + (products - curvatures rows) / diagonal).
 
     Args:
@@ -119,7 +121,7 @@ def sweep(rows: Tensor, products: Tensor, curvatures: Tensor) -> Tensor:
     rows = rows.clone()
     diagonal = curvatures.diagonal(dim1=1, dim2=2)
     scale = torch.where(diagonal > 0, 1 / diagonal, 0)  # else the group is absent, and any row is a minimizer
-    for k in range(rows.shape[1]):
+    for k in [*range(rows.shape[1])] * times:
         step = products[:, k] - (curvatures[:, k, None] @ rows)[:, 0]
         rows[:, k] = (rows[:, k] + scale[:, k, None] * step).clamp(min=0)
     return rows

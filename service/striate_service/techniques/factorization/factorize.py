@@ -20,8 +20,9 @@ from striate_service.techniques.factorization.problem import (
 )
 from striate_service.techniques.factorization.start import nndsvd
 
-# On real activations the error is then within 1.000001 of what it converges to.
-_TOLERANCE = 1e-6
+# On real activations the error is then within 1.00001 of what it converges to, in the median within 1.000001.
+_TOLERANCE = 1e-5
+_TOLERANCE_OF_SMALL = 1e-6  # they are plain, and so slower to converge
 _DIVERGENCE_TOLERANCE = 1e-5
 _MAX_ITERATIONS = 2000
 _CLEARLY = 1e-3  # by more than rounding and early stopping
@@ -47,8 +48,8 @@ def factorize(
         init: where to start: as scikit-learn's of the same name; or W [..., M, K] and H [..., K, C]. None: "nndsvd",
             and for small problems also "nndsvda", where that ends clearly better.
         loss: what is minimized: ||X - W H||^2, or the divergence of `divergence.py`, in torch and with "nndsvda".
-        tolerance: stop when a few iterations lower the loss by less than this share of it, by default 1e-6; of the
-            divergence when ten lower it by less than this share of its first value, by default 1e-5.
+        tolerance: stop when a few iterations lower the loss by less than this share of it, by default 1e-5 (1e-6 for
+            small problems); of the divergence when ten lower it by less than this share of its first value.
 
     Raises:
         ValueError: `x` or `init` is not such a matrix, K is out of range, or `loss` or `init` has no such name.
@@ -65,13 +66,13 @@ def factorize(
         check_factors(batch, components, w, h)
         init = w, h
     if loss == "frobenius":
-        found = _least_squares(batch, components, init, tolerance or _TOLERANCE, max_iterations)
+        limit = tolerance or (_TOLERANCE_OF_SMALL if is_small(batch) else _TOLERANCE)
+        found = _least_squares(batch, components, init, limit, max_iterations)
     else:
         w, h = init if isinstance(init, tuple) else nndsvd(batch, components, fill=True)
         limit = tolerance or _DIVERGENCE_TOLERANCE
         w, h, iterations = divergence.descend(batch, w.float(), h.float(), limit, max_iterations)
-        found = measured(batch, w, h, iterations)
-    found = arranged(found)
+        found = arranged(measured(batch, w, h, iterations))
     return found if x.dim() == 3 else found.unbind()[0]
 
 
@@ -105,7 +106,7 @@ def factorize_together(x: Tensor, components: int, init: Start, tolerance: float
     w, h, iterations = descend(x, w.to(x.dtype).mT.contiguous(), h.to(x.dtype), tolerance, max_iterations)
     found = measured(x, w.mT, h, iterations)
     if is_small(x):
-        return found
+        return arranged(found)
     near = found.relative_error.square() <= SMALLEST_32
     if near.any():
         exact = x[near].double()
@@ -114,4 +115,4 @@ def factorize_together(x: Tensor, components: int, init: Start, tolerance: float
         w[near], h[near] = better_w, better_h
         iterations[near] += more
         found = measured(x.double(), w.mT, h, iterations)
-    return found
+    return arranged(found)
