@@ -25,8 +25,15 @@ torch.set_num_threads(1)
 
 
 def settings(home: Path, **changes: object) -> Settings:
-    """Return settings for a server that gets in nobody's way, and starts quickly: without exporting its models."""
-    usual = {"host": "127.0.0.1", "port": 0, "metrics_port": 0, "home": home, "cpu_engine": "torch"}
+    """Return settings for a server that gets in nobody's way, and starts quickly: without exporting or compiling."""
+    usual = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "metrics_port": 0,
+        "home": home,
+        "cpu_engine": "torch",
+        "compile_ahead": False,
+    }
     usual["max_batch_size"] = 16  # measuring it takes time
     return load(**{**usual, **changes})
 

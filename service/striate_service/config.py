@@ -111,6 +111,10 @@ class Settings(BaseSettings):
     cpu_engine: Literal["onnx", "torch"] = "onnx"
     """What computes activations on CPUs. onnx: ONNX Runtime, on graphs exported at a model's first start and kept in
     `home`; a network that cannot be exported runs in torch, and the log says so."""
+    compile_ahead: bool = True
+    """Whether CPU workers compile factorization before they are ready: at the first start of an installation, which
+    takes up to a minute, and from then on loaded within a second or two. Kept in the package's folder where that can
+    be written, else in `home`. False: the first `Factorize` takes that much longer."""
     precision: Precision = "float32"
     """Of networks' forwards. bfloat16 and float16 (autocast) are faster on GPUs that have them, run in torch and differ
     from float32 by about 1 % of a layer; answers are given in float32 all the same."""

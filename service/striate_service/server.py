@@ -65,6 +65,7 @@ from striate_service.stores.labels import LabelStore, StoredLabel
 from striate_service.stores.leases import Leases
 from striate_service.stores.unfinished import Unfinished
 from striate_service.techniques.recipe import Recipe
+from striate_service.workers.compiled_code import COMPILED
 from striate_service.workers.devices import Device, choose_devices
 from striate_service.workers.pool import Pool
 from striate_service.workers.supervision import Timeouts
@@ -103,6 +104,7 @@ class Server:
             Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
             exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
             precision=settings.precision,
+            compiled=settings.home / COMPILED if settings.compile_ahead else None,
         )
         by_hand = None if settings.max_batch_size == "auto" else settings.max_batch_size
         self._catalogue = Catalogue(pool, BatchLimits(by_hand, settings.home / "batch_limits"), self._metrics)

@@ -21,6 +21,8 @@ class Start:
     exports: Path | None
     """Where exported networks are kept; None: networks run as they are."""
     precision: Precision = "float32"
+    compiled: Path | None = None
+    """Where compiled code is kept; None: it is compiled, or loaded, when it is first needed."""
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,17 @@ class Pool:
         timeouts: Timeouts,
         exports: Path | None = None,
         precision: Precision = "float32",
+        compiled: Path | None = None,
     ) -> None:
         """Prepare a worker for each device.
 
         Args:
             exports: where exported networks are kept, for CPUs; None: networks run as they are.
+            compiled: where compiled code is kept; None: it is compiled, or loaded, when it is first needed.
         """
         self._models = models
         self.workers = [
-            Worker(device, [model for model in models if is_for(model, device)], timeouts, exports, precision)
+            Worker(device, [model for model in models if is_for(model, device)], timeouts, exports, precision, compiled)
             for device in devices
         ]
         self._supervision: list[asyncio.Task[None]] = []

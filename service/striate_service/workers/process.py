@@ -12,6 +12,7 @@ from collections import deque
 from multiprocessing.connection import Connection
 from typing import Any
 
+from striate_service.workers.compiled_code import cache_variables
 from striate_service.workers.messages import Reply, Request, Start, Started, StartFailed
 from striate_service.workers.shared_memory import Slot
 
@@ -52,11 +53,12 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         slots = [Slot.create(number) for number in range(IN_FLIGHT)]
         descriptors = (theirs.fileno(), *(descriptor for slot in slots for descriptor in slot.descriptors))
+        kept = {} if message.compiled is None else cache_variables(message.compiled)
         process = subprocess.Popen(  # noqa: ASYNC220 - a fork takes milliseconds, and asyncio would own its pipes
             [sys.executable, "-m", "striate_service.workers.worker", *map(str, descriptors)],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
-            env=os.environ | _KEEP_FREED_MEMORY | {"OMP_NUM_THREADS": str(message.threads)},
+            env=os.environ | _KEEP_FREED_MEMORY | {"OMP_NUM_THREADS": str(message.threads)} | kept,
         )
         theirs.close()
         worker = cls(process, Connection(ours.detach()), slots)

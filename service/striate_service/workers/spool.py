@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate_service.workers.compiled_code import COMPILED, cache_variables
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -58,9 +60,10 @@ class Spool:
         """Make an empty one.
 
         Args:
-            folder: on the disk that is to hold it.
+            folder: on the disk that is to hold it; STRIATE_HOME.
             limit: bytes.
         """
+        self._compiled = folder / COMPILED
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self._channels = channels
         self._limit = limit
@@ -95,7 +98,8 @@ class Spool:
             [sys.executable, "-m", "striate_service.workers.spool_factorizer", *map(str, arguments)],
             pass_fds=arguments[:2],
             stdin=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},  # the other cores are for those who wait for an answer
+            # One thread: the other cores are for those who wait for an answer.
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | cache_variables(self._compiled),
         )
         theirs.close()
         connection: Connection[Any, Any] = Connection(ours.detach())

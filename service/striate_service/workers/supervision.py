@@ -80,6 +80,7 @@ class Worker:
         timeouts: Timeouts,
         exports: Path | None,
         precision: Precision,
+        compiled: Path | None,
     ) -> None:
         self.device = device
         self.models: dict[str, ModelDescription] = {}
@@ -93,7 +94,7 @@ class Worker:
         """Called when its state has changed."""
         self.on_start: Callable[[], None] = lambda: None
         """Called when it can take work again."""
-        self._start_message = Start(tuple(models), device.name, device.threads, exports, precision)
+        self._start_message = Start(tuple(models), device.name, device.threads, exports, precision, compiled)
         self.timeouts = timeouts
         self._state = WorkerState.DOWN
         self._process: WorkerProcess | None = None

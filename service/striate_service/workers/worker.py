@@ -15,6 +15,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ import torch
 
 from striate_service.models.exported import ExportError, exported_network
 from striate_service.models.loading import LoadedModel, ModelError, load_model
+from striate_service.techniques.factorization import compile_ahead
 from striate_service.workers.execution import Executor
 from striate_service.workers.messages import (
     Failure,
@@ -65,11 +67,16 @@ def main(connection_descriptor: int, *descriptors: int) -> None:
 
 def _start(connection: Connection[Any, Any], start: Start) -> Executor | None:
     torch.set_num_threads(start.threads)
+    compiling = threading.Thread(target=compile_ahead, daemon=True)
+    if start.device == "cpu" and start.compiled is not None:
+        compiling.start()  # while models are loaded and exported
     try:
         models = [_faster(load_model(settings, start.device), start) for settings in start.models]
     except ModelError as error:
         connection.send(StartFailed(str(error)))
         return None
+    if compiling.ident is not None:
+        compiling.join()
     _give_memory_back()
     engines = tuple("onnx" if model.exported else f"torch {start.precision}" for model in models)
     connection.send(Started(tuple(model.description for model in models), engines, _hardware(start)))

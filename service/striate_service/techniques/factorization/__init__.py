@@ -8,6 +8,7 @@ of K groups is present at each position; H [K, C] >= 0 is each group's direction
 Where there are several problems of one shape, each of these has B before its own dimensions.
 """
 
+from striate_service.techniques.factorization.ahead import compile_ahead
 from striate_service.techniques.factorization.choice import Choice, choose_components
 from striate_service.techniques.factorization.factorize import factorize
 from striate_service.techniques.factorization.problem import Factorization
@@ -21,6 +22,7 @@ __all__ = [
     "Factorization",
     "Progress",
     "choose_components",
+    "compile_ahead",
     "factorize",
     "factorize_batches",
     "nndsvd",
