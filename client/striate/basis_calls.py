@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from striate.calls import Fit
 from striate.connection import Connected
-from striate.group_calls import bases_result, basis_result, build_progress, build_requests
+from striate.group_calls import BuildCall, bases_result, basis_result
 from striate.groups import Basis, BuildProgress
 from striate.images import Image
 from striate.v1 import bases_pb2 as messages
@@ -71,7 +71,7 @@ class BasisCalls(Connected):
             folder: on the server's machine, in one that its setting `image_folders` allows.
             timeout: without limit by default.
         """
-        requests = build_requests(
+        call = BuildCall(
             name,
             images,
             layer,
@@ -82,9 +82,9 @@ class BasisCalls(Connected):
             folder=folder,
             max_message_bytes=self._connection.max_message_bytes,
         )
-        with self._errors():
-            for response in self._bases.BuildBasis(requests, **self._how_long(timeout)):
-                yield build_progress(response)
+        with self._errors(), call.errors():
+            for response in self._bases.BuildBasis(call.requests(), **self._how_long(timeout)):
+                yield call.progress(response)
 
     def delete_basis(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a basis."""
@@ -146,7 +146,7 @@ class AwaitedBasisCalls(Connected):
             folder: on the server's machine, in one that its setting `image_folders` allows.
             timeout: without limit by default.
         """
-        requests = build_requests(
+        call = BuildCall(
             name,
             images,
             layer,
@@ -157,9 +157,9 @@ class AwaitedBasisCalls(Connected):
             folder=folder,
             max_message_bytes=self._connection.max_message_bytes,
         )
-        with self._errors():
-            async for response in self._bases.BuildBasis(requests, **self._how_long(timeout)):
-                yield build_progress(response)
+        with self._errors(), call.errors():
+            async for response in self._bases.BuildBasis(call.requests(), **self._how_long(timeout)):
+                yield call.progress(response)
 
     async def delete_basis(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a basis."""

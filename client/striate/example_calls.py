@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import timezone
 from typing import TYPE_CHECKING
-
-import grpc
 
 from striate.calls import Fit, enum_value, example, label, layer_result, model_ref
 from striate.connection import Connected
 from striate.example_results import ChannelExamples, IndexProgress, LayerExamples
 from striate.images import LabelledImage, write_image
+from striate.uploads import Upload
 from striate.v1 import common_pb2 as pb
 from striate.v1 import examples_pb2 as messages
 from striate.v1.examples_pb2_grpc import ExampleServiceStub
 
 if TYPE_CHECKING:
     from striate.v1.examples_pb2_grpc import ExampleServiceAsyncStub
-
-_BATCH = 16  # images of a message: what the server runs together unless configured otherwise
-_BATCH_SHARE = 4  # of the largest message, that a batch of files may fill: one photograph more never overfills it
 
 
 class ExampleCalls(Connected):
@@ -49,10 +44,10 @@ class ExampleCalls(Connected):
             examples: how many to keep of each channel, 5 by default.
             timeout: without limit by default.
         """
-        upload = _Upload(images, layers, model, examples, fit, self._connection.max_message_bytes)
-        with self._errors(), upload.errors():
-            for response in self._examples.IndexExamples(upload.requests(), **self._how_long(timeout)):
-                yield upload.progress(response)
+        call = _Indexing(images, layers, model, examples, fit, self._connection.max_message_bytes)
+        with self._errors(), call.errors():
+            for response in self._examples.IndexExamples(call.requests(), **self._how_long(timeout)):
+                yield call.progress(response)
 
     def examples(
         self,
@@ -101,16 +96,16 @@ class AwaitedExampleCalls(Connected):
             examples: how many to keep of each channel, 5 by default.
             timeout: without limit by default.
         """
-        upload = _Upload(images, layers, model, examples, fit, self._connection.max_message_bytes)
+        call = _Indexing(images, layers, model, examples, fit, self._connection.max_message_bytes)
 
         async def requests() -> AsyncIterator[messages.IndexExamplesRequest]:
-            upcoming = upload.requests()
+            upcoming = call.requests()
             while (request := await asyncio.to_thread(next, upcoming, None)) is not None:
                 yield request
 
-        with self._errors(), upload.errors():
+        with self._errors(), call.errors():
             async for response in self._examples.IndexExamples(requests(), **self._how_long(timeout)):
-                yield upload.progress(response)
+                yield call.progress(response)
 
     async def examples(
         self,
@@ -135,8 +130,8 @@ class AwaitedExampleCalls(Connected):
         return _result(response)
 
 
-class _Upload:
-    """A stream of images on its way to the server."""
+class _Indexing:
+    """One call of `IndexExamples`."""
 
     def __init__(
         self,
@@ -154,56 +149,28 @@ class _Upload:
             fit=enum_value(pb.Fit, "FIT", fit, "fit"),
             examples=examples,
         )
-        self._max_message_bytes = max_message_bytes
-        self._skipped: list[tuple[str, str]] = []
-        """Images that the server never saw."""
-        self._failure: Exception | None = None
+        self._upload = Upload(max_message_bytes)
+        self.errors = self._upload.errors
 
     def requests(self) -> Iterator[messages.IndexExamplesRequest]:
-        try:
-            yield messages.IndexExamplesRequest(start=self._start)
-            batch, size = messages.IndexImages(), 0
-            for image in self._sendable():
-                length = image.ByteSize()
-                if batch.images and (
-                    len(batch.images) == _BATCH or size + length > self._max_message_bytes // _BATCH_SHARE
-                ):
-                    yield messages.IndexExamplesRequest(images=batch)
-                    batch, size = messages.IndexImages(), 0
-                batch.images.append(image)
-                size += length
-            if batch.images:
-                yield messages.IndexExamplesRequest(images=batch)
-        except Exception as error:  # gRPC would say no more than that there was one
-            self._failure = error
-            raise
-
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        """Raise what went wrong on this side, instead of saying that the call broke off."""
-        try:
-            yield
-        except grpc.RpcError:
-            if self._failure is not None:
-                raise self._failure from None
-            raise
+        return self._upload.requests(
+            messages.IndexExamplesRequest(start=self._start),
+            ((image.name, _labelled(image)) for image in self._images),
+            lambda batch: messages.IndexExamplesRequest(images=messages.IndexImages(images=batch)),
+        )
 
     def progress(self, response: messages.IndexExamplesResponse) -> IndexProgress:
-        own, self._skipped = self._skipped, []
         return IndexProgress(
             indexed=response.indexed,
-            skipped=[*own, *((each.name, each.reason) for each in response.skipped)],
+            skipped=[*self._upload.skipped(), *((each.name, each.reason) for each in response.skipped)],
             layers={layer_result(each.layer): each.named_channels for each in response.layers},
         )
 
-    def _sendable(self) -> Iterator[messages.LabelledImage]:
-        for each in self._images:
-            message = messages.LabelledImage(class_name=each.class_name, name=each.name)
-            write_image(message.image, each.image)
-            if (size := message.ByteSize()) > self._max_message_bytes // 2:
-                self._skipped.append((each.name, f"has {size / 2**20:.0f} MiB, too many for one message"))
-            else:
-                yield message
+
+def _labelled(image: LabelledImage) -> messages.LabelledImage:
+    message = messages.LabelledImage(class_name=image.class_name, name=image.name)
+    write_image(message.image, image.image)
+    return message
 
 
 def _request(

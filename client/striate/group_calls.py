@@ -14,11 +14,10 @@ from striate.calls import Fit
 from striate.groups import Basis, BuildProgress, Choice, Crop, Factorization, FactorizedLayers, Fidelity, Flow, Group
 from striate.images import Image, as_list, seen_part, write_image
 from striate.tensors import array_from_tensor, write_tensor
+from striate.uploads import Upload
 from striate.v1 import bases_pb2
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
-
-_BATCH = 16  # images of a message that builds a basis: as many as a forward takes
 
 
 @dataclass(frozen=True)
@@ -164,52 +163,70 @@ def basis_result(response: bases_pb2.GetBasisResponse) -> Basis:
     )
 
 
-def build_requests(
-    name: str,
-    images: Iterable[Image],
-    layer: str,
-    *,
-    model: str,
-    components: int | None,
-    rectify: bool,
-    fit: Fit,
-    folder: str,
-    max_message_bytes: int,
-) -> Iterator[bases_pb2.BuildBasisRequest]:
-    """Yield what to build, then images as they are asked for, a few a message."""
-    start = bases_pb2.BuildStart(
-        name=name,
-        model=model,
-        layer=layer,
-        fit=calls.enum_value(pb.Fit, "FIT", fit, "fit"),
-        components=components,
-        rectify=rectify,
-        folder=folder,
-    )
-    yield bases_pb2.BuildBasisRequest(start=start)
-    batch, size = bases_pb2.BuildImages(), 0
-    for image in images:
-        message = pb.Image()
-        write_image(message, image)
-        length = message.ByteSize()
-        if batch.images and (len(batch.images) == _BATCH or size + length > max_message_bytes // 4):
-            yield bases_pb2.BuildBasisRequest(images=batch)
-            batch, size = bases_pb2.BuildImages(), 0
-        batch.images.append(message)
-        size += length
-    if batch.images:
-        yield bases_pb2.BuildBasisRequest(images=batch)
+class BuildCall:
+    """One call of `BuildBasis`."""
+
+    def __init__(
+        self,
+        name: str,
+        images: Iterable[Image],
+        layer: str,
+        *,
+        model: str,
+        components: int | None,
+        rectify: bool,
+        fit: Fit,
+        folder: str,
+        max_message_bytes: int,
+    ) -> None:
+        self._images = images
+        self._start = bases_pb2.BuildStart(
+            name=name,
+            model=model,
+            layer=layer,
+            fit=calls.enum_value(pb.Fit, "FIT", fit, "fit"),
+            components=components,
+            rectify=rectify,
+            folder=folder,
+        )
+        self._upload = Upload(max_message_bytes)
+        self._unsent: list[int] = []
+        """Numbers of images, ascending."""
+        self.errors = self._upload.errors
+
+    def requests(self) -> Iterator[bases_pb2.BuildBasisRequest]:
+        return self._upload.requests(
+            bases_pb2.BuildBasisRequest(start=self._start),
+            ((str(number), _message(image)) for number, image in enumerate(self._images)),
+            lambda batch: bases_pb2.BuildBasisRequest(images=bases_pb2.BuildImages(images=batch)),
+        )
+
+    def progress(self, response: bases_pb2.BuildBasisResponse) -> BuildProgress:
+        unsent = self._upload.skipped()
+        self._unsent += [int(number) for number, _ in unsent]
+        return BuildProgress(
+            phase=bases_pb2.BuildPhase.Name(response.phase).removeprefix("BUILD_PHASE_").lower(),
+            image_count=response.image_count,
+            total_images=response.total_images if response.HasField("total_images") else None,
+            progress=response.progress,
+            skipped=[*unsent, *((self._name(each.name), each.reason) for each in response.skipped)],
+            basis=Basis(**_facts(response.basis)) if response.HasField("basis") else None,
+        )
+
+    def _name(self, name: str) -> str:
+        """Return a path in the server's folder as it is, and the number of an image as it was given here."""
+        if self._start.folder:
+            return name
+        number = int(name)
+        for unsent in self._unsent:  # the server has not counted these
+            number += unsent <= number
+        return str(number)
 
 
-def build_progress(response: bases_pb2.BuildBasisResponse) -> BuildProgress:
-    return BuildProgress(
-        phase=bases_pb2.BuildPhase.Name(response.phase).removeprefix("BUILD_PHASE_").lower(),
-        image_count=response.image_count,
-        total_images=response.total_images if response.HasField("total_images") else None,
-        progress=response.progress,
-        skipped=[(each.name, each.reason) for each in response.skipped],
-        basis=Basis(**_facts(response.basis)) if response.HasField("basis") else None,
-    )
+def _message(image: Image) -> pb.Image:
+    message = pb.Image()
+    write_image(message, image)
+    return message
 
 
 def _facts(basis: bases_pb2.Basis) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from striate.group_key import draw_key
 from striate.results import Icon, Label, Layer, Model, Predictions, View
 
 
@@ -110,6 +111,10 @@ class Factorization:
     def overlay(self, number: int = 0) -> Pillow.Image:
         """Return the groups' colours over image `number`."""
         return Pillow.open(io.BytesIO(self.overlays[number]))
+
+    def key(self) -> Pillow.Image:
+        """Return what the colours of `overlay` stand for, a row a group: colour, icon, name, and importance."""
+        return draw_key(self.groups)
 
     def crops(self, k: int) -> list[Pillow.Image]:
         """Return the places where group `k` is strongest, cut out of the images; none of preprocessed ones."""

@@ -124,3 +124,20 @@ async def test_the_awaited_client_builds_too_and_a_name_is_kept(
         assert steps[-1].basis is not None
         with pytest.raises(striate.AlreadyExists):
             _ = [step async for step in client.build_basis("awaited", [photo], LAYER, components=2)]
+
+
+def test_an_image_too_large_for_a_message_is_left_out_and_named_by_both_kinds_of_uploads(
+    builder: striate.Client, photo: np.ndarray
+) -> None:
+    """Of the others what the server cannot read keeps the number that the caller knows it by."""
+    large = np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8)
+    images = [photo, large, b"no picture", photo]
+    with striate.Client(builder.target, timeout=300, max_message_bytes=2**22) as client:
+        skipped = [each for step in client.build_basis("apart", images, LAYER, components=2) for each in step.skipped]
+        assert sorted(name for name, _ in skipped) == ["1", "2"]
+        reason = dict(skipped)["1"]
+        assert reason == "has 2 MiB, too many for one message"
+        labelled = [striate.LabelledImage(image, name=str(number)) for number, image in enumerate(images)]
+        indexed = [each for step in client.index_examples(labelled, LAYER) for each in step.skipped]
+        assert dict(indexed)["1"] == reason
+        assert sorted(dict(indexed)) == ["1", "2"]
