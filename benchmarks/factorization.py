@@ -13,7 +13,7 @@ are the medians over rounds and matrices of the milliseconds a matrix, the ratio
 largest of our error's ratios to theirs. Last comes one basis for --images images, out of a file of float16 activations,
 in a process of its own that says how much memory it took; beside it the error of all at once.
 
-As it is, this takes under 4 minutes on 2 cores; for the issue's figures: --rounds 10 --batch-rounds 3 --images 5000.
+As it is, this is the quick form; for firm figures: --rounds 10 --batch-rounds 3 --images 5000.
 Times belong to a quiet machine; on a busy one, --cpu with OMP_NUM_THREADS=1 takes processor time instead. For the
 peers: pip install -c constraints.txt 'striate[bench]'
 """
