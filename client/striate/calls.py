@@ -30,6 +30,7 @@ from striate.v1 import interpretability_pb2 as messages
 Fit = Literal["crop", "stretch", "pad"]
 Reduce = Literal["none", "mean", "max"]
 DType = Literal["float32", "float16"]
+IconObjective = Literal["channel", "neuron"]
 Attribution = Literal["gradient_times_activation", "integrated_gradients", "none"]
 
 STATUS = {status.value[0]: status for status in grpc.StatusCode}
@@ -102,6 +103,7 @@ class DictionaryCall:
         attribution: Attribution = "gradient_times_activation",
         steps: int | None = None,
         position_icons: bool = False,
+        recipe: str = "",
         fit: Fit = "crop",
     ) -> DictionaryCall:
         request = messages.SemanticDictionaryRequest(
@@ -116,6 +118,7 @@ class DictionaryCall:
             attribution=enum_value(messages.Attribution, "ATTRIBUTION", attribution, "attribution"),
             steps=steps,
             position_icons=position_icons,
+            recipe=recipe,
         )
         write_image(request.image, image)
         set_classes(request, classes)
@@ -156,6 +159,31 @@ def stream_result(
         return call.result(response.response)
     error = response.error
     return from_status(STATUS[error.code], error.message, error.details, target)
+
+
+def render_request(
+    layer: str,
+    *,
+    model: str,
+    channels: Sequence[int] | None,
+    objective: IconObjective,
+    position: tuple[int, int] | None,
+    recipe: str,
+    facets: int,
+    icons: bool,
+    detach: bool,
+) -> messages.RenderIconsRequest:
+    return messages.RenderIconsRequest(
+        model=model,
+        layer=layer,
+        channels=channels or (),
+        objective=enum_value(messages.IconObjective, "ICON_OBJECTIVE", objective, "objective"),
+        position=None if position is None else messages.Position(row=position[0], column=position[1]),
+        recipe=recipe,
+        facets=facets,
+        omit_icons=not icons,
+        detach=detach,
+    )
 
 
 def render_result(response: messages.RenderIconsResponse) -> RenderProgress:
@@ -224,5 +252,6 @@ def _neuron(neuron: messages.Neuron) -> Neuron:
         neuron.channel,
         label(neuron.label),
         icon_of(neuron.icon),
+        other_facets=[icon_of(each) for each in neuron.other_facets],
         examples=[example(each) for each in neuron.examples],
     )

@@ -17,6 +17,7 @@ from striate.calls import (
     DictionaryCall,
     DType,
     Fit,
+    IconObjective,
     Reduce,
 )
 from striate.connection import Connection, Priority
@@ -167,6 +168,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
         attribution: Attribution = "gradient_times_activation",
         steps: int | None = None,
         position_icons: bool = False,
+        recipe: str = "",
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> SemanticDictionary:
@@ -183,6 +185,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
             attribution: how effects are computed; "none": not at all.
             steps: of integrated gradients, 32 by default.
             position_icons: also an icon of each position's whole activation vector.
+            recipe: how icons are made, "fourier" or "maco"; by default as the server is set up.
         """
         call = DictionaryCall.of(
             image,
@@ -197,6 +200,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
             attribution=attribution,
             steps=steps,
             position_icons=position_icons,
+            recipe=recipe,
             fit=fit,
         )
         with self._errors():
@@ -219,6 +223,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
         rectify: bool = False,
         wait_for_icons: bool = True,
         icons: bool = True,
+        recipe: str = "",
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> Factorization:
@@ -234,7 +239,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
             classes: effects on so many of the most probable classes, 5 by default, or on classes by name.
             sobol_points: add Sobol indices, from so many points; 32 is usual. It takes (components + 2) forwards each.
             rectify: count negative activations as 0; else they are an error.
-            wait_for_icons, icons: as in `semantic_dictionary`.
+            wait_for_icons, icons, recipe: as in `semantic_dictionary`.
         """
         call = FactorizeCall.of(
             images,
@@ -249,6 +254,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
             rectify=rectify,
             wait_for_icons=wait_for_icons,
             icons=icons,
+            recipe=recipe,
             fit=fit,
         )
         with self._errors():
@@ -267,6 +273,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
         rectify: bool = False,
         wait_for_icons: bool = True,
         icons: bool = True,
+        recipe: str = "",
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> FactorizedLayers:
@@ -285,6 +292,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
             rectify=rectify,
             wait_for_icons=wait_for_icons,
             icons=icons,
+            recipe=recipe,
             fit=fit,
         )
         with self._errors():
@@ -298,6 +306,10 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
         *,
         model: str = "",
         channels: Sequence[int] | None = None,
+        objective: IconObjective = "channel",
+        position: tuple[int, int] | None = None,
+        recipe: str = "",
+        facets: int = 1,
         icons: bool = True,
         detach: bool = False,
         timeout: float | None = None,
@@ -306,12 +318,24 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
 
         Args:
             channels: all by default.
+            objective: "channel": its mean over positions; "neuron": the channel at one position.
+            position: (row, column) of the neuron, the middle by default.
+            recipe: how icons are made, "fourier" or "maco"; by default as the server is set up.
+            facets: so many pictures of each that are unlike each other, at most 8.
             icons: False: report progress only.
             detach: let the server go on when this iteration ends early or the connection breaks.
             timeout: without limit by default.
         """
-        request = messages.RenderIconsRequest(
-            model=model, layer=layer, channels=channels or (), omit_icons=not icons, detach=detach
+        request = calls.render_request(
+            layer,
+            model=model,
+            channels=channels,
+            objective=objective,
+            position=position,
+            recipe=recipe,
+            facets=facets,
+            icons=icons,
+            detach=detach,
         )
         with self._errors():
             for response in self._interpretability.RenderIcons(request, **self._how_long(timeout)):

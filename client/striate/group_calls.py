@@ -41,6 +41,7 @@ class FactorizeCall:
         rectify: bool = False,
         wait_for_icons: bool = True,
         icons: bool = True,
+        recipe: str = "",
         fit: Fit = "crop",
     ) -> FactorizeCall:
         if (images is None) == (activations is None):
@@ -54,6 +55,7 @@ class FactorizeCall:
             rectify=rectify,
             wait_for_icons=wait_for_icons,
             omit_icons=not icons,
+            recipe=recipe,
         )
         calls.set_classes(request, classes)
         if images is None:
@@ -88,6 +90,7 @@ class FactorizeLayersCall:
         rectify: bool = False,
         wait_for_icons: bool = True,
         icons: bool = True,
+        recipe: str = "",
         fit: Fit = "crop",
     ) -> FactorizeLayersCall:
         given = as_list(images)
@@ -99,6 +102,7 @@ class FactorizeLayersCall:
             rectify=rectify,
             wait_for_icons=wait_for_icons,
             omit_icons=not icons,
+            recipe=recipe,
         )
         for image in given:
             write_image(request.images.add(), image)

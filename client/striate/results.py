@@ -156,6 +156,8 @@ class Neuron:
     activation: float = float("nan")
     effects: dict[str, float] = field(default_factory=dict)
     """On each class: activation times the gradient of its logit."""
+    other_facets: list[Icon] = field(default_factory=list, repr=False)
+    """Further pictures of what excites it, where several were asked for; `icon_file` is the first."""
     examples: list[Example] = field(default_factory=list, repr=False)
     """Natural images that excite it, strongest first, where they were asked for and its layer has been indexed."""
 
@@ -165,8 +167,13 @@ class Neuron:
 
     @property
     def icon(self) -> Pillow.Image | None:
-        """The feature visualization; None while it is not rendered."""
+        """The feature visualization; None while it is not rendered. It has an alpha channel if its recipe makes one."""
         return self.icon_file.image
+
+    @property
+    def facets(self) -> list[Pillow.Image]:
+        """All its rendered pictures, of which `icon` is the first."""
+        return [picture for file in (self.icon_file, *self.other_facets) if (picture := file.image)]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from pydantic_settings import (
 MEBIBYTE = 2**20
 
 Precision = Literal["float32", "bfloat16", "float16"]
+RecipeName = Literal["fourier", "maco"]
+"""Those of techniques/recipe.py."""
 
 _file: ContextVar[Path | None] = ContextVar("configuration file", default=None)
 """Where `load` tells pydantic-settings, which asks the class and not the caller, which file to read."""
@@ -54,6 +56,8 @@ class ModelSettings(BaseModel):
     classes: Path | None = None
     """A text file of class names, one a line, in the order of the logits."""
     preprocessing: PreprocessingSettings | None = None
+    recipe: RecipeName | None = None
+    """How its icons are made where a request does not say. None: as the server's `recipe` says."""
     devices: tuple[str, ...] | None = None
     """Those of the server's devices that hold it, such as ["cuda:0"]. None: all."""
 
@@ -140,6 +144,10 @@ class Settings(BaseSettings):
     """Of one caller (metadata `striate-caller`, else the peer's address). 0: no limit."""
     decode_threads: Annotated[int, Field(ge=1, le=256)] = 2
 
+    recipe: RecipeName = "fourier"
+    """How icons are made where neither the request nor the model says. fourier: quick, and what the embedded model's
+    icons are made by. maco: with the spectrum of natural images and transparent where nothing matters, for large
+    networks; it takes twice as long."""
     render_batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     """Icons that are optimized together. auto: 16 on GPUs; 4 on CPUs, where more are no faster and lengthen slices."""
     render_slice: Annotated[float, Field(gt=0)] = 0.25

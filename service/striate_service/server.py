@@ -57,6 +57,7 @@ from striate_service.servicers.labels import LabelServicer
 from striate_service.servicers.library import Library
 from striate_service.servicers.models import ModelServicer
 from striate_service.servicers.naming import Namer
+from striate_service.servicers.recipes import RecipeChoice
 from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.folder import Folder
@@ -64,7 +65,6 @@ from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelStore, StoredLabel
 from striate_service.stores.leases import Leases
 from striate_service.stores.unfinished import Unfinished
-from striate_service.techniques.recipe import Recipe
 from striate_service.workers.compiled_code import COMPILED
 from striate_service.workers.devices import Device, choose_devices
 from striate_service.workers.pool import Pool
@@ -115,14 +115,12 @@ class Server:
         )
         self._engine = Engine(scheduler, pool, self._catalogue, self._metrics)
         icons = Folder(settings.icons or settings.home / "icons")
-        recipe = Recipe()
         store = IconStore(icons, [parts.ICONS], max_bytes=settings.icons_max_bytes)
         self._renderer = IconRenderer(
             self._engine,
             store,
             Claims(store, Leases(icons, settings.icon_lease), Unfinished(settings.home / "unfinished")),
             self._metrics,
-            recipe,
             batch_size=_render_batch_size(settings, devices),
             slice_seconds=settings.render_slice,
         )
@@ -184,7 +182,8 @@ class Server:
         decoder = ImageDecoder(self.settings, self._decode_threads, self._metrics)
         explainer = Explainer(self._engine, decoder)
         examples = ExampleStore(self.settings.home / "examples")
-        icons, namer = IconFinder(self._renderer), Namer(self._labels, examples)
+        recipes = RecipeChoice.of(self.settings)
+        icons, namer = IconFinder(self._renderer, recipes), Namer(self._labels, examples)
         replies = GroupReplies(icons, namer)
         library = Library(BasisStore(self.settings.home / "bases"))
         importance = GroupImportance(self._engine)
@@ -193,7 +192,7 @@ class Server:
             SemanticDictionaries(explainer, icons, namer, examples),
             Factorizations(explainer, self._engine, replies, library, importance),
             GroupFlows(explainer, replies),
-            IconRendering(self._engine, self._renderer, namer),
+            IconRendering(self._engine, self._renderer, recipes, namer),
         )
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._catalogue, self.settings), self._grpc)

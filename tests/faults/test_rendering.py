@@ -20,9 +20,9 @@ import striate
 import torch
 from fragile import SIDE
 from slow import factory
-from striate_service.techniques.recipe import Recipe
+from striate_service.techniques.recipe import Fourier
 
-STEPS = Recipe().steps
+STEPS = Fourier().steps
 CHANNELS = 4  # of the slow network: one batch
 
 

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from striate_service.config import EMBEDDED
+from striate_service.config import EMBEDDED, RecipeName
 from striate_service.models.description import Preprocessing
 from striate_service.models.layers import capture
 from striate_service.models.loading import LoadedModel, load_model
 from striate_service.models.torchvision_compat import import_torchvision
 from striate_service.techniques.feature_visualization import RedirectedReLU, State, advance, pictures, start
-from striate_service.techniques.recipe import Channel, Direction, Recipe
+from striate_service.techniques.feature_visualization.parameterization import image
+from striate_service.techniques.recipe import (
+    RECIPES,
+    Channel,
+    Direction,
+    Facets,
+    Fourier,
+    Maco,
+    Neuron,
+    Objective,
+    Recipe,
+)
 
 LAYER = "mixed4a"
-SHORT = Recipe(size=64, steps=24)
+SHORT = Fourier(size=64, steps=24)
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +38,9 @@ def model() -> LoadedModel:
     return load_model(EMBEDDED)
 
 
-def render(model: LoadedModel, objectives: list[Channel | Direction], recipe: Recipe = SHORT, stop: int = 0) -> State:
+def render(model: LoadedModel, objectives: Sequence[Objective], recipe: Recipe = SHORT, stop: int = 0) -> State:
     """Render, in slices of `stop` steps where it is not 0, each from plain arrays as if in a process of its own."""
-    state = start(recipe, len(objectives))
+    state = start(recipe, objectives)
     while state.step < recipe.steps:
         count = itertools.count(1)
         state = advance(
@@ -43,7 +57,7 @@ def render(model: LoadedModel, objectives: list[Channel | Direction], recipe: Re
 
 def test_an_icon_excites_its_channel_more_than_any_other_icon_does(model: LoadedModel) -> None:
     channels = [3, 40, 77, 150]
-    icons = pictures(render(model, [Channel(channel) for channel in channels])).permute(0, 3, 1, 2) / 255
+    icons = pictures(render(model, [Channel(channel) for channel in channels]), SHORT).permute(0, 3, 1, 2) / 255
     mean, std = (
         torch.tensor(values).view(3, 1, 1)
         for values in (model.description.preprocessing.mean, model.description.preprocessing.std)
@@ -53,23 +67,24 @@ def test_an_icon_excites_its_channel_more_than_any_other_icon_does(model: Loaded
     np.testing.assert_array_equal(excitation.argmax(0), range(len(channels)))
 
 
-def test_slices_make_no_difference(model: LoadedModel) -> None:
-    objectives: list[Channel | Direction] = [Channel(3), Channel(40)]
-    whole, sliced = render(model, objectives), render(model, objectives, stop=5)
-    torch.testing.assert_close(whole.spectrum, sliced.spectrum, rtol=0, atol=0)
+@pytest.mark.parametrize("recipe", [Fourier(size=64, steps=12), Maco(size=64, steps=12)])
+def test_slices_make_no_difference(model: LoadedModel, recipe: Recipe) -> None:
+    objectives = [Channel(3), Facets(Channel(40), 2)]
+    whole, sliced = render(model, objectives, recipe), render(model, objectives, recipe, stop=5)
+    torch.testing.assert_close(pictures(whole, recipe), pictures(sliced, recipe), rtol=0, atol=0)
 
 
 def test_company_makes_no_difference(model: LoadedModel) -> None:
-    alone = pictures(render(model, [Channel(40)]))[0].int()
+    alone = pictures(render(model, [Channel(40)]), SHORT)[0].int()
     direction = Direction(tuple(np.random.default_rng(0).random(160).tolist()))
-    among = pictures(render(model, [Channel(3), Channel(40), direction]))[1].int()
+    among = pictures(render(model, [Channel(3), Channel(40), direction]), SHORT)[1].int()
     assert (alone - among).abs().float().mean() < 1, "of 255: sums in another order differ in the last bit"
 
 
 def test_a_direction_along_one_channel_excites_it(model: LoadedModel) -> None:
     along = [0.0] * 160
     along[40] = 1.0
-    icons = pictures(render(model, [Direction(tuple(along)), Channel(3)])).permute(0, 3, 1, 2) / 255
+    icons = pictures(render(model, [Direction(tuple(along)), Channel(3)]), SHORT).permute(0, 3, 1, 2) / 255
     maps = capture(model.network, (icons - 0.5) / 0.25, [LAYER]).layers[LAYER]
     excitation = maps.mean((2, 3))[:, 40]
     assert excitation[0] > 1.5 * excitation[1]
@@ -98,8 +113,91 @@ def test_it_renders_networks_with_other_relus(name: str) -> None:
     arguments = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     network = import_torchvision().models.get_model(name, weights=None, **arguments).eval().requires_grad_(False)
     layer = {"mobilenet_v2": "features.3", "googlenet": "inception3a"}[name]
-    recipe = Recipe(size=64, steps=3)
+    recipe = Fourier(size=64, steps=3)
     imagenet = Preprocessing(64, 64, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    state = advance(network, layer, [Channel(0)], recipe, start(recipe, 1), preprocessing=imagenet)
-    assert torch.isfinite(state.spectrum).all()
-    assert (pictures(state) != pictures(start(recipe, 1))).any()
+    state = advance(network, layer, [Channel(0)], recipe, start(recipe, [Channel(0)]), preprocessing=imagenet)
+    assert torch.isfinite(state.parameters).all()
+    assert (pictures(state, recipe) != pictures(start(recipe, [Channel(0)]), recipe)).any()
+
+
+def maps_of(model: LoadedModel, icons: torch.Tensor) -> torch.Tensor:
+    """Return what LAYER computes for finished icons, uint8 [B, S, S, 3 or 4], by a plain hook on the whole network."""
+    side, preprocessing = model.description.preprocessing.crop, model.description.preprocessing
+    images = torch.nn.functional.interpolate(icons[..., :3].permute(0, 3, 1, 2) / 255, size=(side, side))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    found: list[torch.Tensor] = []
+    hook = model.network.get_submodule(LAYER).register_forward_hook(lambda _m, _i, output: found.append(output.clone()))
+    with torch.no_grad():
+        model.network((images - mean) / std)
+    hook.remove()
+    return found[0]
+
+
+def test_the_recipe_that_shipped_icons_were_made_by_keeps_its_name() -> None:
+    assert Fourier().text == (
+        "name=fourier,version=2,size=128,steps=48,learning_rate=0.2,jitter=6.0,scale=0.1,rotation=10.0,"
+        "cosine_power=1.0,seed=0"
+    )
+    assert tuple(RECIPES) == get_args(RecipeName), "what operators can set is what there is"
+
+
+def test_a_neurons_icon_excites_it_at_its_position(model: LoadedModel) -> None:
+    row, column = 3, 9
+    icons = pictures(render(model, [Neuron(40, row, column), Neuron(40, 9, 3), Channel(3)]), SHORT)
+    own, elsewhere, other = maps_of(model, icons)[:, 40]
+    assert own[row, column] > 2 * elsewhere[row, column].clamp(min=0)
+    assert own[row, column] > 2 * other[row, column].clamp(min=0)
+    top, left = divmod(int(own.argmax()), own.shape[1])
+    assert max(abs(top - row), abs(left - column)) <= 1, "nothing excites the channel elsewhere as much"
+
+
+def test_maco_keeps_the_magnitudes_of_natural_images(model: LoadedModel) -> None:
+    recipe = Maco(size=64, steps=6)
+    before = image(start(recipe, [Channel(40)]).parameters, recipe)[0]
+    after = image(render(model, [Channel(40)], recipe).parameters, recipe)[0]
+    assert (before - after).abs().mean() > 0.02, "the phases have changed"
+    logits = np.log(after.double().numpy() / (1 - after.double().numpy()))
+    assert logits.std() == pytest.approx(recipe.contrast, rel=0.05)
+    covariance_root = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])  # Lucid's color.py
+    decorrelated = np.einsum("dc,chw->dhw", np.linalg.inv(covariance_root), logits)
+    magnitude = np.abs(np.fft.fft2(decorrelated))
+    frequency = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None, :])
+    inside = frequency > 0
+    whitened = magnitude[:, inside] * frequency[inside] ** recipe.slope
+    np.testing.assert_allclose(whitened, whitened.mean(), rtol=1e-3)
+    np.testing.assert_allclose(magnitude[:, ~inside], 0, atol=1e-3 * magnitude.max())
+
+
+def test_maco_excites_the_channel_and_shows_what_matters(model: LoadedModel) -> None:
+    recipe = Maco(size=64, steps=40)
+    icons = pictures(render(model, [Channel(40), Channel(3)], recipe), recipe)
+    excitation = maps_of(model, icons).mean((2, 3))
+    assert excitation[0, 40] > 2 * excitation[1, 40]
+    assert excitation[1, 3] > 2 * excitation[0, 3]
+    alpha = icons[..., 3] / 255.0
+    assert (alpha.amin((1, 2)) == 0).all()
+    assert ((alpha == 1).float().mean((1, 2)) > 0.15).all()
+    grey = icons.clone()
+    for opaque in (True, False):
+        hidden = (alpha > 0.5) != opaque
+        shown = torch.where(hidden[..., None], torch.tensor(128, dtype=torch.uint8), grey[..., :3])
+        kept = maps_of(model, shown).mean((2, 3))[0, 40]
+        share = float((~hidden[0]).float().mean())
+        assert (kept / excitation[0, 40] > share) == opaque, "opaque pixels matter more than others"
+
+
+def test_facets_differ_more_than_seeds_and_each_excites_the_channel(model: LoadedModel) -> None:
+    channel, recipe = 40, Fourier(size=64)
+    one = [render(model, [Channel(channel)], replace(recipe, seed=seed)) for seed in range(3)]
+    seeds = torch.cat([pictures(state, recipe) for state in one])
+    facets = pictures(render(model, [Facets(Channel(channel), 3)], recipe), recipe)
+    other = pictures(render(model, [Channel(100)], recipe), recipe)
+
+    def likeness(icons: torch.Tensor) -> float:
+        maps = maps_of(model, icons).flatten(2)
+        grams = torch.nn.functional.normalize((maps @ maps.mT).flatten(1), dim=1)
+        return float(((grams @ grams.T).sum() - 3) / 6)
+
+    assert 1 - likeness(facets) > 1.5 * (1 - likeness(seeds))
+    excitation = [maps_of(model, icons).mean((2, 3))[:, channel] for icons in (facets, other)]
+    assert excitation[0].min() > 3 * excitation[1].max()

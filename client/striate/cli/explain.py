@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Photo, Photos, Server, Wait
+from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Photo, Photos, Recipe, Server, Wait
 from striate.cli.output import (
     channel_ranges,
     console,
@@ -20,6 +20,7 @@ from striate.cli.output import (
     groups_table,
     neuron_facts,
     print_json,
+    row_and_column,
     said,
     strongest_positions,
     what_is_lost,
@@ -72,6 +73,7 @@ def dictionary(
     attribution: Annotated[
         str, typer.Option(help="gradient_times_activation, integrated_gradients or none.")
     ] = "gradient_times_activation",
+    recipe: Recipe = "",
     grid: Annotated[bool, typer.Option("--grid", help="Also an icon of the whole layer at each position.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
     as_json: Json = False,
@@ -89,6 +91,7 @@ def dictionary(
             examples=examples,
             attribution=attribution,  # type: ignore[arg-type]
             position_icons=grid,
+            recipe=recipe,
         )
     if output:
         found.to_html(output)
@@ -117,6 +120,7 @@ def factorize(
     basis: Annotated[str, typer.Option(help="Look for the groups of this basis, instead of finding others.")] = "",
     save_as: Annotated[str, typer.Option(help="Keep the groups as a basis of this name.")] = "",
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    recipe: Recipe = "",
     sobol: Annotated[int, typer.Option(help="Points for Sobol indices; 32 is usual. 0: none.")] = 0,
     wait: Wait = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page, or a .png.")] = None,
@@ -134,6 +138,7 @@ def factorize(
             classes=classes,
             sobol_points=sobol,
             wait_for_icons=wait,
+            recipe=recipe,
         )
     if output and output.suffix == ".png":
         found.overlay(0).save(output)
@@ -161,6 +166,7 @@ def flows(
         typer.Option("--components", "-k", help="Groups a layer. 0: as many as it takes.", show_default="6"),
     ] = None,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    recipe: Recipe = "",
     wait: Wait = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
     as_json: Json = False,
@@ -168,7 +174,7 @@ def flows(
     """Find how the groups of one layer feed those of the next."""
     with Client(server) as client, console.status("asking, and rendering what icons are missing"):
         found = client.factorize_layers(
-            photos, layers, model=model, components=components, classes=classes, wait_for_icons=wait
+            photos, layers, model=model, components=components, classes=classes, wait_for_icons=wait, recipe=recipe
         )
     if output:
         found.to_html(output)
@@ -190,6 +196,10 @@ def render(
     server: Server = DEFAULT_SERVER,
     model: ModelName = "",
     channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
+    recipe: Recipe = "",
+    facets: Annotated[int, typer.Option(help="Pictures of each channel, unlike each other; at most 8.")] = 1,
+    objective: Annotated[str, typer.Option(help="channel, or neuron: the channel at one position.")] = "channel",
+    position: Annotated[str, typer.Option(help="ROW,COLUMN of the neuron.", show_default="the middle")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a contact sheet.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="The server goes on when this command is stopped.")] = False,
 ) -> None:
@@ -198,8 +208,17 @@ def render(
     neurons: list[Neuron] = []
     with Client(server) as client, Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"icons of {layer}", total=None)
-        wanted, pictures = channel_ranges(channels), output is not None
-        for update in client.render_icons(layer, model=model, channels=wanted, icons=pictures, detach=detach):
+        for update in client.render_icons(
+            layer,
+            model=model,
+            channels=channel_ranges(channels),
+            recipe=recipe,
+            facets=facets,
+            objective=objective,  # type: ignore[arg-type]
+            position=row_and_column(position),
+            icons=output is not None,
+            detach=detach,
+        ):
             neurons += update.neurons
             progress.update(task, completed=round(update.progress * update.total, 1), total=update.total)
     failed = [neuron.channel for neuron in neurons if neuron.icon_file.status == "failed"]
@@ -219,6 +238,7 @@ def report(
     ] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
     wait: Wait = True,
+    recipe: Recipe = "",
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("report.html"),
 ) -> None:
     """Write a page on a photo: what the model predicts, and what its layers see."""
@@ -226,8 +246,9 @@ def report(
         names = layers or telling_layers(client.model(model))
         parts: list[SemanticDictionary | Factorization] = []
         for name in names:
-            parts.append(client.factorize(photo, name, model=model, components=components, wait_for_icons=wait))
-            parts.append(client.semantic_dictionary(photo, name, model=model, wait_for_icons=wait, examples=3))
+            how = {"model": model, "wait_for_icons": wait, "recipe": recipe}
+            parts.append(client.factorize(photo, name, components=components, **how))  # type: ignore[arg-type]
+            parts.append(client.semantic_dictionary(photo, name, examples=3, **how))  # type: ignore[arg-type]
     page(photo.name, parts, output)
     console.print(f"wrote {output}")
 

@@ -14,5 +14,8 @@ Photos = Annotated[list[Path], typer.Argument(help="Image files.", exists=True, 
 Photo = Annotated[Path, typer.Argument(help="An image file.", exists=True, dir_okay=False)]
 LayerName = Annotated[str, typer.Option("--layer", "-l", help="A layer's path or alias.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until missing icons are rendered.")]
+Recipe = Annotated[
+    str, typer.Option(help="How icons are made: fourier or maco.", show_default="as the server is set up")
+]
 
 DEFAULT_SERVER = "localhost:50051"

@@ -18,16 +18,20 @@ from striate.results import Model, Neuron, SemanticDictionary
 
 console = Console()
 
+_ACROSS = 16  # pictures in a row of a contact sheet, or as many as leave no channel's facets parted
+
 
 def contact_sheet(neurons: list[Neuron]) -> Pillow.Image:
-    """Lay icons out in a grid, by channel."""
-    icons = [neuron.icon for neuron in sorted(neurons, key=lambda neuron: neuron.channel)]
-    size = icons[0].width if icons and icons[0] else 1
-    across = max(1, min(16, len(icons)))
-    sheet = Pillow.new("RGB", (across * size, -(-len(icons) // across) * size), "white")
-    for number, icon in enumerate(icons):
-        if icon:
-            sheet.paste(icon, (number % across * size, number // across * size))
+    """Lay icons out in a grid on white, by channel, a channel's facets side by side in one row."""
+    ordered = sorted(neurons, key=lambda neuron: neuron.channel)
+    pictures = [picture for neuron in ordered for picture in neuron.facets]
+    facets = max((len(neuron.facets) for neuron in ordered), default=1)
+    size = pictures[0].width if pictures else 1
+    across = max(1, min(_ACROSS // facets * facets, len(pictures)))
+    sheet = Pillow.new("RGB", (across * size, -(-len(pictures) // across) * size), "white")
+    for number, picture in enumerate(pictures):
+        opacity = picture.getchannel("A") if picture.mode == "RGBA" else None
+        sheet.paste(picture.convert("RGB"), (number % across * size, number // across * size), opacity)
     return sheet
 
 
@@ -146,3 +150,13 @@ def channel_ranges(text: str) -> list[int] | None:
             raise typer.BadParameter(f"{text!r} are no channels; write them as 0-15,40")
         channels += range(int(first), int(last or first) + 1)
     return channels
+
+
+def row_and_column(text: str) -> tuple[int, int] | None:
+    """Read "3,4" as (3, 4)."""
+    if not text:
+        return None
+    row, _, column = text.partition(",")
+    if not (row.isdecimal() and column.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is no position; write it as ROW,COLUMN, such as 3,4")
+    return int(row), int(column)

@@ -22,6 +22,12 @@ class Attribution(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ATTRIBUTION_GRADIENT_TIMES_ACTIVATION: _ClassVar[Attribution]
     ATTRIBUTION_INTEGRATED_GRADIENTS: _ClassVar[Attribution]
     ATTRIBUTION_NONE: _ClassVar[Attribution]
+
+class IconObjective(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ICON_OBJECTIVE_UNSPECIFIED: _ClassVar[IconObjective]
+    ICON_OBJECTIVE_CHANNEL: _ClassVar[IconObjective]
+    ICON_OBJECTIVE_NEURON: _ClassVar[IconObjective]
 REDUCTION_UNSPECIFIED: Reduction
 REDUCTION_NONE: Reduction
 REDUCTION_MEAN: Reduction
@@ -30,6 +36,9 @@ ATTRIBUTION_UNSPECIFIED: Attribution
 ATTRIBUTION_GRADIENT_TIMES_ACTIVATION: Attribution
 ATTRIBUTION_INTEGRATED_GRADIENTS: Attribution
 ATTRIBUTION_NONE: Attribution
+ICON_OBJECTIVE_UNSPECIFIED: IconObjective
+ICON_OBJECTIVE_CHANNEL: IconObjective
+ICON_OBJECTIVE_NEURON: IconObjective
 
 class ActivationsRequest(_message.Message):
     __slots__ = ("model", "images", "layers", "fit", "reduction", "channels", "dtype", "classes", "positions")
@@ -110,7 +119,7 @@ class Position(_message.Message):
     def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
 
 class SemanticDictionaryRequest(_message.Message):
-    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons")
+    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons", "recipe")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +134,7 @@ class SemanticDictionaryRequest(_message.Message):
     ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     POSITION_ICONS_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
     model: str
     image: _common_pb2.Image
     layer: str
@@ -139,19 +149,22 @@ class SemanticDictionaryRequest(_message.Message):
     attribution: Attribution
     steps: int
     position_icons: bool
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ...) -> None: ...
+    recipe: str
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ..., recipe: _Optional[str] = ...) -> None: ...
 
 class Neuron(_message.Message):
-    __slots__ = ("channel", "label", "icon", "examples")
+    __slots__ = ("channel", "label", "icon", "examples", "other_facets")
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     ICON_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FACETS_FIELD_NUMBER: _ClassVar[int]
     channel: int
     label: _common_pb2.Label
     icon: _common_pb2.Icon
     examples: _containers.RepeatedCompositeFieldContainer[_common_pb2.Example]
-    def __init__(self, channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., examples: _Optional[_Iterable[_Union[_common_pb2.Example, _Mapping]]] = ...) -> None: ...
+    other_facets: _containers.RepeatedCompositeFieldContainer[_common_pb2.Icon]
+    def __init__(self, channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., examples: _Optional[_Iterable[_Union[_common_pb2.Example, _Mapping]]] = ..., other_facets: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ...) -> None: ...
 
 class SemanticDictionaryResponse(_message.Message):
     __slots__ = ("model", "layer", "view", "predictions", "magnitude", "positions", "channels", "activations", "classes", "effects", "neurons", "logits", "baseline_logits", "position_icons")
@@ -196,7 +209,7 @@ class ImageBatch(_message.Message):
     def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class FactorizeRequest(_message.Message):
-    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points")
+    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points", "recipe")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -209,6 +222,7 @@ class FactorizeRequest(_message.Message):
     SAVE_AS_FIELD_NUMBER: _ClassVar[int]
     BASIS_FIELD_NUMBER: _ClassVar[int]
     SOBOL_POINTS_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: ImageBatch
     activations: _common_pb2.Tensor
@@ -221,7 +235,8 @@ class FactorizeRequest(_message.Message):
     save_as: str
     basis: str
     sobol_points: int
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ...) -> None: ...
+    recipe: str
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ..., recipe: _Optional[str] = ...) -> None: ...
 
 class Crop(_message.Message):
     __slots__ = ("image", "box", "strength")
@@ -308,7 +323,7 @@ class FactorizeResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ...) -> None: ...
 
 class FactorizeLayersRequest(_message.Message):
-    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons")
+    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "recipe")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     FIT_FIELD_NUMBER: _ClassVar[int]
@@ -319,6 +334,7 @@ class FactorizeLayersRequest(_message.Message):
     RECTIFY_FIELD_NUMBER: _ClassVar[int]
     WAIT_FOR_ICONS_FIELD_NUMBER: _ClassVar[int]
     OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     fit: _common_pb2.Fit
@@ -329,7 +345,8 @@ class FactorizeLayersRequest(_message.Message):
     rectify: bool
     wait_for_icons: bool
     omit_icons: bool
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ...) -> None: ...
+    recipe: str
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., recipe: _Optional[str] = ...) -> None: ...
 
 class Flow(_message.Message):
     __slots__ = ("influence", "residual")
@@ -348,18 +365,26 @@ class FactorizeLayersResponse(_message.Message):
     def __init__(self, layers: _Optional[_Iterable[_Union[FactorizeResponse, _Mapping]]] = ..., flows: _Optional[_Iterable[_Union[Flow, _Mapping]]] = ...) -> None: ...
 
 class RenderIconsRequest(_message.Message):
-    __slots__ = ("model", "layer", "channels", "omit_icons", "detach")
+    __slots__ = ("model", "layer", "channels", "omit_icons", "detach", "recipe", "facets", "objective", "position")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
     DETACH_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    FACETS_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
     model: str
     layer: str
     channels: _containers.RepeatedScalarFieldContainer[int]
     omit_icons: bool
     detach: bool
-    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channels: _Optional[_Iterable[int]] = ..., omit_icons: _Optional[bool] = ..., detach: _Optional[bool] = ...) -> None: ...
+    recipe: str
+    facets: int
+    objective: IconObjective
+    position: Position
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channels: _Optional[_Iterable[int]] = ..., omit_icons: _Optional[bool] = ..., detach: _Optional[bool] = ..., recipe: _Optional[str] = ..., facets: _Optional[int] = ..., objective: _Optional[_Union[IconObjective, str]] = ..., position: _Optional[_Union[Position, _Mapping]] = ...) -> None: ...
 
 class RenderIconsResponse(_message.Message):
     __slots__ = ("model", "layer", "completed", "total", "progress", "remaining_seconds", "neurons")

@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import numpy as np
 
 from striate_service.stores.icons import IconAddress
 from striate_service.stores.leases import Lease
-from striate_service.techniques.recipe import Objective
+from striate_service.techniques.recipe import Objective, Recipe
 from striate_service.workers.shared_memory import Arrays
 
-_COMMON = ("step",)  # of a batch's state; everything else has a row an icon
+_COMMON = ("step",)  # of a batch's state; everything else has a row a picture
 
 
 @dataclass(eq=False)
 class Rendering:
-    """An icon that is in the store, on its way there, or lost."""
+    """The picture of an objective, or its facets: in the store, on their way there, or lost."""
 
     model: str
     objective: Objective
-    address: IconAddress
+    recipe: Recipe
+    addresses: tuple[IconAddress, ...]
+    """One a picture."""
     urgent: bool = False
     """Whether a caller waits for it: it then goes before those that nobody waits for."""
     progress: float = 0.0
@@ -32,17 +34,22 @@ class Rendering:
     """Callers that would miss it if it were not rendered."""
     lease: Lease | None = None
     """This server's right to render it, while it does."""
-    icon: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    """A WebP file; an exception if rendering failed."""
+    icons: asyncio.Future[tuple[bytes, ...]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """WebP files, one a picture; an exception if rendering failed."""
 
     @property
-    def group(self) -> tuple[str, str]:
-        """The model and layer; icons of one group can be optimized in one batch."""
-        return self.model, self.address.layer
+    def name(self) -> str:
+        """What its lease and its beginnings are kept under; facets are optimized together or not at all."""
+        return self.addresses[0].name
 
-    def finish(self, data: bytes) -> Rendering:
+    @property
+    def group(self) -> tuple[str, str, Recipe]:
+        """The model, layer and recipe; icons of one group can be optimized in one batch."""
+        return self.model, self.addresses[0].layer, self.recipe
+
+    def finish(self, files: Sequence[bytes]) -> Rendering:
         self.progress = 1.0
-        self.icon.set_result(data)
+        self.icons.set_result(tuple(files))
         return self
 
 
@@ -74,14 +81,21 @@ def batches(renderings: Sequence[Rendering], saved: Sequence[Arrays | None]) -> 
 
 
 def parts(batch: Batch) -> list[Arrays]:
-    """Return each icon's own part of the state, as `batches` joins them again."""
+    """Return each rendering's own part of the state, as `batches` joins them again."""
     return [
-        {name: array if name in _COMMON else array[row] for name, array in batch.state.items()}
-        for row in range(len(batch.renderings))
+        {name: array if name in _COMMON else array[rows] for name, array in batch.state.items()}
+        for rows in picture_rows(batch)
     ]
+
+
+def picture_rows(batch: Batch) -> list[slice]:
+    """Return which pictures of a batch are each rendering's."""
+    ends = list(accumulate(len(rendering.addresses) for rendering in batch.renderings))
+    return [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
 
 
 def _joined(states: Sequence[Arrays]) -> Arrays:
     return {
-        name: states[0][name] if name in _COMMON else np.stack([state[name] for state in states]) for name in states[0]
+        name: states[0][name] if name in _COMMON else np.concatenate([state[name] for state in states])
+        for name in states[0]
     }

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from striate_service.rendering.batch import Batch, Rendering, batches, parts
-from striate_service.stores.icons import IconAddress, IconStore
+from striate_service.rendering.batch import Batch, Rendering, batches, parts, picture_rows
+from striate_service.stores.icons import IconStore
 from striate_service.stores.leases import Held, Lease, Leases
 from striate_service.stores.unfinished import Unfinished
 
@@ -28,31 +28,32 @@ class Claims:
         """Forget what was begun long ago and never asked for again."""
         self._unfinished.forget_old()
 
-    def take(self, address: IconAddress) -> bytes | Lease | Held:
-        """Return the icon if it is there by now, else the right to render it, or who has that."""
-        taken = self._leases.take(address.name)
-        # Whoever had the lease stores the icon before giving the lease back, so look after taking it.
-        if isinstance(taken, Lease) and (data := self._store.get(address)):
+    def take(self, rendering: Rendering) -> tuple[bytes, ...] | Lease | Held:
+        """Return the icons if they are there by now, else the right to render them, or who has that."""
+        taken = self._leases.take(rendering.name)
+        # Whoever had the lease stores the icons before giving the lease back, so look after taking it.
+        if isinstance(taken, Lease) and (files := self._store.get_all(rendering.addresses)):
             self._leases.release([taken])
-            return data
+            return files
         return taken
 
     def begin(self, renderings: Iterable[Rendering]) -> list[Batch]:
         """Return batches of icons with leases, as far as they were when they were last interrupted."""
         own = list(renderings)
-        return batches(own, [self._unfinished.load(rendering.address.name) for rendering in own])
+        return batches(own, [self._unfinished.load(rendering.name) for rendering in own])
 
     def save(self, batch: Batch) -> None:
         """Keep what a slice has done."""
         for rendering, part in zip(batch.renderings, parts(batch), strict=True):
-            self._unfinished.save(rendering.address.name, part)
+            self._unfinished.save(rendering.name, part)
 
-    def finish(self, batch: Batch) -> list[bytes]:
-        """Store the pictures of a finished batch and return them as WebP files."""
+    def finish(self, batch: Batch) -> list[list[bytes]]:
+        """Store the pictures of a finished batch and return each rendering's as WebP files."""
         files = []
-        for rendering, picture in zip(batch.renderings, batch.state["pictures"], strict=True):
-            files.append(self._store.put(rendering.address, picture))
-            self._unfinished.delete(rendering.address.name)
+        for rendering, rows in zip(batch.renderings, picture_rows(batch), strict=True):
+            pictures = zip(rendering.addresses, batch.state["pictures"][rows], strict=True)
+            files.append([self._store.put(address, picture) for address, picture in pictures])
+            self._unfinished.delete(rendering.name)
         self.give_back(batch.renderings)
         return files
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from itertools import accumulate
 
 from striate_service.engine import Engine, Terms
 from striate_service.errors import RequestError
@@ -15,7 +16,7 @@ from striate_service.rendering.claims import Claims
 from striate_service.scheduling.job import Lane
 from striate_service.stores.icons import IconAddress, IconStore
 from striate_service.stores.leases import Lease
-from striate_service.techniques.recipe import Objective, Recipe
+from striate_service.techniques.recipe import Objective, Recipe, picture_texts
 from striate_service.workers.tasks import RenderTask
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ class IconRenderer:
         store: IconStore,
         claims: Claims,
         metrics: Metrics,
-        recipe: Recipe,
         *,
         batch_size: int,
         slice_seconds: float,
@@ -42,10 +42,9 @@ class IconRenderer:
         self._store = store
         self._claims = claims
         self._metrics = metrics
-        self._recipe = recipe
         self._batch_size = batch_size
         self._slice_seconds = slice_seconds
-        self._under_way: dict[IconAddress, Rendering] = {}
+        self._under_way: dict[tuple[IconAddress, ...], Rendering] = {}
         self._backlog: list[Rendering] = []
         self._elsewhere: list[Rendering] = []
         """What another server renders."""
@@ -61,22 +60,25 @@ class IconRenderer:
         self._keep = asyncio.create_task(self._keep_leases())
 
     async def request(
-        self, model: ModelDescription, layer: str, objectives: Sequence[Objective], *, urgent: bool
+        self, model: ModelDescription, layer: str, objectives: Sequence[Objective], recipe: Recipe, *, urgent: bool
     ) -> list[Rendering]:
-        """Return each objective's icon, finished or not; what the store does not have is queued."""
-        addresses = [IconAddress(model.version, layer, objective.text, self._recipe.text) for objective in objectives]
-        stored = await asyncio.to_thread(lambda: [self._store.get(address) for address in addresses])
+        """Return each objective's icons, finished or not; what the store does not have is queued."""
+        addresses = [
+            tuple(IconAddress(model.version, layer, text, recipe.text) for text in picture_texts(objective))
+            for objective in objectives
+        ]
+        stored = await asyncio.to_thread(lambda: [self._store.get_all(each) for each in addresses])
         renderings = []
-        for objective, address, data in zip(objectives, addresses, stored, strict=True):
-            self._metrics.icon_lookups.labels(result="hit" if data else "miss").inc()
-            if data is not None:
-                renderings.append(Rendering(model.name, objective, address).finish(data))
-            elif rendering := self._under_way.get(address):
+        for objective, own, files in zip(objectives, addresses, stored, strict=True):
+            self._metrics.icon_lookups.labels(result="hit" if files else "miss").inc()
+            if files is not None:
+                renderings.append(Rendering(model.name, objective, recipe, own).finish(files))
+            elif rendering := self._under_way.get(own):
                 rendering.wanted_by += 1
                 rendering.urgent |= urgent
                 renderings.append(rendering)
             else:
-                rendering = self._under_way[address] = Rendering(model.name, objective, address, urgent)
+                rendering = self._under_way[own] = Rendering(model.name, objective, recipe, own, urgent)
                 self._backlog.append(rendering)
                 renderings.append(rendering)
         self._work()
@@ -89,8 +91,8 @@ class IconRenderer:
         for waiting in (self._backlog, self._elsewhere):
             for rendering in [rendering for rendering in waiting if rendering.wanted_by <= 0]:
                 waiting.remove(rendering)
-                self._under_way.pop(rendering.address)
-                rendering.icon.cancel()
+                self._under_way.pop(rendering.addresses)
+                rendering.icons.cancel()
         self._count()
 
     async def stop(self) -> None:
@@ -102,7 +104,7 @@ class IconRenderer:
         await self._give_back(list(self._under_way.values()))
 
     def _work(self) -> None:
-        batches = -(-len(self._backlog) // self._batch_size)
+        batches = -(-sum(len(rendering.addresses) for rendering in self._backlog) // self._batch_size)
         for _ in range(min(batches, self._engine.worker_count) - len(self._loops)):
             loop = asyncio.create_task(self._render_backlog())
             self._loops.add(loop)
@@ -133,16 +135,19 @@ class IconRenderer:
     def _choose(self) -> list[Rendering]:
         """Take a batch's worth of one group from the backlog."""
         waiting = sorted(self._backlog, key=lambda rendering: not rendering.urgent)
-        chosen = [rendering for rendering in waiting if rendering.group == waiting[0].group][: self._batch_size]
+        alike = [rendering for rendering in waiting if rendering.group == waiting[0].group]
+        pictures = accumulate(len(rendering.addresses) for rendering in alike)
+        fitting = sum(1 for count in pictures if count <= self._batch_size)
+        chosen = alike[: max(1, fitting)]  # facets of one objective are never parted, however many there are
         taken = set(map(id, chosen))
         self._backlog = [rendering for rendering in self._backlog if id(rendering) not in taken]
         return chosen
 
     async def _begin(self, renderings: Sequence[Rendering]) -> list[Batch]:
         """Take leases, and return what this server is to render, as far as it was when it was last interrupted."""
-        taken = await asyncio.to_thread(lambda: [self._claims.take(rendering.address) for rendering in renderings])
+        taken = await asyncio.to_thread(lambda: [self._claims.take(rendering) for rendering in renderings])
         for rendering, found in zip(renderings, taken, strict=True):
-            if isinstance(found, bytes):
+            if isinstance(found, tuple):
                 self._finished(rendering, found)
             elif isinstance(found, Lease):
                 rendering.lease = found
@@ -154,32 +159,32 @@ class IconRenderer:
         return await asyncio.to_thread(lambda: self._claims.begin(each for each in renderings if each.lease))
 
     async def _render_slice(self, batch: Batch) -> None:
-        model, layer = batch.renderings[0].group
+        model, layer, recipe = batch.renderings[0].group
         objectives = tuple(rendering.objective for rendering in batch.renderings)
-        task = RenderTask(model, layer, objectives, self._recipe, self._slice_seconds)
+        task = RenderTask(model, layer, objectives, recipe, self._slice_seconds)
         batch.state = await self._engine.submit(task, batch.state, Terms(Lane.RENDERING))
         for rendering in batch.renderings:
-            rendering.progress = int(batch.state["step"]) / self._recipe.steps
+            rendering.progress = int(batch.state["step"]) / recipe.steps
         if "pictures" not in batch.state:
             await asyncio.to_thread(self._claims.save, batch)
             self._begun.append(batch)
             return
-        for rendering, data in zip(batch.renderings, await asyncio.to_thread(self._claims.finish, batch), strict=True):
-            self._finished(rendering, data)
-        self._metrics.icons_rendered.labels(model=model).inc(len(objectives))
+        for rendering, files in zip(batch.renderings, await asyncio.to_thread(self._claims.finish, batch), strict=True):
+            self._finished(rendering, files)
+        self._metrics.icons_rendered.labels(model=model).inc(len(batch.state["pictures"]))
 
-    def _finished(self, rendering: Rendering, data: bytes) -> None:
-        self._under_way.pop(rendering.address, None)
-        rendering.finish(data)
+    def _finished(self, rendering: Rendering, files: Sequence[bytes]) -> None:
+        self._under_way.pop(rendering.addresses, None)
+        rendering.finish(files)
         self._count()
 
     async def _fail(self, renderings: Sequence[Rendering], error: RequestError | OSError) -> None:
-        logger.error("icons of %s %s could not be rendered: %s", *renderings[0].group, error)
+        logger.error("icons of %s %s could not be rendered: %s", *renderings[0].group[:2], error)
         for rendering in renderings:
-            if not rendering.icon.done():
-                self._under_way.pop(rendering.address, None)
-                rendering.icon.set_exception(error)
-                rendering.icon.exception()  # seen: nobody may be waiting for it
+            if not rendering.icons.done():
+                self._under_way.pop(rendering.addresses, None)
+                rendering.icons.set_exception(error)
+                rendering.icons.exception()  # seen: nobody may be waiting for it
         self._count()
         await self._give_back(renderings)
 

@@ -62,6 +62,7 @@ class BasisServicer(BasisServiceServicer):
                 model,
                 basis.layer,
                 objectives,
+                self._icons.recipe("", model),
                 omit=request.omit_icons,
                 wait=request.wait_for_icons,
                 deadline=terms.deadline,

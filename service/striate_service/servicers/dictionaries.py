@@ -68,6 +68,7 @@ class SemanticDictionaries:
             steps=validation.in_range(request.steps if request.HasField("steps") else _STEPS, "steps", 1, _MAX_STEPS),
             vectors=tuple(map(tuple, positions.tolist())) if request.position_icons else (),
         )
+        recipe = self._icons.recipe(request.recipe, model)
         decoded, arrays = await self._explainer.explain(task, model, [request.image], "image", request.fit, terms)
         rows, columns = positions.T
         channels, activations = arrays["channels"][rows, columns], arrays["activations"][rows, columns]
@@ -81,7 +82,13 @@ class SemanticDictionaries:
         )
         objectives: list[Objective] = [*map(Channel, mentioned), *_directions(arrays)]
         icons = await self._icons.icons(
-            model, layer.path, objectives, omit=request.omit_icons, wait=request.wait_for_icons, deadline=terms.deadline
+            model,
+            layer.path,
+            objectives,
+            recipe,
+            omit=request.omit_icons,
+            wait=request.wait_for_icons,
+            deadline=terms.deadline,
         )
         found = await asyncio.to_thread(self._examples.get, model.version, layer.path) if request.examples else None
         return messages.SemanticDictionaryResponse(

@@ -57,6 +57,7 @@ class Factorizations:
         basis = await self._library.find(request.basis, "basis") if request.basis else None
         model, layer = self._model_and_layer(request, basis)
         task = _task(request, model, layer, basis)
+        self._replies.check(request, model)
         given = {} if basis is None else {"directions": basis.directions}
         decoded, arrays = await self._explainer.explain(
             task, model, request.images.images, "images.images", request.images.fit, terms, given

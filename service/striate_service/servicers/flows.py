@@ -29,6 +29,7 @@ class GroupFlows:
     async def answer(self, request: messages.FactorizeLayersRequest, terms: Terms) -> messages.FactorizeLayersResponse:
         model = validation.find_model(self._explainer.models, request.model)
         layers = _layers(request, model)
+        self._replies.check(request, model)
         images = len(request.images) or 1
         task = FactorizeLayersTask(
             model=model.name,

@@ -26,6 +26,12 @@ class GroupReplies:
         self._icons = icons
         self._namer = namer
 
+    def check(
+        self, request: messages.FactorizeRequest | messages.FactorizeLayersRequest, model: ModelDescription
+    ) -> None:
+        """Refuse what this cannot answer, before it costs anything."""
+        self._icons.recipe(request.recipe, model)
+
     async def in_images(
         self,
         request: messages.FactorizeRequest | messages.FactorizeLayersRequest,
@@ -44,7 +50,13 @@ class GroupReplies:
         labels = await self._namer.groups(model, layer.path, directions, effects.sum(0), classes)
         objectives: list[Objective] = [Direction(tuple(direction.tolist())) for direction in directions]
         icons = await self._icons.icons(
-            model, layer.path, objectives, omit=request.omit_icons, wait=request.wait_for_icons, deadline=terms.deadline
+            model,
+            layer.path,
+            objectives,
+            self._icons.recipe(request.recipe, model),
+            omit=request.omit_icons,
+            wait=request.wait_for_icons,
+            deadline=terms.deadline,
         )
         response = group_response(arrays, look, icons, labels)
         response.model.CopyFrom(encoding.model_ref(model))

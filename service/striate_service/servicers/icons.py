@@ -12,30 +12,40 @@ from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
 from striate_service.engine import Engine
-from striate_service.models.description import ModelDescription
+from striate_service.errors import InvalidArgument
+from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.rendering import IconRenderer, Rendering
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.naming import Namer
-from striate_service.techniques.recipe import Channel, Objective
+from striate_service.servicers.recipes import RecipeChoice
+from striate_service.techniques.recipe import Channel, Facets, Neuron, Objective, Recipe, Single
 
 # Waiting for icons ends this long before the caller's deadline, so that the reply still arrives: a fixed part for the
 # reply itself, and a share for a caller with little time.
 _REPLY_SECONDS, _REPLY_SHARE = 1.0, 0.1
 _PROGRESS_INTERVAL = 0.5  # seconds between two messages of RenderIcons
+_MAX_FACETS = 8
+_NO_ICON = pb.Icon(status=pb.ICON_STATUS_NOT_REQUESTED)
 _NO_EFFECTS = np.zeros(0, np.float32)
 
 
 class IconFinder:
     """Gets icons for a reply, as far as the caller wants to wait for them."""
 
-    def __init__(self, renderer: IconRenderer) -> None:
+    def __init__(self, renderer: IconRenderer, recipes: RecipeChoice) -> None:
         self._renderer = renderer
+        self._recipes = recipes
+
+    def recipe(self, asked: str, model: ModelDescription) -> Recipe:
+        """Return the recipe of a request's field `recipe`. Ask before anything that costs."""
+        return self._recipes.choose(asked, model)
 
     async def icons(
         self,
         model: ModelDescription,
         layer: str,
         objectives: Sequence[Objective],
+        recipe: Recipe,
         *,
         omit: bool,
         wait: bool,
@@ -43,30 +53,31 @@ class IconFinder:
     ) -> list[pb.Icon]:
         """Return one icon an objective. What is not ready in time is marked, and goes on being rendered."""
         if omit:
-            return [pb.Icon(status=pb.ICON_STATUS_NOT_REQUESTED) for _ in objectives]
-        renderings = await self._renderer.request(model, layer, objectives, urgent=wait)
+            return [_NO_ICON] * len(objectives)
+        renderings = await self._renderer.request(model, layer, objectives, recipe, urgent=wait)
         if wait:
             remaining = deadline - time.monotonic()
             timeout = None if remaining == math.inf else remaining - max(_REPLY_SECONDS, _REPLY_SHARE * remaining)
-            await asyncio.wait([rendering.icon for rendering in renderings], timeout=timeout and max(0.0, timeout))
-        return [icon(rendering) for rendering in renderings]
+            await asyncio.wait([rendering.icons for rendering in renderings], timeout=timeout and max(0.0, timeout))
+        return [_icons(rendering)[0] for rendering in renderings]
 
 
-def icon(rendering: Rendering) -> pb.Icon:
-    """Return an icon as it stands."""
-    if not rendering.icon.done():
-        return pb.Icon(status=pb.ICON_STATUS_QUEUED)
-    if rendering.icon.cancelled() or rendering.icon.exception():
-        return pb.Icon(status=pb.ICON_STATUS_FAILED)
-    return pb.Icon(status=pb.ICON_STATUS_READY, data=rendering.icon.result())
+def _icons(rendering: Rendering) -> list[pb.Icon]:
+    """Return the icon, or its facets, as they stand."""
+    if not rendering.icons.done():
+        return [pb.Icon(status=pb.ICON_STATUS_QUEUED)] * len(rendering.addresses)
+    if rendering.icons.cancelled() or rendering.icons.exception():
+        return [pb.Icon(status=pb.ICON_STATUS_FAILED)] * len(rendering.addresses)
+    return [pb.Icon(status=pb.ICON_STATUS_READY, data=data) for data in rendering.icons.result()]
 
 
 class IconRendering:
     """Answers RenderIcons."""
 
-    def __init__(self, engine: Engine, renderer: IconRenderer, namer: Namer) -> None:
+    def __init__(self, engine: Engine, renderer: IconRenderer, recipes: RecipeChoice, namer: Namer) -> None:
         self._engine = engine
         self._renderer = renderer
+        self._recipes = recipes
         self._namer = namer
 
     async def render(self, request: messages.RenderIconsRequest) -> AsyncGenerator[messages.RenderIconsResponse, None]:
@@ -78,36 +89,58 @@ class IconRendering:
         layer = validation.find_spatial_layer(model, request.layer, "layer")
         channels = validation.find_channels(request.channels, [layer]) or tuple(range(layer.channels))
         channels = tuple(dict.fromkeys(channels))
-        objectives = [Channel(channel) for channel in channels]
-        renderings = await self._renderer.request(model, layer.path, objectives, urgent=False)
+        recipe = self._recipes.choose(request.recipe, model)
+        facets = validation.in_range(request.facets or 1, "facets", 0, _MAX_FACETS)
+        shown = _shown(request, layer, channels)
+        objectives: list[Objective] = [Facets(each, facets) for each in shown] if facets > 1 else [*shown]
+        renderings = await self._renderer.request(model, layer.path, objectives, recipe, urgent=False)
         labels = await self._namer.neurons(model, layer.path, dict.fromkeys(channels, _NO_EFFECTS), [])
         started, first_progress = time.monotonic(), sum(rendering.progress for rendering in renderings)
         unsent = dict(zip(channels, renderings, strict=True))
         try:
             while unsent:
-                pending = [rendering.icon for rendering in unsent.values() if not rendering.icon.done()]
+                pending = [rendering.icons for rendering in unsent.values() if not rendering.icons.done()]
                 if len(pending) == len(unsent):
                     await asyncio.wait(pending, timeout=_PROGRESS_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
-                finished = {channel: each for channel, each in unsent.items() if each.icon.done()}
+                finished = {channel: each for channel, each in unsent.items() if each.icons.done()}
                 unsent = {channel: each for channel, each in unsent.items() if channel not in finished}
                 progress = sum(rendering.progress for rendering in renderings)
                 speed = (progress - first_progress) / max(time.monotonic() - started, 1e-3)
                 yield messages.RenderIconsResponse(
                     model=encoding.model_ref(model),
                     layer=encoding.layer(layer),
-                    completed=len(renderings) - len(unsent),
-                    total=len(renderings),
+                    completed=(len(renderings) - len(unsent)) * facets,
+                    total=len(renderings) * facets,
                     progress=progress / len(renderings),
                     remaining_seconds=(len(renderings) - progress) / speed if speed else None,
                     neurons=[
-                        messages.Neuron(
-                            channel=channel,
-                            label=labels[channel],
-                            icon=pb.Icon(status=pb.ICON_STATUS_NOT_REQUESTED) if request.omit_icons else icon(each),
-                        )
+                        messages.Neuron(channel=channel, label=labels[channel], icon=first, other_facets=others)
                         for channel, each in finished.items()
+                        for first, *others in [[_NO_ICON] if request.omit_icons else _icons(each)]
                     ],
                 )
         finally:
             if not request.detach:
                 self._renderer.release(list(unsent.values()))
+
+
+def _shown(request: messages.RenderIconsRequest, layer: LayerDescription, channels: Sequence[int]) -> Sequence[Single]:
+    """Return what is to be pictured: whole channels, or their neurons at one position, by default the middle."""
+    if request.objective not in messages.IconObjective.values():
+        raise InvalidArgument("objective", "should be CHANNEL or NEURON of its enum.")
+    if request.objective != messages.ICON_OBJECTIVE_NEURON:
+        if request.HasField("position"):
+            raise InvalidArgument(
+                "position", "is a neuron's; leave it out, or set `objective` to ICON_OBJECTIVE_NEURON."
+            )
+        return [Channel(channel) for channel in channels]
+    _, height, width = layer.shape
+    row, column = height // 2, width // 2
+    if request.HasField("position"):
+        row = validation.in_range(
+            request.position.row, "position.row", 0, height - 1, f"{layer.path} has {height} rows"
+        )
+        column = validation.in_range(
+            request.position.column, "position.column", 0, width - 1, f"{layer.path} has {width} columns"
+        )
+    return [Neuron(channel, row, column) for channel in channels]

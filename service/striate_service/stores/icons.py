@@ -43,7 +43,7 @@ class IconAddress:
     layer: str
     """The layer's path."""
     objective: str
-    """Canonical text of the objective: "channel:12", "direction:<SHA-256 of its components>"."""
+    """Canonical text of the objective: "channel:12", "direction:<SHA-256 of its components>" (techniques/recipe.py)."""
     recipe: str
     """Canonical text of the recipe, its version and parameters included."""
 
@@ -110,12 +110,19 @@ class IconStore:
             self._folder.write(path, _sealed(known.data))
         return known.data
 
+    def get_all(self, addresses: Sequence[IconAddress]) -> tuple[bytes, ...] | None:
+        """Return the icons that belong together; None where one of them is missing."""
+        files = [self.get(address) for address in addresses]
+        found = tuple(file for file in files if file is not None)
+        return found if len(found) == len(files) else None
+
     def put(self, address: IconAddress, picture: NDArray[np.uint8]) -> bytes:
-        """Store a picture, [height, width, 3], and return it as a WebP file. Readers see all of it or nothing."""
+        """Store a picture, [height, width, 3 or 4], and return it as a WebP file. Readers see all of it or nothing."""
         buffer = io.BytesIO()
         # Without loss: at quality 90 WebP keeps a quarter of the colours' resolution. That makes 15 KB of 45, and an
         # icon of SqueezeNet's features.7 that, fed back as a picture, excites its channel by a third less or worse.
-        Image.fromarray(picture).save(buffer, "WEBP", lossless=True, method=4)
+        # And exactly: what is transparent keeps its colours, so that the network can be shown the whole picture.
+        Image.fromarray(picture).save(buffer, "WEBP", lossless=True, exact=True, method=4)
         data = buffer.getvalue()
         self._folder.write(address.path, _sealed(data))
         self._remember(address.path, _Remembered(data, self._clock()))

@@ -222,7 +222,7 @@ class Executor:
         state = (
             feature_visualization.State.from_arrays(dict(arrays), device=self._device)
             if arrays
-            else feature_visualization.start(task.recipe, len(task.objectives), device=self._device)
+            else feature_visualization.start(task.recipe, task.objectives, device=self._device)
         )
         slice_end = time.monotonic() + task.seconds
         state = feature_visualization.advance(
@@ -236,7 +236,7 @@ class Executor:
         )
         result = {name: torch.from_numpy(array) for name, array in state.to_arrays().items()}
         if state.step >= task.recipe.steps:
-            result["pictures"] = feature_visualization.pictures(state)
+            result["pictures"] = feature_visualization.pictures(state, task.recipe)
         return result
 
 

@@ -120,7 +120,7 @@ class RenderTask:
     """One slice of the optimization of several icons.
 
     In: the state so far (see feature_visualization), nothing for the first slice. Out: the state; once it is finished
-    also `pictures`, uint8 [B, size, size, 3].
+    also `pictures`, uint8 [B, size, size, 3 or 4]: one an objective, or all of its facets.
     """
 
     model: str

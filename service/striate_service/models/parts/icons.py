@@ -17,7 +17,7 @@ from striate_service.models.loading import load_model
 from striate_service.models.parts import ICONS
 from striate_service.stores.icons import IconAddress
 from striate_service.techniques.feature_visualization import advance, pictures, start
-from striate_service.techniques.recipe import Channel, Recipe
+from striate_service.techniques.recipe import Channel, Fourier
 
 LAYERS = ("mixed4d", "mixed5b", "mixed4c", "mixed5a", "mixed4b", "mixed4a", "mixed3b", "mixed3a")
 _BATCH = 16
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--layers", nargs="+", default=LAYERS)
     options = parser.parse_args()
     torch.set_num_threads(1)  # to use more cores, render layers in several processes
-    model, recipe = load_model(EMBEDDED), Recipe()
+    model, recipe = load_model(EMBEDDED), Fourier()
     description = model.description
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
@@ -49,10 +49,10 @@ def main() -> None:
                     layer,
                     objectives,
                     recipe,
-                    start(recipe, len(channels)),
+                    start(recipe, objectives),
                     preprocessing=description.preprocessing,
                 )
-                for channel, picture in zip(channels, pictures(state), strict=True):
+                for channel, picture in zip(channels, pictures(state, recipe), strict=True):
                     files[channel].parent.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(picture.numpy()).save(files[channel], "WEBP", quality=_WEBP_QUALITY, method=6)
                 progress.advance(task, len(channels))

@@ -1,9 +1,10 @@
 """Feature visualization: optimize an image until it excites a neuron (Olah, Mordvintsev and Schubert, Distill 2017).
 
 Lucid's four ideas, a file each: *what to maximize* (objectives.py), *how the image is parameterized*
-(parameterization.py), *how it is disturbed* (transformations.py), and *the loop* (loop.py). Many icons are optimized in
-one batch, each for its own objective; they share the disturbances and nothing else, so an icon does not depend on its
-company.
+(parameterization.py), *how it is disturbed* (transformations.py), and *the loop* (loop.py). The recipe chooses the
+second and the third; what of a picture becomes transparent is transparency.py's. Many icons are optimized in one batch,
+each for its own objective; they share the disturbances and nothing else, so an icon does not depend on its company.
+Facets of one objective alone do: they are to differ.
 """
 
 from striate_service.techniques.feature_visualization.loop import State, advance, pictures, start

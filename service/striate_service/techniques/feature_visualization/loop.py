@@ -1,10 +1,11 @@
 """The loop that optimizes icons. Its state is plain data: it can stop after any step and go on in another process.
 
-Notation: B icons of S x S pixels.
+Notation: B pictures of S x S pixels: one an objective, or its facets one after the other.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 
 from striate_service.models.description import Preprocessing
 from striate_service.models.layers import capture
-from striate_service.techniques.feature_visualization.objectives import scorer
-from striate_service.techniques.feature_visualization.parameterization import first_spectrum, image
+from striate_service.techniques.feature_visualization.objectives import facet_numbers, scorer, singles, unlikeness
+from striate_service.techniques.feature_visualization.parameterization import first_parameters, image
 from striate_service.techniques.feature_visualization.redirected_relu import RedirectedReLU
 from striate_service.techniques.feature_visualization.transformations import view
-from striate_service.techniques.recipe import Objective, Recipe
+from striate_service.techniques.feature_visualization.transparency import alpha
+from striate_service.techniques.recipe import Facets, Fourier, Maco, Objective, Recipe, Single
 
 # Adam's memory of gradients and of their squares. The usual 0.9 and 0.999 would outlast the few steps there are: with
 # these, features.12 of SqueezeNet is excited by a tenth more after as many steps.
@@ -33,33 +35,35 @@ class State:
 
     step: int
     """How many steps have been made."""
-    spectrum: Tensor
-    """float32 [B, 3, S, S // 2 + 1, 2]: Fourier coefficients, before they are scaled by frequency."""
+    parameters: Tensor
+    """float32 [B, ...]: what the images are made from; see parameterization.py."""
     first_moment: Tensor
     second_moment: Tensor
-    """Adam's, of the spectrum's shape."""
+    """Adam's, of the parameters' shape."""
+    attention: Tensor
+    """float32 [B, S, S]: the gradients' magnitudes at each pixel, added up over the steps; [B, 0, 0] where the recipe
+    makes nothing transparent."""
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return it as arrays that can travel."""
-        return {
-            "step": np.array(self.step),
-            "spectrum": self.spectrum.cpu().numpy(),
-            "first_moment": self.first_moment.cpu().numpy(),
-            "second_moment": self.second_moment.cpu().numpy(),
-        }
+        """Return it as arrays that can travel. All but the step have a row a picture."""
+        return {"step": np.array(self.step)} | {name: getattr(self, name).cpu().numpy() for name in _TENSORS}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]], device: torch.device | str = "cpu") -> State:
         """Read what `to_arrays` wrote."""
-        names = ("spectrum", "first_moment", "second_moment")
-        tensors = [torch.from_numpy(np.array(arrays[name])).to(device) for name in names]
+        tensors = [torch.from_numpy(np.array(arrays[name])).to(device) for name in _TENSORS]
         return cls(int(arrays["step"]), *tensors)
 
 
-def start(recipe: Recipe, count: int, device: torch.device | str = "cpu") -> State:
-    """Return the state before the first step of `count` icons. All start from the same image."""
-    spectrum = first_spectrum(recipe, count, device)
-    return State(0, spectrum, torch.zeros_like(spectrum), torch.zeros_like(spectrum))
+_TENSORS = ("parameters", "first_moment", "second_moment", "attention")
+
+
+def start(recipe: Recipe, objectives: Sequence[Objective], device: torch.device | str = "cpu") -> State:
+    """Return the state before the first step. All icons start from the same image, but for facets of one objective."""
+    parameters = first_parameters(recipe, facet_numbers(objectives), device)
+    side = recipe.size if isinstance(recipe, Maco) else 0
+    attention = torch.zeros(len(parameters), side, side, device=device)
+    return State(0, parameters, torch.zeros_like(parameters), torch.zeros_like(parameters), attention)
 
 
 def advance(
@@ -79,43 +83,64 @@ def advance(
     Args:
         network: in evaluation mode, its parameters without gradients.
         layer: the path of a layer of shape [C, H, W].
-        objectives: [B], one an icon.
+        objectives: those that the state was started with.
         preprocessing: what the network expects; it sees icons at the size that it sees photographs at.
     """
-    device = state.spectrum.device
+    device = state.parameters.device
     mean, std = (
         torch.tensor(values, device=device).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
+    shown = singles(objectives)
+    diverse = any(isinstance(objective, Facets) for objective in objectives)
 
-    def gradient(spectrum: Tensor, of: Sequence[Objective], step: int) -> Tensor:
-        """Return what to descend, of the spectrum's shape."""
-        spectrum = spectrum.detach().requires_grad_()
-        seen = view(image(spectrum), preprocessing.crop, recipe, step)
+    def gradients(parameters: Tensor, of: Sequence[Single], step: int, *, alone: bool) -> tuple[Tensor, Tensor]:
+        """Return what to descend, of the parameters' shape, and the same for the images' pixels."""
+        parameters = parameters.detach().requires_grad_()
+        images = image(parameters, recipe)
+        seen = view(images, preprocessing.crop, recipe, step)
         inputs = ((seen - mean) / std).contiguous(memory_format=torch.channels_last)
         activations = capture(network, inputs, [layer]).layers[layer]
-        (found,) = torch.autograd.grad(-scorer(of, recipe, device)(activations).sum(), spectrum)
-        return found
+        scores = scorer(of, recipe, device)(activations)
+        if not alone:
+            scores = scores * unlikeness(objectives, activations)
+        return torch.autograd.grad(-scores.sum(), (parameters, images))  # type: ignore[return-value]
 
-    step, spectrum = state.step, state.spectrum.clone()
+    step, parameters, attention = state.step, state.parameters.clone(), state.attention.clone()
     first_moment, second_moment = state.first_moment.clone(), state.second_moment.clone()
     while step < recipe.steps:
-        descent = gradient(spectrum, objectives, step)
+        descent, at_pixels = gradients(parameters, shown, step, alone=not diverse)
         silent = [row for row, part in enumerate(descent) if not part.any()]
         if silent:  # the image does not excite these at all yet; others need no redirected gradients, which cost more
             with RedirectedReLU():
-                descent[silent] = gradient(spectrum[silent], [objectives[row] for row in silent], step)
+                descent[silent], at_pixels[silent] = gradients(
+                    parameters[silent], [shown[row] for row in silent], step, alone=True
+                )
+        if isinstance(recipe, Maco):
+            attention += at_pixels.abs().sum(1)
+        rate = learning_rate(recipe, step)
         step += 1
         first_moment.lerp_(descent, 1 - _BETA1)
         second_moment.lerp_(descent.square(), 1 - _BETA2)
         deviation = (second_moment / (1 - _BETA2**step)).sqrt_().add_(_EPSILON)
-        rate = recipe.learning_rate * step / recipe.steps
-        spectrum.addcdiv_(first_moment, deviation, value=-rate / (1 - _BETA1**step))
+        parameters.addcdiv_(first_moment, deviation, value=-rate / (1 - _BETA1**step))
         if until():
             break
-    return State(step, spectrum, first_moment, second_moment)
+    return State(step, parameters, first_moment, second_moment, attention)
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Return Adam's learning rate after `step` steps."""
+    match recipe:
+        case Fourier():  # a nearly grey image is brought out
+            return recipe.learning_rate * (step + 1) / recipe.steps
+        case Maco():  # phases come to rest
+            return recipe.learning_rate * (1 + math.cos(math.pi * step / recipe.steps)) / 2
 
 
 @torch.no_grad()
-def pictures(state: State) -> Tensor:
-    """Return the icons as they are now: uint8 [B, S, S, 3]."""
-    return image(state.spectrum).mul(255).round().byte().permute(0, 2, 3, 1).contiguous()
+def pictures(state: State, recipe: Recipe) -> Tensor:
+    """Return the icons as they are now: uint8 [B, S, S, 3], or [B, S, S, 4] where they have transparent parts."""
+    images = image(state.parameters, recipe)
+    if isinstance(recipe, Maco):
+        images = torch.cat([images, alpha(state.attention)[:, None]], dim=1)
+    return images.mul(255).round().byte().permute(0, 2, 3, 1).contiguous()

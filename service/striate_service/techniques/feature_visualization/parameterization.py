@@ -1,14 +1,19 @@
 """How an icon is parameterized: as Fourier coefficients of decorrelated colours (Lucid, optvis/param).
 
-So a step of the optimizer changes all scales and all colours alike (Olah, Mordvintsev and Schubert, Distill 2017).
+So a step of the optimizer changes all scales and all colours alike (Olah, Mordvintsev and Schubert, Distill 2017). The
+recipe `fourier` optimizes the coefficients, `maco` only their phases: the magnitudes stay those of natural images
+(Fel et al. 2023).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from striate_service.techniques.recipe import Recipe
+from striate_service.techniques.recipe import Fourier, Maco, Recipe
 
 # The square root of the covariance of ImageNet's colours (Lucid, optvis/param/color.py), scaled so that its longest
 # column has length 1.
@@ -19,20 +24,72 @@ _START_DEVIATION = 0.01  # of the first spectrum (Lucid): nearly grey
 _CONTRAST = 0.25  # of an image of unit spectrum before the sigmoid (Lucid divides by 4)
 
 
-def first_spectrum(recipe: Recipe, count: int, device: torch.device | str) -> Tensor:
-    """Return float32 [B, 3, S, S // 2 + 1, 2], noise by the recipe's seed: all icons start from the same image."""
-    shape = (3, recipe.size, recipe.size // 2 + 1, 2)
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(recipe.seed)) * _START_DEVIATION
-    return noise.expand(count, *shape).clone().to(device)
+def first_parameters(recipe: Recipe, facets: Sequence[int], device: torch.device | str) -> Tensor:
+    """Return what is optimized, noise by the recipe's seed. All icons start from the same image, but for facets.
+
+    Fourier coefficients, float32 [B, 3, S, S // 2 + 1, 2], or phases in radians, float32 [B, 3, S, S // 2 + 1].
+
+    Args:
+        facets: [B], which facet each is; those of one number start from the same image.
+    """
+    shape = (3, recipe.size, recipe.size // 2 + 1)
+
+    def noise(number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(recipe.seed + number)
+        match recipe:
+            case Fourier():
+                return torch.randn((*shape, 2), generator=generator) * _START_DEVIATION
+            case Maco():
+                return torch.rand(shape, generator=generator) * (2 * math.pi)
+
+    return torch.stack([noise(number) for number in facets]).to(device)
 
 
-def image(spectrum: Tensor) -> Tensor:
-    """Return the images [B, 3, S, S], 0 to 1, that a spectrum stands for."""
-    size = spectrum.shape[2]
-    rows = torch.fft.fftfreq(size, device=spectrum.device)[:, None]
-    columns = torch.fft.rfftfreq(size, device=spectrum.device)[None, :]
-    frequency = (rows.square() + columns.square()).sqrt().clamp(min=1 / size)
-    # Natural images have power that falls with frequency; the factor `size` makes the transform unitary.
-    scaled = torch.view_as_complex(spectrum * (size / frequency)[..., None])
-    decorrelated = torch.fft.irfft2(scaled, s=(size, size)) * _CONTRAST
-    return torch.einsum("dc,bchw->bdhw", _COLOUR.to(spectrum.device), decorrelated).sigmoid()
+def image(parameters: Tensor, recipe: Recipe) -> Tensor:
+    """Return the images [B, 3, S, S], 0 to 1, that parameters stand for."""
+    match recipe:
+        case Fourier():
+            # Natural images have power that falls with frequency; the factor `size` makes the transform unitary.
+            scale = recipe.size / _frequencies(recipe.size, parameters.device).clamp(min=1 / recipe.size)
+            spectrum, contrast = torch.view_as_complex(parameters * scale[..., None]), _CONTRAST
+        case Maco():
+            magnitude = natural_magnitude(recipe, parameters.device)
+            spectrum, contrast = torch.polar(magnitude.expand_as(parameters), _odd(parameters)), 1.0
+    decorrelated = torch.fft.irfft2(spectrum, s=(recipe.size, recipe.size)) * contrast
+    return torch.einsum("dc,bchw->bdhw", _COLOUR.to(parameters.device), decorrelated).sigmoid()
+
+
+def natural_magnitude(recipe: Maco, device: torch.device | str = "cpu") -> Tensor:
+    """Return the magnitudes of natural images' Fourier coefficients [S, S // 2 + 1], the same in each decorrelated
+    colour, whose covariance says how much of each there is.
+
+    Amplitude falls with a power of frequency, alike in all directions: about 1 / f in natural scenes (Field 1987), more
+    or less steeply by the kind of scene (Torralba and Oliva 2003). The paper averages ImageNet's spectra. The mean is
+    grey.
+    """
+    frequency = _frequencies(recipe.size, device)
+    falling = frequency.clamp(min=1 / recipe.size).pow(-recipe.slope).masked_fill(frequency == 0, 0)
+    # By Parseval's theorem the image's variance is the sum of power over all S x S frequencies, which the half holds
+    # twice but for its first and last column, over S ** 4.
+    power = falling.square()
+    total = 2 * power.sum() - power[:, 0].sum() - power[:, -1].sum()
+    colour = _COLOUR.square().sum(1).mean().sqrt()  # what a unit of decorrelated deviation is in the logits of RGB
+    deviation = float(total.sqrt() * colour) / recipe.size**2
+    return falling.mul(recipe.contrast / deviation)
+
+
+def _odd(phases: Tensor) -> Tensor:
+    """Return phases that those of a real image can be: opposite at opposite frequencies.
+
+    The half spectrum holds both of two opposite frequencies only in its first and its last column.
+    """
+    first, last = (edge - edge.flip(2).roll(1, 2) for edge in (phases[..., :1], phases[..., -1:]))
+    return torch.cat([first, phases[..., 1:-1], last], dim=3)
+
+
+def _frequencies(size: int, device: torch.device | str) -> Tensor:
+    """Return spatial frequencies in cycles a pixel, [S, S // 2 + 1]."""
+    rows = torch.fft.fftfreq(size, device=device)[:, None]
+    columns = torch.fft.rfftfreq(size, device=device)[None, :]
+    frequencies: Tensor = (rows.square() + columns.square()).sqrt()
+    return frequencies

@@ -1,0 +1,33 @@
+"""What is optimized together can be taken apart, saved, and joined again, facets and all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+from striate_service.rendering.batch import Batch, Rendering, batches, parts
+from striate_service.stores.icons import IconAddress
+from striate_service.techniques.feature_visualization import start
+from striate_service.techniques.recipe import Channel, Facets, Fourier, Objective, picture_texts
+
+
+def rendering(objective: Objective, recipe: Fourier) -> Rendering:
+    addresses = tuple(IconAddress("ab" * 32, "mixed4a", text, recipe.text) for text in picture_texts(objective))
+    return Rendering("parts", objective, recipe, addresses)
+
+
+def test_facets_stay_together_when_a_batch_is_taken_apart() -> None:
+    async def check() -> None:
+        recipe = Fourier(size=8)
+        objectives: list[Objective] = [Channel(1), Facets(Channel(2), 3), Channel(3)]
+        renderings = [rendering(objective, recipe) for objective in objectives]
+        state = start(recipe, objectives).to_arrays() | {"attention": np.arange(5)}
+        saved = parts(Batch(renderings, state))
+        assert [part["attention"].tolist() for part in saved] == [[0], [1, 2, 3], [4]]
+        (again,) = batches(renderings[::-1], saved[::-1])
+        assert again.state["attention"].tolist() == [4, 1, 2, 3, 0]
+        assert len({address.path for each in renderings for address in each.addresses}) == 5
+        facets = start(recipe, objectives).parameters[1:4].numpy()
+        assert not np.array_equal(facets[0], facets[1]), "they would stay the same for ever"
+
+    asyncio.run(check())
