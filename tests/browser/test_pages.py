@@ -165,3 +165,29 @@ def test_the_whole_layers_icons_take_the_pictures_place(
     )
     assert seen["before"] == 0
     assert seen["after"] == [True] * 48 + [False]
+
+
+def test_a_groups_share_of_the_variation_and_the_choice_of_their_number_are_shown(
+    client: striate.Client, picture: np.ndarray, browse: Browse
+) -> None:
+    groups = client.factorize(picture, "mixed5b", components=0, classes=2, sobol_points=4, icons=False)
+    seen = browse(
+        groups.to_html(),
+        """
+        const text = (where) => [...document.querySelectorAll(where)].map((node) => node.textContent);
+        return { shares: text(".shares .number"), points: text(".choice circle title").length,
+                 chosen: text(".choice circle.chosen title"), axis: text(".choice text.chosen") };
+        """,
+    )
+    shares = [share for group in groups.groups for share in group.sobol_indices.values()]
+    assert len(shares) == 2 * len(groups.groups)
+    np.testing.assert_allclose([int(text.rstrip("%")) for text in seen["shares"]], np.multiply(shares, 100), atol=0.6)
+    assert seen["points"] == len(groups.choices)
+    chosen = groups.choices[len(groups.groups) - 1]
+    assert seen["axis"] == [str(chosen.components)]
+    assert seen["chosen"] == [f"{chosen.components} groups explain {chosen.explained_variance:.1%}"]
+
+
+def test_nothing_stands_for_what_was_not_asked_for(client: striate.Client, picture: np.ndarray, browse: Browse) -> None:
+    page = client.factorize(picture, "mixed5b", components=2, icons=False).to_html()
+    assert browse(page, 'return document.querySelectorAll(".shares, .choice").length') == 0

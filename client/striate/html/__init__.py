@@ -109,6 +109,7 @@ def _factorization(found: Factorization) -> dict[str, Any]:
         "fidelity": [[each.kl_divergence, each.same_top_class] for each in found.fidelity],
         "basis": found.basis,
         "residual": _rounded(found.residual_effects.sum(0)),
+        "choices": [[each.components, float(f"{each.explained_variance:.{_DIGITS}g}")] for each in found.choices],
         "groups": [
             {
                 "name": group.name,
@@ -117,7 +118,8 @@ def _factorization(found: Factorization) -> dict[str, Any]:
                 "icon": _icon(group.icon_file),
                 "importance": group.importance,
                 "channels": group.channels,
-                "effects": _rounded(np.array(list(group.effects.values()))),
+                "effects": _rounded(group.effects.values()),
+                "shares": _rounded(group.sobol_indices.values()),
                 "crops": [_picture(crop, _LARGEST_CROP) for crop in found.crops(k)],
             }
             for k, group in enumerate(found.groups)
@@ -180,4 +182,4 @@ def _rounded(array: NDArray[Any] | Iterable[float]) -> Any:
     def shorten(value: Any) -> Any:
         return [shorten(each) for each in value] if isinstance(value, list) else float(f"{value:.{_DIGITS}g}")
 
-    return shorten(np.asarray(array, np.float64).tolist())
+    return shorten(np.asarray(array if isinstance(array, np.ndarray) else list(array), np.float64).tolist())
