@@ -87,7 +87,7 @@ def test_icons_ship_with_the_weights_and_are_found_as_if_rendered_here(network: 
     store = IconStore(Folder(tmp_path), [ICONS])
     version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     layers = {layer.path: layer for layer in describe_layers(network, (3, INPUT_SIZE, INPUT_SIZE))}
-    for layer in ("mixed4d", "mixed5b"):  # other layers' are rendered on demand
+    for layer in _MIXED:
         for channel in range(layers[layer].channels):
             icon = store.get(IconAddress(version, layer, Channel(channel).text, Fourier().text))
             assert icon is not None, (layer, channel)

@@ -70,8 +70,8 @@ class Stage:
 
 
 STAGES = (
-    Stage("learning", 100_000, clean=0.3, full=0.6),
-    Stage("refining", 19_200, rate=0.5, auxiliary_rate=8 / 3, composition={"mixed4d": 8.0}, seed=1),
+    Stage("learning", 70_400, clean=0.3, full=0.6),
+    Stage("refining", 24_000, rate=0.5, auxiliary_rate=8 / 3, composition={"mixed4d": 8.0}, seed=1),
 )
 
 
