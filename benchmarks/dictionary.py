@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import striate
 import torch
+from harness import KEEP_FREED_MEMORY, SQUEEZENET
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -30,11 +31,8 @@ from striate_service.local import LocalServer
 from striate_service.models.loading import LoadedModel, load_model
 from torch import Tensor
 
-SQUEEZENET = Path(__file__).resolve().parents[1].parent / "shared" / "models" / "squeezenet1_0_imagenet.pth"
 CLASSES = 5
 GOAL = 1.5  # times the forward and the backward passes (issue 5)
-# As workers have it: freed memory is kept, which plain torch gains by as much as ours does.
-_KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
 
 
 def main() -> None:
@@ -44,8 +42,8 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="keeps rendered icons from run to run; a new folder by default")
     parser.add_argument("--weights", type=Path, default=SQUEEZENET, help="of torchvision's squeezenet1_0")
     options = parser.parse_args()
-    if not _KEEP_FREED_MEMORY.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **_KEEP_FREED_MEMORY})
+    if not KEEP_FREED_MEMORY.items() <= os.environ.items():  # as workers have it; plain torch gains by it as much
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_FREED_MEMORY})
     torch.set_num_threads(1)
     photo = options.photo.read_bytes() if options.photo else _jpeg(load_sample_image("flower.jpg"))
     models = {"parts": ("mixed4d", "mixed5b")}

@@ -16,12 +16,14 @@ import contextlib
 import statistics
 import sys
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import numpy as np
 import striate
 from harness import (
+    Ask,
     Connect,
     add_options,
     ask_striate,
@@ -91,7 +93,7 @@ async def _serve_bytes(port: int, size: int) -> None:
 
 def _ask_bytes(size: int) -> Connect:
     @contextlib.asynccontextmanager
-    async def connect(port: int):  # type: ignore[no-untyped-def]
+    async def connect(port: int) -> AsyncIterator[Ask]:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", _OPTIONS) as channel:
             call = channel.unary_unary(_ECHO)
 

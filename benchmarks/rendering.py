@@ -34,6 +34,7 @@ from pathlib import Path
 import numpy as np
 import striate
 import torch
+from harness import PHOTOS, SQUEEZENET
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -45,8 +46,6 @@ from striate_service.models.torchvision_compat import import_torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-WEIGHTS = SHARED / "models" / "squeezenet1_0_imagenet.pth"
 CHANNELS = {"features.7": list(range(8, 256, 16)), "features.12": list(range(16, 512, 32))}  # 16 of each, evenly spread
 SIDE = 224
 VIEWS = 24  # of a picture, that the evaluator averages over
@@ -150,8 +149,7 @@ def _natural_crop(photograph: NDArray[np.uint8], generator: np.random.Generator)
 
 
 def _photographs() -> list[NDArray[np.uint8]]:
-    files = sorted((SHARED / "photos").glob("*.jp*g"))
-    return [np.array(Image.open(file).convert("RGB")) for file in files] + list(load_sample_images().images)
+    return [np.array(Image.open(file).convert("RGB")) for file in PHOTOS] + list(load_sample_images().images)
 
 
 @torch.no_grad()
@@ -206,7 +204,7 @@ def _server() -> Iterator[striate.Client]:
     model = ModelSettings(
         name="squeezenet",
         architecture="squeezenet1_0",
-        weights=str(WEIGHTS),
+        weights=str(SQUEEZENET),
         preprocessing=PreprocessingSettings(resize=256, crop=SIDE),
     )
     with tempfile.TemporaryDirectory() as home:
@@ -259,7 +257,7 @@ def _sheet(rows: list[list[NDArray[np.uint8]]], file: Path) -> None:
 
 def _network() -> nn.Module:
     network: nn.Module = import_torchvision().models.squeezenet1_0()
-    network.load_state_dict(torch.load(WEIGHTS, weights_only=True))
+    network.load_state_dict(torch.load(SQUEEZENET, weights_only=True))
     return network.eval().requires_grad_(False)
 
 

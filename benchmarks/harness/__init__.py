@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 
@@ -25,6 +25,8 @@ sys.path.insert(0, str(PEERS))
 from work import Assignment  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+SQUEEZENET = SHARED / "models" / "squeezenet1_0_imagenet.pth"
+PHOTOS = sorted((SHARED / "photos").glob("*.jp*g"))
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
 
 Ask = Callable[[bytes], Awaitable[None]]
@@ -37,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="a .pth file; random weights where there is none")
     parser.add_argument("--layer", help="a layer's path")
     parser.add_argument("--crop", type=int, default=224)
-    parser.add_argument("--photos", type=Path, nargs="+", default=sorted((SHARED / "photos").glob("*.jp*g")))
+    parser.add_argument("--photos", type=Path, nargs="+", default=PHOTOS)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
 
 
@@ -52,7 +54,7 @@ def make_assignment(options: argparse.Namespace, folder: Path) -> Assignment:
     """The network with its weights; random ones, which cost the same, where none are given."""
     weights = options.weights
     if options.architecture == "squeezenet1_0" and weights is None:
-        weights = SHARED / "models" / "squeezenet1_0_imagenet.pth"
+        weights = SQUEEZENET
     if weights is None:
         from striate_service.models.torchvision_compat import import_torchvision
 
@@ -145,7 +147,7 @@ def ask_striate(layer: str, **options: object) -> Connect:
     """Return how to ask a server for a layer and five classes; by default for the layer's means."""
 
     @contextlib.asynccontextmanager
-    async def connect(port: int):  # type: ignore[no-untyped-def]
+    async def connect(port: int) -> AsyncIterator[Ask]:
         async with striate.aio.Client(f"127.0.0.1:{port}") as client:
 
             async def ask(photo: bytes) -> None:
@@ -161,7 +163,7 @@ def ask_http(path: str, *, as_json: bool) -> Connect:
     """Return how to ask a server that takes pictures by POST."""
 
     @contextlib.asynccontextmanager
-    async def connect(port: int):  # type: ignore[no-untyped-def]
+    async def connect(port: int) -> AsyncIterator[Ask]:
         import aiohttp
 
         url = f"http://127.0.0.1:{port}/{path}"

@@ -49,6 +49,18 @@ def test_any_layers_are_as_the_network_computes_them(network: nn.Module, tmp_pat
         torch.testing.assert_close(got.logits, expected.logits, rtol=1e-5, atol=1e-6)
 
 
+def test_an_image_is_answered_to_the_bit_the_same_alone_and_among_others(network: nn.Module, tmp_path: Path) -> None:
+    exported = exported_network(network, _LAYERS, _SHAPE, 1, tmp_path / "n.onnx")
+    images = torch.randn(7, *_SHAPE)
+    together = exported.capture(images, ["relu"], logits=True)
+    for number in range(7):
+        alone = exported.capture(images[number : number + 1], ["relu"], logits=True)
+        assert torch.equal(alone.layers["relu"][0], together.layers["relu"][number])
+        assert alone.logits is not None
+        assert together.logits is not None
+        assert torch.equal(alone.logits[0], together.logits[number])
+
+
 def test_what_was_exported_is_found_again_unless_it_is_damaged_or_another_network(
     network: nn.Module, tmp_path: Path
 ) -> None:
