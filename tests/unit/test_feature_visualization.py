@@ -186,18 +186,18 @@ def test_maco_excites_the_channel_and_shows_what_matters(model: LoadedModel) -> 
         assert (kept / excitation[0, 40] > share) == opaque, "opaque pixels matter more than others"
 
 
-def test_facets_differ_more_than_seeds_and_each_excites_the_channel(model: LoadedModel) -> None:
-    channel, recipe = 40, Fourier(size=64)
+@pytest.mark.parametrize("channel", [18, 40, 100])
+def test_facets_differ_more_than_seeds_and_each_excites_the_channel(model: LoadedModel, channel: int) -> None:
+    recipe = Fourier(size=64)
     one = [render(model, [Channel(channel)], replace(recipe, seed=seed)) for seed in range(3)]
     seeds = torch.cat([pictures(state, recipe) for state in one])
     facets = pictures(render(model, [Facets(Channel(channel), 3)], recipe), recipe)
-    other = pictures(render(model, [Channel(100)], recipe), recipe)
 
     def likeness(icons: torch.Tensor) -> float:
         maps = maps_of(model, icons).flatten(2)
         grams = torch.nn.functional.normalize((maps @ maps.mT).flatten(1), dim=1)
         return float(((grams @ grams.T).sum() - 3) / 6)
 
-    assert 1 - likeness(facets) > 1.5 * (1 - likeness(seeds))
-    excitation = [maps_of(model, icons).mean((2, 3))[:, channel] for icons in (facets, other)]
-    assert excitation[0].min() > 3 * excitation[1].max()
+    assert 1 - likeness(facets) > 5 * (1 - likeness(seeds))
+    excitation = [maps_of(model, icons).mean((2, 3))[:, channel] for icons in (facets, seeds)]
+    assert excitation[0].min() > 0.5 * excitation[1].max()

@@ -60,9 +60,9 @@ class Facets:
 
     of: Single
     count: int
-    diversity: float = 2.0
-    """Each picture's objective is multiplied by this power of its unlikeness to the others: 1 less the mean cosine
-    similarity of their Gram matrices."""
+    diversity: float = 1.0
+    """Weight of a picture's unlikeness to the others, 1 less the mean cosine similarity of their Gram matrices,
+    relative to how much it excites what it shows."""
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from striate_service.models.description import Preprocessing
 from striate_service.models.layers import capture
-from striate_service.techniques.feature_visualization.objectives import facet_numbers, scorer, singles, unlikeness
+from striate_service.techniques.feature_visualization.objectives import diversities, facet_numbers, scorer, singles
 from striate_service.techniques.feature_visualization.parameterization import first_parameters, image
 from striate_service.techniques.feature_visualization.redirected_relu import RedirectedReLU
 from striate_service.techniques.feature_visualization.transformations import view
@@ -102,7 +102,9 @@ def advance(
         activations = capture(network, inputs, [layer]).layers[layer]
         scores = scorer(of, recipe, device)(activations)
         if not alone:
-            scores = scores * unlikeness(objectives, activations)
+            # Added as in the article, in units of the score itself, so that it weighs alike in every layer. To multiply
+            # by it would wake no picture from grey, where all are alike.
+            scores = scores + scores.detach().abs() * diversities(objectives, activations)
         return torch.autograd.grad(-scores.sum(), (parameters, images))  # type: ignore[return-value]
 
     step, parameters, attention = state.step, state.parameters.clone(), state.attention.clone()

@@ -13,7 +13,6 @@ from torch import Tensor
 from striate_service.techniques.recipe import Direction, Facets, Neuron, Objective, Recipe, Single
 
 _LEAST_COSINE = 0.1  # keeps the gradient of a direction that points away (Lucid, objectives.py)
-_LEAST_UNLIKENESS = 0.05  # the same, of facets that are all alike
 
 
 def singles(objectives: Sequence[Objective]) -> list[Single]:
@@ -58,22 +57,21 @@ def scorer(shown: Sequence[Single], recipe: Recipe, device: torch.device) -> Cal
     return score
 
 
-def unlikeness(objectives: Sequence[Objective], activations: Tensor) -> Tensor:
-    """Return by what each picture's score is multiplied, [B], since facets should differ; 1 where there is one alone.
+def diversities(objectives: Sequence[Objective], activations: Tensor) -> Tensor:
+    """Return each picture's unlikeness to the other facets times its weight, [B]; 0 where there is one alone.
 
     Pictures are compared by which channels are active together, wherever that is: the Gram matrices [C, C] of their
-    activations [B, C, H, W], as in the article. It adds this to the objective; multiplied, it is of the same weight in
-    every layer, whatever the size of its activations.
+    activations [B, C, H, W], as in the article.
     """
-    factors, first = [], 0
+    terms, first = [], 0
     for objective in objectives:
         count = objective.count if isinstance(objective, Facets) else 1
         if isinstance(objective, Facets) and count > 1:
             maps = activations[first : first + count].flatten(2)  # [count, C, H * W]
             grams = torch.nn.functional.normalize((maps @ maps.mT).flatten(1), dim=1)
             likeness = ((grams @ grams.T).sum(1) - 1) / (count - 1)
-            factors.append((1 - likeness).clamp(min=_LEAST_UNLIKENESS) ** objective.diversity)
+            terms.append(objective.diversity * (1 - likeness))
         else:
-            factors.append(activations.new_ones(count))
+            terms.append(activations.new_zeros(count))
         first += count
-    return torch.cat(factors)
+    return torch.cat(terms)
