@@ -214,7 +214,7 @@ def render(
             channels=channel_ranges(channels),
             recipe=recipe,
             facets=facets,
-            objective=objective,  # type: ignore[arg-type]
+            objective=objective,  # type: ignore[arg-type]  # any text: the client names those that there are
             position=row_and_column(position),
             icons=output is not None,
             detach=detach,
@@ -246,9 +246,12 @@ def report(
         names = layers or telling_layers(client.model(model))
         parts: list[SemanticDictionary | Factorization] = []
         for name in names:
-            how = {"model": model, "wait_for_icons": wait, "recipe": recipe}
-            parts.append(client.factorize(photo, name, components=components, **how))  # type: ignore[arg-type]
-            parts.append(client.semantic_dictionary(photo, name, examples=3, **how))  # type: ignore[arg-type]
+            parts.append(
+                client.factorize(photo, name, model=model, components=components, wait_for_icons=wait, recipe=recipe)
+            )
+            parts.append(
+                client.semantic_dictionary(photo, name, model=model, wait_for_icons=wait, examples=3, recipe=recipe)
+            )
     page(photo.name, parts, output)
     console.print(f"wrote {output}")
 

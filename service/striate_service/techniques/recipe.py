@@ -80,11 +80,12 @@ def picture_texts(objective: Objective) -> tuple[str, ...]:
     return objective.texts if isinstance(objective, Facets) else (objective.text,)
 
 
+@dataclass(frozen=True)
 class _Described:
     @property
     def text(self) -> str:
         """Its canonical description, by which icons are stored."""
-        return ",".join(f"{name}={value}" for name, value in asdict(self).items())  # type: ignore[call-overload]
+        return ",".join(f"{name}={value}" for name, value in asdict(self).items())
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,14 @@ def times_xt(h: Array, x: Array, out: Array) -> None:
 
 
 @compiled
+def through(rows: Array, a: Array, b: Array, inner: Array, out: Array) -> None:
+    """out = rows A'B, by way of `inner` [K, len(A)], padded: what A and B stand for is never formed."""
+    times_xt(rows, a, inner)
+    inner[:, len(a) :] = 0
+    times_x(inner, b, out)
+
+
+@compiled
 def dot(a: Array, b: Array) -> float:
     total = 0.0
     for j in range(len(a)):
@@ -191,9 +199,7 @@ def descend(
     momentum, ceiling, error, too_far, steps = FIRST_MOMENTUM, 1.0, np.inf, False, 0
     for iteration in range(max_iterations):
         if rank:
-            times_xt(ahead_h, x, inner)
-            inner[:, rank:] = 0
-            times_x(inner, images, hx)
+            through(ahead_h, x, images, inner, hx)
         else:
             times_xt(ahead_h, x, hx)
             hx[:, len(x) :] = 0
@@ -221,9 +227,7 @@ def descend(
         extrapolate(ahead_w, new_w, w, used)
         w[:] = new_w
         if rank:
-            times_xt(ahead_w, images, inner)
-            inner[:, rank:] = 0
-            times_x(inner, x, wx)
+            through(ahead_w, images, x, inner, wx)
         else:
             times_x(ahead_w, x, wx)
         new_h[:] = ahead_h

@@ -22,7 +22,7 @@ from striate_service.techniques.feature_visualization.parameterization import fi
 from striate_service.techniques.feature_visualization.redirected_relu import RedirectedReLU
 from striate_service.techniques.feature_visualization.transformations import view
 from striate_service.techniques.feature_visualization.transparency import alpha
-from striate_service.techniques.recipe import Facets, Fourier, Maco, Objective, Recipe, Single
+from striate_service.techniques.recipe import Facets, Fourier, Maco, Objective, Recipe
 
 # Adam's memory of gradients and of their squares. The usual 0.9 and 0.999 would outlast the few steps there are: with
 # these, features.12 of SqueezeNet is excited by a tenth more after as many steps.
@@ -91,32 +91,34 @@ def advance(
         torch.tensor(values, device=device).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
     shown = singles(objectives)
-    diverse = any(isinstance(objective, Facets) for objective in objectives)
+    alone = scorer(shown, recipe, device)
 
-    def gradients(parameters: Tensor, of: Sequence[Single], step: int, *, alone: bool) -> tuple[Tensor, Tensor]:
+    def apart(activations: Tensor) -> Tensor:
+        # Added as in the article, in units of the score itself, so that it weighs alike in every layer. To multiply by
+        # it would wake no picture from grey, where all are alike.
+        scores = alone(activations)
+        return scores + scores.detach().abs() * diversities(objectives, activations)
+
+    def gradients(parameters: Tensor, score: Callable[[Tensor], Tensor], step: int) -> tuple[Tensor, Tensor]:
         """Return what to descend, of the parameters' shape, and the same for the images' pixels."""
         parameters = parameters.detach().requires_grad_()
         images = image(parameters, recipe)
         seen = view(images, preprocessing.crop, recipe, step)
         inputs = ((seen - mean) / std).contiguous(memory_format=torch.channels_last)
         activations = capture(network, inputs, [layer]).layers[layer]
-        scores = scorer(of, recipe, device)(activations)
-        if not alone:
-            # Added as in the article, in units of the score itself, so that it weighs alike in every layer. To multiply
-            # by it would wake no picture from grey, where all are alike.
-            scores = scores + scores.detach().abs() * diversities(objectives, activations)
-        return torch.autograd.grad(-scores.sum(), (parameters, images))  # type: ignore[return-value]
+        of_parameters, of_images = torch.autograd.grad(-score(activations).sum(), (parameters, images))
+        return of_parameters, of_images
 
+    score = apart if any(isinstance(objective, Facets) for objective in objectives) else alone
     step, parameters, attention = state.step, state.parameters.clone(), state.attention.clone()
     first_moment, second_moment = state.first_moment.clone(), state.second_moment.clone()
     while step < recipe.steps:
-        descent, at_pixels = gradients(parameters, shown, step, alone=not diverse)
+        descent, at_pixels = gradients(parameters, score, step)
         silent = [row for row, part in enumerate(descent) if not part.any()]
         if silent:  # the image does not excite these at all yet; others need no redirected gradients, which cost more
             with RedirectedReLU():
-                descent[silent], at_pixels[silent] = gradients(
-                    parameters[silent], [shown[row] for row in silent], step, alone=True
-                )
+                of_silent = scorer([shown[row] for row in silent], recipe, device)
+                descent[silent], at_pixels[silent] = gradients(parameters[silent], of_silent, step)
         if isinstance(recipe, Maco):
             attention += at_pixels.abs().sum(1)
         rate = learning_rate(recipe, step)
