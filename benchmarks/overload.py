@@ -17,7 +17,17 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from harness import add_options, ask_striate, closed_loop, machine, make_assignment, parse, running, striate_server
+from harness import (
+    add_options,
+    ask_striate,
+    closed_loop,
+    machine,
+    make_assignment,
+    memory,
+    parse,
+    running,
+    striate_server,
+)
 from rich.console import Console
 from rich.table import Table
 
@@ -35,7 +45,7 @@ def main() -> None:
         connect = ask_striate(assignment.layer)
         with running(*striate_server(assignment, Path(folder)), connect, photos[0]) as (port, pid):
             peak, _ = asyncio.run(closed_loop(connect, port, photos, options.callers, options.closed_seconds))
-            before = _memory(pid)
+            before = memory(pid)
             tally, seconds = asyncio.run(
                 load(
                     f"127.0.0.1:{port}",
@@ -49,7 +59,7 @@ def main() -> None:
                     deadline=options.deadline,
                 )
             )
-            after = _memory(pid)
+            after = memory(pid)
     calls = {outcome: found for (_, outcome), found in tally.seconds.items()}
     answered, refused = calls.get(OK, []), calls.get("RESOURCE_EXHAUSTED", [])
     table = Table("what", "figure", title=f"{assignment.architecture}, {options.times:g} times the peak; {machine()}")
@@ -74,16 +84,6 @@ def _milliseconds(seconds: list[float]) -> str:
     if not seconds:
         return ""
     return " / ".join(f"{1000 * value:.1f} ms" for value in np.percentile(seconds, [50, 99]))
-
-
-def _memory(pid: int) -> int:
-    """Return the resident bytes of a process and its children, shared pages counted once for each."""
-    children = [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-    status = Path(f"/proc/{pid}/status").read_text()
-    own = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
-    return own + sum(map(_memory, children))
 
 
 def _options() -> argparse.Namespace:

@@ -8,7 +8,8 @@ In one run, on squeezenet1_0's features.7 and features.12:
   by a plain hook on the whole network, over fixed shifts, scales and turns of the finished 8-bit picture at the
   network's own input size.
 - Whether an icon means its neuron: fed back as an image, is its own channel the layer's strongest, each channel
-  measured by its 99.9th percentile over natural photographs; and is it above its own?
+  measured by its 99.9th percentile over natural photographs; and is it above its own? Few photographs leave many
+  channels unmeasured, which then seem strong at anything: --natural FOLDER names more of them.
 - How long activations take while a layer is being rendered, against without.
 
 Contact sheets, the peer's icons above ours, go to --out. The peer takes about 38 s an icon on two cores, so it makes
@@ -49,7 +50,7 @@ from torch.nn import functional
 CHANNELS = {"features.7": list(range(8, 256, 16)), "features.12": list(range(16, 512, 32))}  # 16 of each, evenly spread
 SIDE = 224
 VIEWS = 24  # of a picture, that the evaluator averages over
-CROPS = 40  # of each photograph, of random place and size
+CROPS = 1000  # of all natural photographs together, of random place and size
 QUANTILE = 0.999
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
@@ -61,6 +62,7 @@ def main() -> None:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     network = _network()
+    photographs = _photographs(options.natural)
     console = Console(width=120)
     table = Table(
         "layer", "icons", "s/icon, 16", "s/icon, 1", "peer's s/icon", "times faster, 16", "1", "objective/peer's"
@@ -90,13 +92,13 @@ def main() -> None:
             f"{peer_seconds / single_seconds:.1f}",
             f"median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         )
-        own, strong = _meanings(network, layer, ours)
+        own, strong = _meanings(network, layer, ours, photographs)
         blank = sum(picture.std() < 8 for picture in ours.values())
         meaning.add_row(layer, str(len(ours)), f"{own:.0%}", f"{strong:.0%}", str(blank))
         _sheet([list(peers.values()), [ours[channel] for channel in peers]], options.out / f"{layer}_beside_lucent.png")
         _sheet([list(ours.values())[:8], list(ours.values())[8:]], options.out / f"{layer}.png")
     console.print(table)
-    console.print(f"quantiles from {len(_photographs())} photographs, {CROPS} crops of each")
+    console.print(f"quantiles from {CROPS} crops of {len(photographs)} photographs")
     console.print(meaning)
     console.print(_latencies(options.seconds))
 
@@ -118,18 +120,20 @@ def excitation(network: nn.Module, layer: str, picture: NDArray[np.uint8], chann
     return statistics.fmean(found)
 
 
-def _meanings(network: nn.Module, layer: str, icons: Pictures) -> tuple[float, float]:
+def _meanings(
+    network: nn.Module, layer: str, icons: Pictures, photographs: Sequence[NDArray[np.uint8]]
+) -> tuple[float, float]:
     """Return the shares of icons whose own channel is the top one, and that are above its natural percentile.
 
     Activations are those of single positions, of which a natural image has as many as an icon.
     """
     generator = np.random.default_rng(0)
     natural = []
-    for photograph in _photographs():
-        crops = torch.cat([_natural_crop(photograph, generator) for _ in range(CROPS)])
-        natural.append(_activations(network, layer, crops).flatten(2).permute(1, 0, 2).flatten(1))
+    for number in range(CROPS):
+        crop = _natural_crop(photographs[number % len(photographs)], generator)
+        natural.append(_activations(network, layer, crop)[0].flatten(1))
     values = torch.cat(natural, dim=1)  # [C, crops * positions]
-    quantiles = torch.from_numpy(np.quantile(values.numpy(), QUANTILE, axis=1)).float().clamp(min=1e-6)
+    quantiles = torch.tensor([float(np.quantile(row, QUANTILE)) for row in values.numpy()]).clamp(min=1e-6)
     own = strong = 0
     for channel, picture in icons.items():
         image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
@@ -148,8 +152,9 @@ def _natural_crop(photograph: NDArray[np.uint8], generator: np.random.Generator)
     return torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].float() / 255
 
 
-def _photographs() -> list[NDArray[np.uint8]]:
-    return [np.array(Image.open(file).convert("RGB")) for file in PHOTOS] + list(load_sample_images().images)
+def _photographs(folder: Path | None = None) -> list[NDArray[np.uint8]]:
+    files = [*PHOTOS, *(sorted(folder.iterdir()) if folder else [])]
+    return [np.array(Image.open(file).convert("RGB")) for file in files] + list(load_sample_images().images)
 
 
 @torch.no_grad()
@@ -268,6 +273,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("rendering"), help="for contact sheets, and the peer's icons")
     parser.add_argument("--lucent", type=int, choices=(1, 2, 4, 8, 16), default=2, help="icons a layer that it makes")
     parser.add_argument("--stored", action="store_true", help="use the peer's icons and times from --out")
+    parser.add_argument("--natural", type=Path, help="a folder of photographs, beside the few that are here")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement of latency")
     return parser.parse_args()
 

@@ -186,3 +186,18 @@ def machine() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     processor = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.is_file() else None
     return f"{os.cpu_count()} cores ({processor[1] if processor else platform.processor()}), torch {torch.__version__}"
+
+
+def memory(pid: int) -> int:
+    """Return the bytes that a process and its children hold (PSS: shared pages count once, divided among sharers)."""
+    try:
+        children = [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return 0
+    own = int(next(line for line in lines if line.startswith("Pss:")).split()[1]) * 1024
+    return own + sum(map(memory, children))

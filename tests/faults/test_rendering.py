@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import s3
 import striate
 import torch
 from fragile import SIDE
@@ -49,6 +50,13 @@ class Running:
 
 
 Serve = Callable[..., Running]
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[tuple[str, dict[str, str]]]:
+    """A bucket's URL, and the environment by which to reach it."""
+    with s3.bucket() as found:
+        yield found
 
 
 @pytest.fixture
@@ -111,8 +119,17 @@ def test_a_server_killed_while_it_renders_loses_no_more_than_a_slice(serve: Serv
         assert [neuron.icon.size for neuron in again.neurons] == [(128, 128)] * CHANNELS, "none is damaged"
 
 
-def test_two_servers_on_one_store_render_each_icon_once(serve: Serve) -> None:
-    servers = [serve("one"), serve("two")]
+@pytest.fixture(params=["folder", "bucket"])
+def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Settings of servers that share a store, with nothing in it."""
+    if request.param == "folder":
+        return {}
+    url, environment = request.getfixturevalue("bucket")
+    return {"STRIATE_ICONS": f"{url}/{tmp_path.name}", **environment}
+
+
+def test_two_servers_on_one_store_render_each_icon_once(serve: Serve, shared_store: dict[str, str]) -> None:
+    servers = [serve("one", **shared_store), serve("two", **shared_store)]
     found: list[list[bytes]] = []
 
     def ask(server: Running) -> None:
@@ -130,8 +147,8 @@ def test_two_servers_on_one_store_render_each_icon_once(serve: Serve) -> None:
     assert len(found[0]) == CHANNELS
 
 
-def test_what_a_killed_server_had_begun_is_taken_over_by_another(serve: Serve) -> None:
-    killed, other = serve("one"), serve("two")
+def test_what_a_killed_server_had_begun_is_taken_over_by_another(serve: Serve, shared_store: dict[str, str]) -> None:
+    killed, other = serve("one", **shared_store), serve("two", **shared_store)
     with striate.Client(killed.target) as client:
         next(update for update in client.render_icons("layer") if update.progress > 0)
         killed.process.send_signal(signal.SIGKILL)

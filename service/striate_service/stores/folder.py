@@ -38,7 +38,8 @@ class Folder:
             ImportError: its kind of place needs a package that is not installed.
             ValueError: there is no such kind of place.
         """
-        self._files, self._root = url_to_fs(str(url))
+        # Without listings of its own that it remembers: other servers write here too.
+        self._files, self._root = url_to_fs(str(url), use_listings_cache=False)
         self._local = isinstance(self._files, LocalFileSystem)
 
     def read(self, path: str) -> bytes | None:
