@@ -185,7 +185,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
             attribution: how effects are computed; "none": not at all.
             steps: of integrated gradients, 32 by default.
             position_icons: also an icon of each position's whole activation vector.
-            recipe: how icons are made, "fourier" or "maco"; by default as the server is set up.
+            recipe: how icons are made, "fourier", "soft" or "maco"; by default as the server is set up.
         """
         call = DictionaryCall.of(
             image,
@@ -320,7 +320,7 @@ class Client(ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
             channels: all by default.
             objective: "channel": its mean over positions; "neuron": the channel at one position.
             position: (row, column) of the neuron, the middle by default.
-            recipe: how icons are made, "fourier" or "maco"; by default as the server is set up.
+            recipe: how icons are made, "fourier", "soft" or "maco"; by default as the server is set up.
             facets: so many pictures of each that are unlike each other, at most 8.
             icons: False: report progress only.
             detach: let the server go on when this iteration ends early or the connection breaks.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,7 +18,7 @@ from pydantic_settings import (
 MEBIBYTE = 2**20
 
 Precision = Literal["float32", "bfloat16", "float16"]
-RecipeName = Literal["fourier", "maco"]
+RecipeName = Literal["fourier", "soft", "maco"]
 """Those of techniques/recipe.py."""
 
 _file: ContextVar[Path | None] = ContextVar("configuration file", default=None)
@@ -56,10 +56,16 @@ class ModelSettings(BaseModel):
     classes: Path | None = None
     """A text file of class names, one a line, in the order of the logits."""
     preprocessing: PreprocessingSettings | None = None
-    recipe: RecipeName | None = None
-    """How its icons are made where a request does not say. None: as the server's `recipe` says."""
+    recipe: Annotated[RecipeName | None, Field(validate_default=True)] = None
+    """How its icons are made where a request does not say. None: "soft" for what this package ships, with its icons,
+    else as the server's `recipe` says."""
     devices: tuple[str, ...] | None = None
     """Those of the server's devices that hold it, such as ["cuda:0"]. None: all."""
+
+    @field_validator("recipe")
+    @classmethod
+    def _as_shipped(cls, recipe: RecipeName | None, info: ValidationInfo) -> RecipeName | None:
+        return recipe or ("soft" if info.data.get("weights") == "embedded" else None)
 
     @classmethod
     def parse(cls, text: str) -> ModelSettings:
@@ -145,9 +151,9 @@ class Settings(BaseSettings):
     decode_threads: Annotated[int, Field(ge=1, le=256)] = 2
 
     recipe: RecipeName = "fourier"
-    """How icons are made where neither the request nor the model says. fourier: quick, and what the embedded model's
-    icons are made by. maco: with the spectrum of natural images and transparent where nothing matters, for large
-    networks; it takes twice as long."""
+    """How icons are made where neither the request nor the model says. fourier: quick. soft: the same with half the
+    contrast and quicker, for small networks and adversarially trained ones; the embedded model's are made so. maco:
+    with the spectrum of natural images and transparent where nothing matters, for large networks; it takes longer."""
     render_batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     """Icons that are optimized together. auto: 16 on GPUs; 4 on CPUs, where more are no faster and lengthen slices."""
     render_slice: Annotated[float, Field(gt=0)] = 0.25

@@ -13,7 +13,7 @@ from striate.cli.output import contact_sheet
 from striate_service.config import EMBEDDED
 from striate_service.models.loading import load_model
 from striate_service.servicers.recipes import RecipeChoice
-from striate_service.techniques.recipe import Fourier, Maco
+from striate_service.techniques.recipe import SOFT, Fourier, Maco
 
 LAYER = "mixed3a"
 
@@ -26,7 +26,8 @@ def rendered(client: striate.Client, **options: object) -> striate.Neuron:
 def test_a_request_chooses_its_recipe(client: striate.Client, photo: np.ndarray) -> None:
     usual, maco = rendered(client), rendered(client, recipe="maco")
     assert (usual.icon.mode, maco.icon.mode) == ("RGB", "RGBA")
-    assert rendered(client, recipe="fourier").icon_file.data == usual.icon_file.data
+    assert np.std(rendered(client, recipe="fourier").icon) > 1.3 * np.std(usual.icon), "soft has less contrast"
+    assert rendered(client, recipe="soft").icon_file.data == usual.icon_file.data
     words = client.semantic_dictionary(photo, LAYER, neurons=1, positions=[(8, 8)], recipe="maco")
     assert words.at(8, 8)[0].icon.mode == "RGBA"
     for ask in (
@@ -35,16 +36,18 @@ def test_a_request_chooses_its_recipe(client: striate.Client, photo: np.ndarray)
         lambda: client.factorize(photo, LAYER, recipe="oils"),
         lambda: client.factorize_layers(photo, [LAYER, "mixed4a"], recipe="oils"),
     ):
-        with pytest.raises(striate.InvalidArgument, match="'fourier' or 'maco'") as refused:
+        with pytest.raises(striate.InvalidArgument, match="'fourier' or 'soft' or 'maco'") as refused:
             ask()
         assert "recipe" in refused.value.violations
 
 
 def test_an_operator_chooses_the_recipe_of_a_model(tmp_path: Path) -> None:
     pets = {"name": "pets", "architecture": "resnet18", "weights": "pets.pth", "recipe": "fourier"}
-    choice = RecipeChoice.of(settings(tmp_path, models=["parts", pets], recipe="maco"))
+    cars = {"name": "cars", "architecture": "resnet18", "weights": "cars.pth"}
+    choice = RecipeChoice.of(settings(tmp_path, models=["parts", pets, cars], recipe="maco"))
     parts = load_model(EMBEDDED).description
-    assert choice.choose("", parts) == Maco()
+    assert choice.choose("", parts) == SOFT, "the embedded model keeps the one that its icons ship by"
+    assert choice.choose("", replace(parts, name="cars")) == Maco()
     assert choice.choose("", replace(parts, name="pets")) == Fourier()
     assert choice.choose("maco", replace(parts, name="pets")) == Maco()
 

@@ -19,6 +19,7 @@ from striate_service.techniques.feature_visualization import RedirectedReLU, Sta
 from striate_service.techniques.feature_visualization.parameterization import image
 from striate_service.techniques.recipe import (
     RECIPES,
+    SOFT,
     Channel,
     Direction,
     Facets,
@@ -90,6 +91,19 @@ def test_a_direction_along_one_channel_excites_it(model: LoadedModel) -> None:
     assert excitation[0] > 1.5 * excitation[1]
 
 
+def test_the_cosine_keeps_other_channels_quiet(model: LoadedModel) -> None:
+    channels = [3, 40, 77, 150]
+
+    def purity(recipe: Recipe) -> torch.Tensor:
+        maps = maps_of(model, pictures(render(model, [Channel(channel) for channel in channels], recipe), recipe))
+        means = maps.mean((2, 3))
+        return means[range(len(channels)), channels] / means.norm(dim=1)
+
+    gain = purity(SHORT) / purity(replace(SHORT, cosine_power=0.0))
+    assert gain.min() > 1
+    assert gain.mean() > 1.05
+
+
 def test_redirected_gradients_reach_a_silent_neuron_and_leave_others_alone() -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.ReLU(inplace=True))
     torch.nn.init.constant_(network[0].bias, -100.0)
@@ -134,8 +148,8 @@ def maps_of(model: LoadedModel, icons: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_recipe_that_shipped_icons_were_made_by_keeps_its_name() -> None:
-    assert Fourier().text == (
-        "name=fourier,version=2,size=128,steps=48,learning_rate=0.2,jitter=6.0,scale=0.1,rotation=10.0,"
+    assert SOFT.text == (
+        "name=soft,version=3,size=128,steps=48,learning_rate=0.2,jitter=6.0,scale=0.1,rotation=10.0,"
         "cosine_power=1.0,seed=0"
     )
     assert tuple(RECIPES) == get_args(RecipeName), "what operators can set is what there is"

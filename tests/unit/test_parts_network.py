@@ -16,7 +16,7 @@ from striate_service.models.parts.network import parts
 from striate_service.models.parts.pictures import PARTS, SCENERY, draw
 from striate_service.stores.folder import Folder
 from striate_service.stores.icons import IconAddress, IconStore
-from striate_service.techniques.recipe import Channel, Fourier
+from striate_service.techniques.recipe import SOFT, Channel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -89,6 +89,6 @@ def test_icons_ship_with_the_weights_and_are_found_as_if_rendered_here(network: 
     layers = {layer.path: layer for layer in describe_layers(network, (3, INPUT_SIZE, INPUT_SIZE))}
     for layer in _MIXED:
         for channel in range(layers[layer].channels):
-            icon = store.get(IconAddress(version, layer, Channel(channel).text, Fourier().text))
+            icon = store.get(IconAddress(version, layer, Channel(channel).text, SOFT.text))
             assert icon is not None, (layer, channel)
     assert sum(file.stat().st_size for file in ICONS.rglob("*.webp")) < 4 * 2**20

@@ -15,7 +15,7 @@ Photo = Annotated[Path, typer.Argument(help="An image file.", exists=True, dir_o
 LayerName = Annotated[str, typer.Option("--layer", "-l", help="A layer's path or alias.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until missing icons are rendered.")]
 Recipe = Annotated[
-    str, typer.Option(help="How icons are made: fourier or maco.", show_default="as the server is set up")
+    str, typer.Option(help="How icons are made: fourier, soft or maco.", show_default="as the server is set up")
 ]
 
 DEFAULT_SERVER = "localhost:50051"

@@ -17,7 +17,7 @@ from striate_service.models.loading import load_model
 from striate_service.models.parts import ICONS
 from striate_service.stores.icons import IconAddress
 from striate_service.techniques.feature_visualization import advance, pictures, start
-from striate_service.techniques.recipe import Channel, Fourier
+from striate_service.techniques.recipe import SOFT, Channel
 
 LAYERS = ("mixed3a", "mixed3b", "mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed5a", "mixed5b")
 _BATCH = 16
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--layers", nargs="+", default=LAYERS)
     options = parser.parse_args()
     torch.set_num_threads(1)  # to use more cores, render layers in several processes
-    model, recipe = load_model(EMBEDDED), Fourier()
+    model, recipe = load_model(EMBEDDED), SOFT
     description = model.description
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:

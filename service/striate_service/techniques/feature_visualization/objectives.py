@@ -12,7 +12,7 @@ from torch import Tensor
 
 from striate_service.techniques.recipe import Direction, Facets, Neuron, Objective, Recipe, Single
 
-_LEAST_COSINE = 0.1  # keeps the gradient of a direction that points away (Lucid, objectives.py)
+_LEAST_COSINE = 0.1  # keeps the gradient where the activations point away (Lucid, objectives.py)
 
 
 def singles(objectives: Sequence[Objective]) -> list[Single]:
@@ -32,29 +32,39 @@ def facet_numbers(objectives: Sequence[Objective]) -> list[int]:
 
 
 def scorer(shown: Sequence[Single], recipe: Recipe, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return the function from activations [B, C, H, W] to the scores [B] that pictures maximize, each for itself."""
-    rows = torch.arange(len(shown), device=device)
-    channels = torch.tensor([0 if isinstance(each, Direction) else each.channel for each in shown], device=device)
+    """Return the function from activations [B, C, H, W] to the scores [B] that pictures maximize, each for itself.
+
+    Each shows a direction, of which a channel is one: at a position of activations a it scores a . d cos(a, d) ** power
+    (Lucid, objectives.py, `_dot_cossim`). Without the cosine a picture would excite
+    its channel's relatives as well. What counts is the mean over positions, or a neuron's own one.
+    """
     neurons = [row for row, each in enumerate(shown) if isinstance(each, Neuron)]
-    places = [(each.row, each.column) for each in shown if isinstance(each, Neuron)]
-    directed = [row for row, each in enumerate(shown) if isinstance(each, Direction)]
-    directions = torch.tensor([each.components for each in shown if isinstance(each, Direction)], device=device)
+    places = torch.tensor([(each.row, each.column) for each in shown if isinstance(each, Neuron)], device=device)
 
     def score(activations: Tensor) -> Tensor:
-        scores = activations[rows, channels].mean((1, 2))
+        directions = _directions(shown, activations)
+        dots = torch.einsum("bchw,bc->bhw", activations, directions)
+        lengths = activations.norm(dim=1) * directions.norm(dim=1)[:, None, None]
+        cosines = (dots / lengths.clamp(min=1e-6)).clamp(min=_LEAST_COSINE)
+        along = dots * cosines.pow(recipe.cosine_power)
+        scores: Tensor = along.mean((1, 2))
         if neurons:
-            at = torch.tensor(places, device=device).T
-            alone = activations[neurons, channels[neurons], at[0], at[1]]
-            scores = scores.index_copy(0, torch.tensor(neurons, device=device), alone)
-        if directed:
-            maps = activations[directed]
-            dots = torch.einsum("bchw,bc->bhw", maps, directions)
-            cosines = dots / (maps.norm(dim=1) * directions.norm(dim=1)[:, None, None]).clamp(min=1e-6)
-            along = dots * cosines.clamp(min=_LEAST_COSINE) ** recipe.cosine_power
-            scores = scores.index_copy(0, torch.tensor(directed, device=device), along.mean((1, 2)))
+            rows, columns = places.T
+            scores = scores.index_copy(0, torch.tensor(neurons, device=device), along[neurons, rows, columns])
         return scores
 
     return score
+
+
+def _directions(shown: Sequence[Single], activations: Tensor) -> Tensor:
+    """Return [B, C]."""
+    directions = torch.zeros_like(activations[:, :, 0, 0])
+    for row, each in zip(directions, shown, strict=True):
+        if isinstance(each, Direction):
+            row[:] = torch.tensor(each.components)
+        else:
+            row[each.channel] = 1
+    return directions
 
 
 def diversities(objectives: Sequence[Objective], activations: Tensor) -> Tensor:
