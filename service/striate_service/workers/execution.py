@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -226,7 +227,6 @@ class Executor:
             if arrays
             else feature_visualization.start(task.recipe, task.objectives, device=self._device)
         )
-        slice_end = time.monotonic() + task.seconds
         state = feature_visualization.advance(
             model.network,
             task.layer,
@@ -234,12 +234,23 @@ class Executor:
             task.recipe,
             state,
             preprocessing=model.description.preprocessing,
-            until=lambda: time.monotonic() >= slice_end,
+            until=_before(time.monotonic() + task.seconds),
         )
         result = {name: torch.from_numpy(array) for name, array in state.to_arrays().items()}
         if state.step >= task.recipe.steps:
             result["pictures"] = feature_visualization.pictures(state, task.recipe)
         return result
+
+
+def _before(end: float) -> Callable[[], bool]:
+    """Return what says after each step whether to stop, as another one like those so far would not end in time."""
+    started, steps = time.monotonic(), itertools.count(1)
+
+    def until() -> bool:
+        now = time.monotonic()
+        return now + (now - started) / next(steps) > end
+
+    return until
 
 
 def _layers(task: ImageTask) -> tuple[str, ...]:
