@@ -1,9 +1,11 @@
 """How many images a second, and how soon an answer: python benchmarks/throughput.py [--architecture googlenet]
 
 The same work for all: JPEG bytes in; one layer's means and the five most probable classes out. Ours, LitServe, mosec
-and raw loops without any server take turns, round after round, each alone on the machine; medians over the rounds are
-printed, and ratios to the best raw loop. "In process" is the same work one image at a time, without a server: what one
-caller's latency is compared with. googlenet has random weights, which cost the same, unless --weights names some.
+and raw loops without any server take turns, round after round, each alone on the machine, and in the other order each
+second round, so that a machine that slows down treats them alike. Medians over the rounds are printed, and the median
+of each round's ratio to the raw loop that is the best over all of them. "In process" is the same work one image at a
+time, without a server: what one caller's latency is compared with. googlenet has random weights, which cost the same,
+unless --weights names some.
 Peers are installed by: pip install -c constraints.txt -e '.[bench]'
 
 For the record: python benchmarks/throughput.py --callers 1 8 32 --seconds 8 --rounds 5, with either architecture.
@@ -64,7 +66,7 @@ def main() -> None:
         assignment = make_assignment(options, Path(folder))
         contenders = _contenders(assignment, options, Path(folder))
         for number in range(options.rounds):
-            for name, contender in contenders.items():
+            for name, contender in list(contenders.items())[:: -1 if number % 2 else 1]:
                 for callers, rate, latencies in contender(photos):
                     found = figures.setdefault((name, callers), Figures())
                     found.rate.append(rate)
@@ -145,14 +147,14 @@ def _served(
 
 
 def _table(figures: dict[tuple[str, int], Figures], assignment: Assignment) -> Table:
-    raw = {name: statistics.median(f.rate) for (name, _), f in figures.items() if name.startswith("raw")}
-    best = max(raw.values())
+    raw = [found.rate for (name, _), found in figures.items() if name.startswith("raw")]
+    best = max(raw, key=statistics.median)
     title = f"{assignment.architecture}, mean of {assignment.layer} and 5 classes; {machine()}"
     table = Table("who", "callers", "images/s", "of the best raw loop", "p50 ms", "p99 ms", title=title)
     for (name, callers), found in figures.items():
-        rate = statistics.median(found.rate)
+        ratio = statistics.median(mine / theirs for mine, theirs in zip(found.rate, best, strict=True))
         latency = (f"{statistics.median(values):.0f}" if values else "" for values in (found.p50, found.p99))
-        table.add_row(name, str(callers or ""), f"{rate:.1f}", f"{rate / best:.2f}", *latency)
+        table.add_row(name, str(callers or ""), f"{statistics.median(found.rate):.1f}", f"{ratio:.2f}", *latency)
     return table
 
 

@@ -7,6 +7,7 @@ import threading
 from types import TracebackType
 
 from striate_service.config import Settings, load
+from striate_service.event_loop import new_event_loop
 from striate_service.server import Server
 
 
@@ -15,7 +16,7 @@ class LocalServer:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or load(host="127.0.0.1", port=0, metrics_port=-1)
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="striate", daemon=True)
 
     @property

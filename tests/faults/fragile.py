@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 SIDE = 16
 DEADLY, SLOW = 1e6, 1e5
+MANY = 20_000  # classes
 SECONDS = 0.6  # that a slow image takes
 
 
 class Fragile(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 3) -> None:
         super().__init__()
         self.layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-        self.fc = nn.Linear(4, 3)
+        self.fc = nn.Linear(4, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.amax() >= DEADLY:
@@ -30,9 +31,13 @@ class Fragile(nn.Module):
         return logits
 
 
-def factory() -> nn.Module:
+def factory(classes: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    return Fragile()
+    return Fragile(classes)
+
+
+def many_classes() -> nn.Module:
+    return factory(MANY)
 
 
 def image(marker: float = 0.0) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 import striate
 import torch
 from conftest import settings
-from fragile import DEADLY, SECONDS, SIDE, SLOW, factory, image
+from fragile import DEADLY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
 from striate_service.config import ModelSettings, PreprocessingSettings
 from striate_service.local import LocalServer
 
@@ -73,6 +73,22 @@ def _workers_of_other_tests() -> None:
     """Servers that live as long as the session have workers too."""
     _others.clear()
     _others.update(workers())
+
+
+def test_what_a_worker_says_may_be_long(serve: Serve, tmp_path: Path) -> None:
+    names = [f"class number {number} of very many, whose names fill more than a socket holds" for number in range(MANY)]
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    torch.save(many_classes().state_dict(), tmp_path / "many.pth")
+    model = ModelSettings(
+        name="many",
+        architecture="fragile:many_classes",
+        weights=str(tmp_path / "many.pth"),
+        classes=tmp_path / "classes.txt",
+        preprocessing=PreprocessingSettings(resize=SIDE, crop=SIDE),
+    )
+    with striate.Client(serve(models=[model]).target) as client:
+        assert client.activations(image(), "layer").predictions[0]
+        assert client.models()[0].classes[-1] == names[-1]
 
 
 def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:

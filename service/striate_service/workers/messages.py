@@ -1,9 +1,18 @@
-"""What crosses the boundary between the server and a worker. Arrays travel beside it, in shared memory."""
+"""What crosses the boundary between the server and a worker. Arrays travel beside it, in shared memory.
+
+Each message is a pickle that follows its length: the worker reads and writes them whole, one at a time, and the server
+as they come, so that it never waits for a worker in the middle of one.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import pickle
+import struct
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
+from typing import Any
 
 from striate_service.config import ModelSettings, Precision
 from striate_service.models.description import ModelDescription
@@ -95,3 +104,37 @@ class Pong:
 
 Request = Run | Ping
 Reply = Ran | RunFailed | Pong
+
+_LENGTH = struct.Struct("!Q")
+
+
+def to_bytes(message: object) -> bytes:
+    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(data)) + data
+
+
+def write(stream: BufferedIOBase, message: object) -> None:
+    stream.write(to_bytes(message))
+    stream.flush()
+
+
+def read(stream: BufferedIOBase) -> Any:
+    """Return the next message, waiting for it.
+
+    Raises:
+        EOFError: the other end is closed.
+    """
+    header = stream.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        raise EOFError
+    return pickle.loads(stream.read(*_LENGTH.unpack(header)))
+
+
+async def receive(stream: asyncio.StreamReader) -> Any:
+    """As `read`, in an event loop.
+
+    Raises:
+        asyncio.IncompleteReadError, OSError: the other end is closed.
+    """
+    header = await stream.readexactly(_LENGTH.size)
+    return pickle.loads(await stream.readexactly(*_LENGTH.unpack(header)))

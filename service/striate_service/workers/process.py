@@ -1,19 +1,17 @@
-"""The server's end of one worker: a process, a connection, and shared memory for the batches in flight."""
+"""The server's end of one worker: a process, a socket, and shared memory for the batches in flight."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import subprocess
 import sys
 from collections import deque
-from multiprocessing.connection import Connection
 from typing import Any
 
 from striate_service.workers.compiled_code import cache_variables
-from striate_service.workers.messages import Reply, Request, Start, Started, StartFailed
+from striate_service.workers.messages import Reply, Request, Start, Started, StartFailed, receive, to_bytes
 from striate_service.workers.shared_memory import Slot
 
 IN_FLIGHT = 2  # batches that a worker has at a time: one that it computes, and the next, so that it never waits for it
@@ -34,14 +32,20 @@ class NeverBegun(WorkerDied):
 class WorkerProcess:
     """A worker that is alive until `kill`. It answers requests in their order."""
 
-    def __init__(self, process: subprocess.Popen[bytes], connection: Connection[Any, Any], slots: list[Slot]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        slots: list[Slot],
+    ) -> None:
         self._process = process
-        self._connection = connection
+        self._writer = writer
         self._unanswered: deque[asyncio.Future[Any]] = deque()
         self.free_slots = slots
         """Memory for a batch each. Whoever runs one takes it out, and puts it back when its results are read."""
         self._slots = tuple(slots)
-        asyncio.get_running_loop().add_reader(connection.fileno(), self._read)
+        self._reading = asyncio.create_task(self._read(reader))
 
     @classmethod
     async def start(cls, message: Start, timeout: float) -> tuple[WorkerProcess, Started | StartFailed]:
@@ -61,7 +65,7 @@ class WorkerProcess:
             env=os.environ | _KEEP_FREED_MEMORY | {"OMP_NUM_THREADS": str(message.threads)} | kept,
         )
         theirs.close()
-        worker = cls(process, Connection(ours.detach()), slots)
+        worker = cls(process, *await asyncio.open_unix_connection(sock=ours), slots)
         try:
             return worker, await worker._ask(message, timeout)
         except BaseException:
@@ -91,19 +95,18 @@ class WorkerProcess:
             self._process.kill()
         self._process.wait()
         self._fail("was ended")
-        if not self._connection.closed:
-            asyncio.get_running_loop().remove_reader(self._connection.fileno())
-            self._connection.close()
-            for slot in self._slots:
-                slot.close()
+        self._writer.close()
+        self._reading.cancel()
+        for slot in self._slots:
+            slot.close()
+        self._slots = ()
 
     async def _ask(self, message: Start | Request, timeout: float) -> Any:
         before = self._unanswered[-1] if self._unanswered else None
         reply = asyncio.get_running_loop().create_future()
         self._unanswered.append(reply)
         try:
-            with contextlib.suppress(OSError):  # it has ended: `_read` learns so too, after its last replies
-                self._connection.send(message)
+            self._writer.write(to_bytes(message))  # if it has ended, `_read` learns so, after its last replies
             if before:
                 await asyncio.wait([before])
             return await asyncio.wait_for(reply, timeout)
@@ -114,15 +117,15 @@ class WorkerProcess:
         finally:
             reply.cancel()
 
-    def _read(self) -> None:
+    async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
-            message = self._connection.recv()
-        except (EOFError, OSError):
+            while True:
+                message = await receive(reader)
+                reply = self._unanswered.popleft()
+                if not reply.done():
+                    reply.set_result(message)
+        except (asyncio.IncompleteReadError, OSError):
             self._end(f"ended: {self._how_it_ended()}")
-        else:
-            reply = self._unanswered.popleft()
-            if not reply.done():
-                reply.set_result(message)
 
     def _end(self, how: str) -> None:
         self._fail(how)
@@ -141,5 +144,5 @@ class WorkerProcess:
         try:
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
-            return "it closed its connection"
+            return "it closed its socket"
         return f"signal {-code}" if code < 0 else f"exit status {code}"

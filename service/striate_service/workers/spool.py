@@ -13,15 +13,14 @@ import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from striate_service.workers.compiled_code import COMPILED, cache_variables
+from striate_service.workers.messages import receive
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,12 @@ class Spool:
             env=os.environ | {"OMP_NUM_THREADS": "1"} | cache_variables(self._compiled),
         )
         theirs.close()
-        connection: Connection[Any, Any] = Connection(ours.detach())
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
         try:
             while True:
                 try:
-                    message = await asyncio.to_thread(connection.recv)
-                except (EOFError, OSError):
+                    message = await receive(reader)
+                except (asyncio.IncompleteReadError, OSError):
                     yield Failed(f"the factorization ended early, with exit status {process.wait()}")
                     return
                 yield message
@@ -116,4 +115,4 @@ class Spool:
         finally:
             process.kill()
             await asyncio.to_thread(process.wait)
-            connection.close()
+            writer.close()

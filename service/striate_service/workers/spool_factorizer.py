@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from striate_service.techniques import factorization
 from striate_service.techniques.factorization import factorize_batches, project
+from striate_service.workers.messages import write
 from striate_service.workers.spool import Failed, Found, Progress
 
 _NICENESS = 10  # after the workers: nobody waits for it with an image in hand
@@ -23,12 +23,12 @@ _LOOKED_AT = 8  # of these, evenly spaced, that tell how strong groups are: 32,7
 _QUANTILE = 0.9  # as of an overlay's scale
 
 
-def main(connection_descriptor: int, spool_descriptor: int, channels: int, components: int) -> None:
+def main(socket_descriptor: int, spool_descriptor: int, channels: int, components: int) -> None:
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    connection: Connection[Any, Any] = Connection(connection_descriptor)
+    server = socket.socket(fileno=socket_descriptor).makefile("rwb")
     rows = os.fstat(spool_descriptor).st_size // (2 * channels)
 
     def read(start: int) -> Tensor:
@@ -39,7 +39,7 @@ def main(connection_descriptor: int, spool_descriptor: int, channels: int, compo
         return map(read, range(0, rows, _ROWS))
 
     def tell(progress: factorization.Progress) -> None:
-        connection.send(Progress((progress.phase + min(1.0, progress.rows / rows)) / progress.phases))
+        write(server, Progress((progress.phase + min(1.0, progress.rows / rows)) / progress.phases))
 
     try:
         basis = factorize_batches(batches, components, progress=tell)
@@ -47,18 +47,19 @@ def main(connection_descriptor: int, spool_descriptor: int, channels: int, compo
         strengths = torch.cat(
             [project(read(start), basis.directions).weights.sum(1) for start in dict.fromkeys(starts)]
         )
-        connection.send(
+        write(
+            server,
             Found(
                 basis.directions.numpy(),
                 basis.importance.numpy(),
                 float(basis.relative_error),
                 float(np.quantile(strengths.numpy(), _QUANTILE)),
-            )
+            ),
         )
     except (BrokenPipeError, ConnectionResetError):
         pass  # nobody waits any more
     except Exception as error:
-        connection.send(Failed(f"{type(error).__name__}: {error}"))
+        write(server, Failed(f"{type(error).__name__}: {error}"))
 
 
 if __name__ == "__main__":

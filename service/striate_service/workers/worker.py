@@ -1,6 +1,6 @@
 """A worker process: loads the models on its device, then answers one message after another until it is told no more.
 
-Started by `process.py` as `python -m striate_service.workers.worker CONNECTION {INPUTS OUTPUTS}...`: descriptors that
+Started by `process.py` as `python -m striate_service.workers.worker SOCKET {INPUTS OUTPUTS}...`: descriptors that
 it inherits, two for each batch in flight. A process of its own, and not a fork: CUDA and threads survive no fork; and
 not multiprocessing's spawn, which runs the main script of whoever started the server a second time.
 """
@@ -14,14 +14,14 @@ import logging
 import os
 import platform
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -42,6 +42,8 @@ from striate_service.workers.messages import (
     Start,
     Started,
     StartFailed,
+    read,
+    write,
 )
 from striate_service.workers.shared_memory import SharedBlock, Slot
 
@@ -50,22 +52,22 @@ logger = logging.getLogger(__name__)
 _NICENESS = 5  # the server's own process goes first: it takes little, and refuses and answers while workers compute
 
 
-def main(connection_descriptor: int, *descriptors: int) -> None:
+def main(socket_descriptor: int, *descriptors: int) -> None:
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what it means
-    connection: Connection[Any, Any] = Connection(connection_descriptor)
+    server = socket.socket(fileno=socket_descriptor).makefile("rwb")
     blocks = list(map(SharedBlock, descriptors))
     slots = [Slot(number, *pair) for number, pair in enumerate(zip(blocks[::2], blocks[1::2], strict=True))]
     try:
-        executor = _start(connection, connection.recv())
+        executor = _start(server, read(server))
         while executor:
-            connection.send(_answer(connection.recv(), executor, slots))
+            write(server, _answer(read(server), executor, slots))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the server closed the connection, or is gone: either way nobody waits
+        pass  # the server closed the socket, or is gone: either way nobody waits
 
 
-def _start(connection: Connection[Any, Any], start: Start) -> Executor | None:
+def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     torch.set_num_threads(start.threads)
     compiling = threading.Thread(target=compile_ahead, daemon=True)
     if start.device == "cpu" and start.compiled is not None:
@@ -73,13 +75,13 @@ def _start(connection: Connection[Any, Any], start: Start) -> Executor | None:
     try:
         models = [_faster(load_model(settings, start.device), start) for settings in start.models]
     except ModelError as error:
-        connection.send(StartFailed(str(error)))
+        write(server, StartFailed(str(error)))
         return None
     if compiling.ident is not None:
         compiling.join()
     _give_memory_back()
     engines = tuple("onnx" if model.exported else f"torch {start.precision}" for model in models)
-    connection.send(Started(tuple(model.description for model in models), engines, _hardware(start)))
+    write(server, Started(tuple(model.description for model in models), engines, _hardware(start)))
     return Executor(models, start.device, start.precision)
 
 
