@@ -9,6 +9,7 @@ import contextlib
 import os
 import platform
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -93,13 +94,18 @@ def running(
         env=os.environ | KEEP_FREED_MEMORY | {"OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         asyncio.run(until_it_answers(connect, port, photo, server))
         yield port, server.pid
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)  # LitServe leaves workers, which would go on computing
 
 
 async def until_it_answers(
