@@ -63,14 +63,17 @@ class IconRenderer:
         self, model: ModelDescription, layer: str, objectives: Sequence[Objective], recipe: Recipe, *, urgent: bool
     ) -> list[Rendering]:
         """Return each objective's icons, finished or not; what the store does not have is queued."""
+        recipe_text = recipe.text
         addresses = [
-            tuple(IconAddress(model.version, layer, text, recipe.text) for text in picture_texts(objective))
+            tuple(IconAddress(model.version, layer, text, recipe_text) for text in picture_texts(objective))
             for objective in objectives
         ]
         stored = await asyncio.to_thread(lambda: [self._store.get_all(each) for each in addresses])
+        hits = sum(files is not None for files in stored)
+        self._metrics.icon_lookups.labels(result="hit").inc(hits)
+        self._metrics.icon_lookups.labels(result="miss").inc(len(stored) - hits)
         renderings = []
         for objective, own, files in zip(objectives, addresses, stored, strict=True):
-            self._metrics.icon_lookups.labels(result="hit" if files else "miss").inc()
             if files is not None:
                 renderings.append(Rendering(model.name, objective, recipe, own).finish(files))
             elif rendering := self._under_way.get(own):
