@@ -44,7 +44,13 @@ def check_matrix(x: Tensor, name: str = "x") -> None:
     """Raise ValueError unless `x` is a finite, non-negative matrix [M, C], or a batch of them [B, M, C]."""
     if x.dim() not in (2, 3) or x.numel() == 0:
         raise ValueError(f"{name} should be a matrix, or a batch of them, and not empty; its shape is {tuple(x.shape)}")
-    least, most = (float(bound) for bound in x.aminmax())  # NaN if there is one
+    if x.device.type == "cpu":
+        # By numpy, on one thread: to wake torch's others took 6 ms for a matrix that is factorized in 1 (2 cores).
+        values = x.detach().float().numpy()
+        least, most = float(values.min()), float(values.max())
+    else:
+        least, most = (float(bound) for bound in x.aminmax())
+    # Either is NaN if there is one.
     if not (math.isfinite(least) and math.isfinite(most)):
         raise ValueError(f"{name} holds NaN or infinity")
     if least < 0:
