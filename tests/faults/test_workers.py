@@ -60,8 +60,12 @@ def workers() -> list[int]:
     return found
 
 
+def only_workers() -> list[int]:
+    return [pid for pid in workers() if pid not in _others]
+
+
 def only_worker() -> int:
-    (pid,) = (pid for pid in workers() if pid not in _others)
+    (pid,) = only_workers()
     return pid
 
 
@@ -89,6 +93,18 @@ def test_what_a_worker_says_may_be_long(serve: Serve, tmp_path: Path) -> None:
     with striate.Client(serve(models=[model]).target) as client:
         assert client.activations(image(), "layer").predictions[0]
         assert client.models()[0].classes[-1] == names[-1]
+
+
+def test_a_worker_that_dies_idle_is_replaced(serve: Serve) -> None:
+    server = serve()
+    pid = only_worker()
+    os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 60
+    while only_workers() in ([], [pid]):
+        assert time.monotonic() < end, "nobody noticed"
+        time.sleep(0.1)
+    with striate.Client(server.target) as client:
+        assert client.activations(image(), "layer").predictions[0]
 
 
 def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:

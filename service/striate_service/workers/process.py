@@ -102,6 +102,8 @@ class WorkerProcess:
         self._slots = ()
 
     async def _ask(self, message: Start | Request, timeout: float) -> Any:
+        if self._writer.is_closing():  # it ended while nobody was asking, so nobody has been told
+            raise NeverBegun(f"worker {self.pid} has ended")
         before = self._unanswered[-1] if self._unanswered else None
         reply = asyncio.get_running_loop().create_future()
         self._unanswered.append(reply)
