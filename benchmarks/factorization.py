@@ -53,6 +53,7 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 LAYERS = ("features.7", "features.12")
 GROUPS = (6, 10)
 BATCH = 64
+PAUSE = 0.1  # seconds, in which the threads of whoever was before stop spinning: OpenBLAS's do after 30 ms
 BASIS_GROUPS = 10
 BASIS_LAYER = "features.12"
 BASIS_SHAPE = (169, 512)  # positions and channels of an image in that layer
@@ -117,6 +118,7 @@ def compare(
         for first in range(0, len(matrices), batch):
             chosen = matrices[first : first + batch]
             for contender, run in CONTENDERS.items():
+                time.sleep(PAUSE)
                 started = clock()
                 found = run(chosen, components)
                 figures[contender].milliseconds.append(1000 * (clock() - started) / len(chosen))

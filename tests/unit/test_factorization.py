@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from striate_service.techniques.factorization import (
 )
 from striate_service.techniques.factorization.divergence import divergence
 from striate_service.techniques.factorization.factorize import factorize_together
+from threadpoolctl import threadpool_limits
 
 REFERENCE = sorted((Path(__file__).resolve().parents[2].parent / "shared/reference/distill").glob("*_mixed4d.npy"))
 
@@ -114,6 +116,18 @@ def test_the_same_input_gives_the_same_bytes() -> None:
     first, second = factorize(x, 5), factorize(x.clone(), 5)
     assert torch.equal(first.weights, second.weights)
     assert torch.equal(first.directions, second.directions)
+
+
+def test_it_takes_no_more_threads_than_torch() -> None:
+    x = torch.rand(200, 500, generator=torch.Generator().manual_seed(0))
+    with threadpool_limits(2, user_api="blas"):
+        for _ in range(2):  # the first time it compiles, and threads that have just started spin for a while
+            own, all_threads = time.thread_time(), time.process_time()
+            for _ in range(50):
+                factorize(x, 10)
+            own, all_threads = time.thread_time() - own, time.process_time() - all_threads
+    assert torch.get_num_threads() == 1
+    assert all_threads < 1.3 * own, "a library's threads have run beside it"
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 30), (196, 128)], ids=["small", "large"])

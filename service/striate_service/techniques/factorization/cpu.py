@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from striate_service.techniques.factorization import compiled, compiled_start, start
@@ -32,14 +34,22 @@ def factorize_each(x: Tensor, components: int, init: Start, tolerance: float, ma
         errors[n], iterations[n] = _solve(matrices[n], components, given, tolerance, max_iterations, out)
 
     threads = min(batch, torch.get_num_threads())
-    if threads == 1:
-        for n in range(batch):
-            solve(n)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(solve, range(batch)))
+    # numpy's own threads gain nothing on the start's small matrices, and spin on the cores that other problems are on.
+    with _blas().limit(limits=1):
+        if threads == 1:
+            for n in range(batch):
+                solve(n)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(solve, range(batch)))
     found = (torch.from_numpy(part) for part in (w, h, np.sqrt(errors).astype(np.float32), importance, iterations))
     return Factorization(*found)
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """Return what sets the threads of the linear algebra that numpy calls; to look for it takes 8 ms."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _solve(
