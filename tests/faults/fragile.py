@@ -13,7 +13,7 @@ from torch import Tensor, nn
 SIDE = 16
 DEADLY, SLOW = 1e6, 1e5
 MANY = 20_000  # classes
-SECONDS = 0.6  # that a slow image takes
+SECONDS = 1.5  # that a slow image takes
 
 
 class Fragile(nn.Module):

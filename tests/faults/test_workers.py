@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,7 +36,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     servers: list[LocalServer] = []
 
     def start(**changes: object) -> LocalServer:
-        own = {"devices": ("cpu",), "models": [model], "ping_interval": 0.5, "metrics_port": -1, **changes}
+        own = {"devices": ("cpu",), "models": [model], "ping_interval": 0.5, **changes}
         servers.append(LocalServer(settings(tmp_path, **own)).__enter__())
         return servers[-1]
 
@@ -167,11 +168,24 @@ def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
         assert only_worker() != stopped
 
 
+def wait_for(server: LocalServer, *, begun: int, waiting: int) -> None:
+    """Wait until the server says that so many of its callers' jobs have begun, and so many wait."""
+    url = f"http://127.0.0.1:{server.metrics_port}/metrics"
+    wanted = {
+        f'striate_queue_wait_seconds_count{{lane="interactive"}} {begun:.1f}',
+        f'striate_queue_jobs{{lane="interactive"}} {waiting:.1f}',
+    }
+    end = time.monotonic() + 60
+    while not wanted <= set(urllib.request.urlopen(url).read().decode().splitlines()):
+        assert time.monotonic() < end, f"never were {begun} jobs begun and {waiting} waiting"
+        time.sleep(0.01)
+
+
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(serve: Serve) -> None:
     server = serve(max_queue=2, max_batch_size=1)
     with striate.Client(server.target) as client, ThreadPoolExecutor(8) as callers:
         accepted = [callers.submit(client.activations, image(SLOW), "layer") for _ in range(3)]
-        time.sleep(SECONDS / 2)  # one runs, two wait
+        wait_for(server, begun=1, waiting=2)
         with pytest.raises(striate.ResourceExhausted) as refused:
             client.activations(image(), "layer")
         assert refused.value.retry_after is not None
@@ -187,9 +201,9 @@ def test_one_callers_quota_leaves_room_for_others(serve: Serve) -> None:
         ThreadPoolExecutor(8) as callers,
     ):
         running = callers.submit(greedy.activations, image(SLOW), "layer")
-        time.sleep(SECONDS / 3)
+        wait_for(server, begun=1, waiting=0)
         waiting = callers.submit(greedy.activations, image(SLOW), "layer")
-        time.sleep(SECONDS / 3)
+        wait_for(server, begun=1, waiting=1)
         with pytest.raises(striate.QuotaExceeded):
             greedy.activations(image(), "layer")
         assert modest.activations(image(), "layer").predictions
@@ -201,7 +215,7 @@ def test_a_caller_who_gives_up_frees_the_place(serve: Serve) -> None:
     server = serve(max_queue=1, max_batch_size=1)
     with striate.Client(server.target) as client, ThreadPoolExecutor(2) as callers:
         running = callers.submit(client.activations, image(SLOW), "layer")
-        time.sleep(SECONDS / 3)
+        wait_for(server, begun=1, waiting=0)
         with pytest.raises(striate.DeadlineExceeded):
             client.activations(image(), "layer", timeout=0.1)  # waits in the only place, then leaves
         assert client.activations(image(), "layer").predictions
