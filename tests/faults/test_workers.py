@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import solitary
 import striate
 import torch
 from conftest import settings
@@ -94,6 +95,24 @@ def test_what_a_worker_says_may_be_long(serve: Serve, tmp_path: Path) -> None:
     with striate.Client(serve(models=[model]).target) as client:
         assert client.activations(image(), "layer").predictions[0]
         assert client.models()[0].classes[-1] == names[-1]
+
+
+def test_nothing_is_compiled_while_a_network_is_exported(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Export puts its own functions into Python's `math` for a while, and numba does not know them."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))  # with nothing in it
+    monkeypatch.setenv("NUMBA_OPT", "0")  # it is to compile, no matter how well
+    weights = tmp_path / "solitary.pth"
+    torch.save(solitary.factory().state_dict(), weights)
+    model = ModelSettings(
+        name="solitary",
+        architecture="solitary:factory",
+        weights=str(weights),
+        preprocessing=PreprocessingSettings(resize=SIDE, crop=SIDE),
+    )
+    serve(models=[model], cpu_engine="onnx", compile_ahead=True)
+    assert list(tmp_path.rglob("*.onnx"))
 
 
 def test_a_worker_that_dies_idle_is_replaced(serve: Serve) -> None:

@@ -71,14 +71,16 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     torch.set_num_threads(start.threads)
     compiling = threading.Thread(target=compile_ahead, daemon=True)
     if start.device == "cpu" and start.compiled is not None:
-        compiling.start()  # while models are loaded and exported
+        compiling.start()  # while models are loaded
     try:
-        models = [_faster(load_model(settings, start.device), start) for settings in start.models]
+        models = [load_model(settings, start.device) for settings in start.models]
     except ModelError as error:
         write(server, StartFailed(str(error)))
         return None
     if compiling.ident is not None:
         compiling.join()
+    # Not before: to trace a network, torch replaces what is in Python's `math`, which numba then fails to compile.
+    models = [_faster(model, start) for model in models]
     _give_memory_back()
     engines = tuple("onnx" if model.exported else f"torch {start.precision}" for model in models)
     write(server, Started(tuple(model.description for model in models), engines, _hardware(start)))
