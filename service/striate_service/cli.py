@@ -1,4 +1,4 @@
-"""`striate serve`: found by the client's command line, which knows nothing of the server otherwise."""
+"""`striate serve` and `tune`: found by the client's command line, which knows nothing of the server otherwise."""
 
 from __future__ import annotations
 
@@ -8,55 +8,93 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
 
 from striate_service import config, event_loop
 from striate_service.server import serve as serving
 from striate_service.workers.supervision import StartError
+from striate_service.workers.tuning import tune as tuning
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.", envvar="STRIATE_CONFIG")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="NAME=ARCHITECTURE:WEIGHTS, or `parts`, the embedded one. Repeat for several.",
+        show_default="parts",
+    ),
+]
+Home = Annotated[
+    Path | None, typer.Option(help="Where icons, labels and bases are kept.", show_default="the user's cache")
+]
+Devices = Annotated[
+    str | None, typer.Option(help="Such as cuda:0,cuda:1 or cpu,cpu: a worker each.", show_default="auto")
+]
 
 
 def serve(
-    config_file: Annotated[
-        Path | None, typer.Option("--config", help="A TOML file of settings.", envvar="STRIATE_CONFIG")
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=ARCHITECTURE:WEIGHTS, or `parts`, the embedded one. Repeat for several.", show_default="parts"
-        ),
-    ] = None,
+    config_file: ConfigFile = None,
+    models: Models = None,
     host: Annotated[str | None, typer.Option(help="Where to listen.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="0: a free one.", show_default="50051")] = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="HTTP port of /metrics. 0: a free one, -1: none.", show_default="9464")
     ] = None,
-    home: Annotated[
-        Path | None, typer.Option(help="Where icons, labels and bases are kept.", show_default="the user's cache")
-    ] = None,
-    devices: Annotated[
-        str | None, typer.Option(help="Such as cuda:0,cuda:1 or cpu,cpu: a worker each.", show_default="auto")
-    ] = None,
+    home: Home = None,
+    devices: Devices = None,
 ) -> None:
     """Start the server. Every option is also a setting in the file and, as STRIATE_..., in the environment."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    given = {
-        "models": model,
-        "host": host,
-        "port": port,
-        "metrics_port": metrics_port,
-        "home": home,
-        "devices": devices if devices in (None, "auto") else tuple(devices.split(",")),
-    }
-    try:
-        settings = config.load(config_file, **{name: value for name, value in given.items() if value is not None})
-    except FileNotFoundError as error:
-        raise typer.BadParameter(str(error)) from error
-    except ValidationError as error:
-        raise typer.BadParameter(_plainly(error)) from error
+    settings = _settings(
+        config_file, models=models, host=host, port=port, metrics_port=metrics_port, home=home, devices=devices
+    )
     try:
         event_loop.run(serving(settings))
     except (StartError, OSError) as error:
         typer.echo(f"striate serve: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+def tune(
+    config_file: ConfigFile = None,
+    models: Models = None,
+    home: Home = None,
+    devices: Devices = None,
+) -> None:
+    """Measure how many images a forward should take, and keep it for `striate serve`, with the same options.
+
+    A server does so when it first starts with a model on a device. This does it anew, for instance after a first start
+    on a machine that was busy; and exports and compiles before anybody waits, where that is still to be done.
+    """
+    settings = _settings(config_file, models=models, home=home, devices=devices)
+    try:
+        measured = event_loop.run(tuning(settings))
+    except (StartError, OSError) as error:
+        typer.echo(f"striate tune: {error}", err=True)
+        raise typer.Exit(1) from error
+    table = Table()
+    for heading in ("model", "device", "engine"):
+        table.add_column(heading)
+    for heading in ("images a batch", "images/s"):
+        table.add_column(heading, justify="right")
+    for worker, model, limit in measured:
+        where = f"{worker.device.name} ({worker.hardware})"
+        table.add_row(model, where, worker.engines[model], str(limit.images), f"{limit.images_per_second:.1f}")
+    Console().print(table)
+    if settings.max_batch_size != "auto":
+        typer.echo(f"Servers with these settings take {settings.max_batch_size} all the same: max_batch_size says so.")
+
+
+def _settings(config_file: Path | None, *, devices: str | None, **flags: object) -> config.Settings:
+    """Return the settings of the flags that were given, over the environment and the file. Logging begins here."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    given = flags | {"devices": devices if devices in (None, "auto") else tuple(devices.split(","))}
+    try:
+        return config.load(config_file, **{name: value for name, value in given.items() if value is not None})
+    except FileNotFoundError as error:
+        raise typer.BadParameter(str(error)) from error
+    except ValidationError as error:
+        raise typer.BadParameter(_plainly(error)) from error
 
 
 def _plainly(error: ValidationError) -> str:

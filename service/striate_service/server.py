@@ -65,11 +65,9 @@ from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelStore, StoredLabel
 from striate_service.stores.leases import Leases
 from striate_service.stores.unfinished import Unfinished
-from striate_service.workers.compiled_code import COMPILED
-from striate_service.workers.devices import Device, choose_devices
+from striate_service.workers.devices import Device
 from striate_service.workers.pool import Pool
-from striate_service.workers.supervision import Timeouts
-from striate_service.workers.tuning import BatchLimits
+from striate_service.workers.tuning import BATCH_LIMITS, BatchLimits
 
 logger = logging.getLogger(__name__)
 
@@ -97,17 +95,10 @@ class Server:
         self._metrics.info.info({"version": version("striate")})
         self._health = HealthServicer()
         self._decode_threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        devices = choose_devices(settings.devices)
-        pool = Pool(
-            devices,
-            settings.models,
-            Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
-            exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
-            precision=settings.precision,
-            compiled=settings.home / COMPILED if settings.compile_ahead else None,
-        )
+        pool = Pool.of(settings)
+        devices = [worker.device for worker in pool.workers]
         by_hand = None if settings.max_batch_size == "auto" else settings.max_batch_size
-        self._catalogue = Catalogue(pool, BatchLimits(by_hand, settings.home / "batch_limits"), self._metrics)
+        self._catalogue = Catalogue(pool, BatchLimits(by_hand, settings.home / BATCH_LIMITS), self._metrics)
         scheduler = Scheduler(
             max_queue=settings.max_queue,
             max_queue_per_caller=settings.max_queue_per_caller,

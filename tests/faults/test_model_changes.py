@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -139,6 +143,30 @@ def test_a_batch_limit_is_measured_once_and_shown(weights: Path, tmp_path: Path)
     by_hand = {**own, "max_batch_size": 5}
     with LocalServer(settings(tmp_path, **by_hand)) as server, striate.Client(server.target) as client:
         assert client.model().batch_limits == {"cpu": 5}
+
+
+def test_a_batch_limit_is_measured_anew_by_command(weights: Path, tmp_path: Path) -> None:
+    own = {"devices": ("cpu",), "models": [model(weights)], "max_batch_size": "auto"}
+    with LocalServer(settings(tmp_path, **own)) as server, striate.Client(server.target):
+        pass
+    (file,) = (tmp_path / "batch_limits").iterdir()
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"images": 3}))  # as of a machine that was busy
+    configuration = tmp_path / "striate.toml"
+    configuration.write_text(
+        f'home = "{tmp_path}"\ndevices = ["cpu"]\ncpu_engine = "torch"\ncompile_ahead = false\n'
+        f'[[models]]\nname = "first"\narchitecture = "fragile:factory"\nweights = "{weights}"\n'
+        f"preprocessing = {{ resize = {SIDE}, crop = {SIDE} }}\n"
+    )
+    command = [str(Path(sys.executable).with_name("striate")), "tune", "--config", str(configuration)]
+    environment = os.environ | {"COLUMNS": "160", "PYTHONPATH": str(Path(__file__).parent)}
+    tuned = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert tuned.returncode == 0, tuned.stderr
+    images = json.loads(file.read_text())["images"]
+    assert images >= 4
+    assert re.search(rf"first .* torch float32 .* {images} ", tuned.stdout), tuned.stdout
+    refused = subprocess.run([*command, "--model", "nonsense"], capture_output=True, text=True, timeout=300)
+    assert refused.returncode == 2
+    assert "NAME=ARCHITECTURE:WEIGHTS" in " ".join(re.sub("[│╭╰─╮╯]", " ", refused.stderr).split())
 
 
 def test_a_model_is_on_the_devices_that_it_names(weights: Path, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from striate_service.config import ModelSettings, Precision
+from striate_service.config import ModelSettings, Precision, Settings
 from striate_service.models.description import ModelDescription
-from striate_service.workers.devices import Device
+from striate_service.workers.compiled_code import COMPILED
+from striate_service.workers.devices import Device, choose_devices
 from striate_service.workers.process import WorkerDied
 from striate_service.workers.supervision import StartError, Timeouts, Worker, WorkerState
 
@@ -37,6 +38,18 @@ class Pool:
             for device in devices
         ]
         self._supervision: list[asyncio.Task[None]] = []
+
+    @classmethod
+    def of(cls, settings: Settings) -> Pool:
+        """Prepare the workers that the settings name."""
+        return cls(
+            choose_devices(settings.devices),
+            settings.models,
+            Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
+            exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
+            precision=settings.precision,
+            compiled=settings.home / COMPILED if settings.compile_ahead else None,
+        )
 
     async def start(self) -> tuple[ModelDescription, ...]:
         """Start all workers and return what they serve, in the order of the settings.

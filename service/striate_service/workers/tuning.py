@@ -16,15 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
+from striate_service.config import Settings
 from striate_service.models.description import ModelDescription
 from striate_service.stores.files import write_whole
 from striate_service.workers.messages import RunFailed
+from striate_service.workers.pool import Pool
 from striate_service.workers.process import WorkerDied
 from striate_service.workers.supervision import Worker
 from striate_service.workers.tasks import ActivationsTask
 
 logger = logging.getLogger(__name__)
 
+BATCH_LIMITS = "batch_limits"
+"""The folder in STRIATE_HOME."""
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _RUNS = 3  # of each size, after one that warms up; their median counts
 _GAIN = 1.05  # in images a second, by which doubling must pay; two sizes in a row that do not end the search
@@ -88,12 +92,17 @@ class BatchLimits:
             logger.warning("%s takes %d images at a time from now on: more do not fit", model, images)
             self._limits[_key(worker, worker.models[model])] = BatchLimit(images)
 
-    async def measure(self, workers: Iterable[Worker]) -> None:
-        """Find what is not known yet. The workers should have nothing else to do."""
+    async def measure(self, workers: Iterable[Worker], *, anew: bool = False) -> None:
+        """Find what is not known yet. The workers should have nothing else to do.
+
+        Args:
+            anew: also what the folder has.
+        """
         if self._by_hand is not None:
             return
         for worker in workers:
-            self.recall(worker)
+            if not anew:
+                self.recall(worker)
             for model in worker.models.values():
                 key = _key(worker, model)
                 if key not in self._limits:
@@ -133,6 +142,21 @@ class BatchLimits:
 
     def _file(self, key: str) -> Path:
         return self._folder / f"{key}.json"
+
+
+async def tune(settings: Settings) -> list[tuple[Worker, str, BatchLimit]]:
+    """Measure anew, and keep for servers to come, the limit of every model on every device.
+
+    Raises:
+        StartError: a worker cannot start.
+    """
+    pool, limits = Pool.of(settings), BatchLimits(None, settings.home / BATCH_LIMITS)
+    await pool.start()
+    try:
+        await limits.measure(pool.workers, anew=True)
+        return [(worker, model, limits.of(worker, model)) for worker in pool.workers for model in worker.models]
+    finally:
+        await pool.stop()
 
 
 def _key(worker: Worker, model: ModelDescription) -> str:
