@@ -13,8 +13,8 @@ lower one, with less momentum. That takes a third to a fifth of the iterations.
 Which of the many local minima one ends in is decided early, so the first iterations are plain. Later ones sweep each
 factor SWEEPS times, since the products with X are most of their cost (Gillis and Glineur 2012). Of 96 factorizations
 of real activations, into 4 to 10 groups and compressed at first (`cpu.py`), 86 ended in the groups where plain ones
-end, the others as close to X: errors are 0.9999 of theirs in the mean, 0.996 to 1.003. Small problems, which may have an exact answer and many bad ones, and cost little, are plain throughout and in
-float64.
+end, the others as close to X: errors are 0.9999 of theirs in the mean, 0.996 to 1.003. Small problems, which may have
+an exact answer and many bad ones, and cost little, are plain throughout and in float64.
 
 W is transposed here: of both factors a group is a row.
 """
