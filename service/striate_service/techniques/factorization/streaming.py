@@ -82,7 +82,7 @@ def factorize_batches(
         read, left, passed = 0, 0.0, 0.0
         for number, block in enumerate(_blocks(batches())):
             own = _gram(block, h)
-            block_norm = float(block.square().sum(dtype=torch.float64))
+            block_norm = _squared_norm(block)
             left += block_norm - 2 * float((own[1] * h).sum()) + float((own[0] * (h @ h.mT)).sum())
             passed, read = passed + block_norm, read + len(block)
             if phase == 1:  # H waits until all blocks have been seen
@@ -126,11 +126,16 @@ def _blocks(batches: Iterable[Tensor]) -> Iterator[Tensor]:
             raise ValueError(f"each batch should be [m, C] with one C, not {tuple(batch.shape)}")
         waiting.append(batch.float())
         while (size := sum(map(len, waiting))) >= _BLOCK:
-            joined = torch.cat(waiting)
+            joined = waiting[0] if len(waiting) == 1 else torch.cat(waiting)
             yield joined[:_BLOCK]
             waiting = [joined[_BLOCK:]] if size > _BLOCK else []
     if waiting:
         yield torch.cat(waiting)
+
+
+def _squared_norm(block: Tensor) -> float:
+    """Return ||X_b||^2, of rows' own in float64: a sum in float64 over all numbers would first copy them as such."""
+    return float(torch.linalg.vector_norm(block, dim=1).double().square().sum())
 
 
 def _gram(block: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
