@@ -245,7 +245,7 @@ def batches(file: Path) -> Iterator[torch.Tensor]:
     """Read activations 4,096 rows at a time, as the service does."""
     with file.open("rb") as source:
         while len(numbers := np.fromfile(source, np.float16, 4096 * BASIS_SHAPE[1])):
-            yield torch.from_numpy(numbers.reshape(-1, BASIS_SHAPE[1])).float()
+            yield torch.from_numpy(numbers.reshape(-1, BASIS_SHAPE[1]).astype(np.float32))
 
 
 def basis_of(file: Path) -> dict[str, float]:
