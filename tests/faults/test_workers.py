@@ -22,18 +22,25 @@ from striate_service.local import LocalServer
 Serve = Callable[..., LocalServer]
 
 
+def saved(make: Callable[[], torch.nn.Module], folder: Path, **more: object) -> ModelSettings:
+    """Save a factory's weights, and return how to serve its network."""
+    name = f"{make.__module__}.{make.__name__}"
+    weights = folder / f"{name}.pth"
+    torch.save(make().state_dict(), weights)
+    return ModelSettings(
+        name=name,
+        architecture=f"{make.__module__}:{make.__name__}",
+        weights=str(weights),
+        preprocessing=PreprocessingSettings(resize=SIDE, crop=SIDE),
+        **more,
+    )
+
+
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Start servers of the fragile network, with one worker."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    weights = tmp_path / "fragile.pth"
-    torch.save(factory().state_dict(), weights)
-    model = ModelSettings(
-        name="fragile",
-        architecture="fragile:factory",
-        weights=str(weights),
-        preprocessing=PreprocessingSettings(resize=SIDE, crop=SIDE),
-    )
+    model = saved(factory, tmp_path)
     servers: list[LocalServer] = []
 
     def start(**changes: object) -> LocalServer:
@@ -84,14 +91,7 @@ def _workers_of_other_tests() -> None:
 def test_what_a_worker_says_may_be_long(serve: Serve, tmp_path: Path) -> None:
     names = [f"class number {number} of very many, whose names fill more than a socket holds" for number in range(MANY)]
     (tmp_path / "classes.txt").write_text("\n".join(names))
-    torch.save(many_classes().state_dict(), tmp_path / "many.pth")
-    model = ModelSettings(
-        name="many",
-        architecture="fragile:many_classes",
-        weights=str(tmp_path / "many.pth"),
-        classes=tmp_path / "classes.txt",
-        preprocessing=PreprocessingSettings(resize=SIDE, crop=SIDE),
-    )
+    model = saved(many_classes, tmp_path, classes=tmp_path / "classes.txt")
     with striate.Client(serve(models=[model]).target) as client:
         assert client.activations(image(), "layer").predictions[0]
         assert client.models()[0].classes[-1] == names[-1]
@@ -103,15 +103,7 @@ def test_nothing_is_compiled_while_a_network_is_exported(
     """Export puts its own functions into Python's `math` for a while, and numba does not know them."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))  # with nothing in it
     monkeypatch.setenv("NUMBA_OPT", "0")  # it is to compile, no matter how well
-    weights = tmp_path / "solitary.pth"
-    torch.save(solitary.factory().state_dict(), weights)
-    model = ModelSettings(
-        name="solitary",
-        architecture="solitary:factory",
-        weights=str(weights),
-        preprocessing=PreprocessingSettings(resize=SIDE, crop=SIDE),
-    )
-    serve(models=[model], cpu_engine="onnx", compile_ahead=True)
+    serve(models=[saved(solitary.factory, tmp_path)], cpu_engine="onnx", compile_ahead=True)
     assert list(tmp_path.rglob("*.onnx"))
 
 

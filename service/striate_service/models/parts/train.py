@@ -153,7 +153,7 @@ class PartsHere(nn.Module):
         self.size = torch.full((parts,), 4.0)  # running mean of a part's squared shares, summed over a picture
 
     def forward(self, maps: Tensor) -> Tensor:
-        return functional.conv2d(maps.float(), self.weights.relu()[:, :, None, None], self.bias)
+        return functional.conv2d(maps, self.weights.relu()[:, :, None, None], self.bias)
 
     def loss(self, maps: Tensor, coverage: Tensor) -> Tensor:
         """Compare with the share of each position that each part covers, [N, parts, H, W].
@@ -170,7 +170,7 @@ class PartsHere(nn.Module):
         missed = (1 - overlap)[shares.amax((0, 2, 3)) > PRESENT].mean()
         loss = CROSS_ENTROPY * entropy + OVERLAP * missed + AUXILIARY_L1 * self.weights.relu().sum(1).mean()
         if self.composition > 0:
-            loss = loss + self.composition * self.unlike_parts(maps.float(), shares)
+            loss = loss + self.composition * self.unlike_parts(maps, shares)
         return loss
 
     def unlike_parts(self, maps: Tensor, shares: Tensor) -> Tensor:
