@@ -25,7 +25,7 @@ class OnnxNetwork(Network):
         self._layer = assignment.layer
         shape = (3, assignment.crop, assignment.crop)
         file = Path(assignment.weights).with_suffix(f".{assignment.crop}.onnx")
-        self._exported = exported_network(self._network, [assignment.layer], shape, 1, file)
+        self._exported = exported_network(self._network, [assignment.layer], shape, file)
 
     def explain(self, pixels: list[Any]) -> list[tuple[list[float], list[int]]]:
         captured = self._exported.capture(normalize(pixels), [self._layer], logits=True)

@@ -208,7 +208,8 @@ class Engine:
         tasks = [work.task for work in works if work.task]
         device = claim.worker.device.name
         try:
-            reply = await claim.run(tasks, [work.inputs for work in works])
+            inputs = [work.inputs for work in works]
+            reply = await claim.run(tasks, inputs, alone=self._scheduler.is_alone(batch))
         except NeverBegun:
             self._scheduler.retry([batch])
             return

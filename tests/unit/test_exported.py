@@ -40,7 +40,7 @@ _LAYERS = ["stem.0", "stem.1", "stem", "left", "right", "relu", "fc"]
 
 @pytest.mark.parametrize("layers", [["stem.0"], ["left", "stem.1"], ["relu"], []])
 def test_any_layers_are_as_the_network_computes_them(network: nn.Module, tmp_path: Path, layers: list[str]) -> None:
-    exported = exported_network(network, _LAYERS, _SHAPE, 1, tmp_path / "n.onnx")
+    exported = exported_network(network, _LAYERS, _SHAPE, tmp_path / "n.onnx")
     for count in (1, 5):
         images = torch.randn(count, *_SHAPE)
         expected = capture(network, images, layers, logits=True)
@@ -50,7 +50,7 @@ def test_any_layers_are_as_the_network_computes_them(network: nn.Module, tmp_pat
 
 
 def test_an_image_is_answered_to_the_bit_the_same_alone_and_among_others(network: nn.Module, tmp_path: Path) -> None:
-    exported = exported_network(network, _LAYERS, _SHAPE, 1, tmp_path / "n.onnx")
+    exported = exported_network(network, _LAYERS, _SHAPE, tmp_path / "n.onnx")
     images = torch.randn(7, *_SHAPE)
     together = exported.capture(images, ["relu"], logits=True)
     for number in range(7):
@@ -61,19 +61,31 @@ def test_an_image_is_answered_to_the_bit_the_same_alone_and_among_others(network
         assert torch.equal(alone.logits[0], together.logits[number])
 
 
+def test_it_is_answered_to_the_bit_the_same_on_any_number_of_threads(network: nn.Module, tmp_path: Path) -> None:
+    exported = exported_network(network, _LAYERS, _SHAPE, tmp_path / "n.onnx")
+    images = torch.randn(2, *_SHAPE)
+    one = exported.capture(images, _LAYERS, logits=True, threads=1)
+    for threads in (2, 3):
+        several = exported.capture(images, _LAYERS, logits=True, threads=threads)
+        assert all(torch.equal(several.layers[layer], one.layers[layer]) for layer in _LAYERS)
+        assert several.logits is not None
+        assert one.logits is not None
+        assert torch.equal(several.logits, one.logits)
+
+
 def test_what_was_exported_is_found_again_unless_it_is_damaged_or_another_network(
     network: nn.Module, tmp_path: Path
 ) -> None:
     file = tmp_path / "n.onnx"
-    exported_network(network, _LAYERS, _SHAPE, 1, file)
+    exported_network(network, _LAYERS, _SHAPE, file)
     written = file.stat().st_mtime_ns
-    exported_network(network, _LAYERS, _SHAPE, 1, file)
+    exported_network(network, _LAYERS, _SHAPE, file)
     assert file.stat().st_mtime_ns == written
     file.write_bytes(file.read_bytes()[:100])
-    exported_network(network, _LAYERS, _SHAPE, 1, file)
+    exported_network(network, _LAYERS, _SHAPE, file)
     network.get_parameter("fc.bias").data += 1
     images = torch.randn(2, *_SHAPE)
-    again = exported_network(network, _LAYERS, _SHAPE, 1, file).capture(images, [], logits=True)
+    again = exported_network(network, _LAYERS, _SHAPE, file).capture(images, [], logits=True)
     torch.testing.assert_close(again.logits, network(images), rtol=1e-5, atol=1e-6)
 
 
@@ -88,5 +100,5 @@ def test_a_network_that_cannot_be_exported_says_why(tmp_path: Path) -> None:
             return self.a(means) if float(means.sum()) > 0 else self.b(means)
 
     with pytest.raises(ExportError, match=r"\w+"):
-        exported_network(Chooses().eval(), ["a"], _SHAPE, 1, tmp_path / "n.onnx")
+        exported_network(Chooses().eval(), ["a"], _SHAPE, tmp_path / "n.onnx")
     assert not (tmp_path / "n.onnx").exists()

@@ -232,6 +232,24 @@ def test_a_job_that_runs_cannot_be_cancelled_out_of_the_queue() -> None:
     assert not s.cancel(job)
 
 
+def test_a_batch_is_alone_only_while_nothing_else_runs_waits_or_is_coming() -> None:
+    s = scheduler()
+    put(s, [Job("a", 1)])
+    batch, _ = s.next_batch(0, lambda key: 8)
+    assert batch
+    assert s.is_alone(batch)
+    other = Job("a", 1)
+    s.admit(other, 0)
+    assert not s.is_alone(batch), "another is coming"
+    s.enqueue(other, 0)
+    assert not s.is_alone(batch), "another waits"
+    second, _ = s.next_batch(0, lambda key: 8)
+    assert second
+    assert not s.is_alone(batch), "another runs"
+    s.ended(second, 0.1)
+    assert s.is_alone(batch)
+
+
 def test_a_crashed_batch_is_tried_whole_then_halved_until_the_poison_is_alone() -> None:
     poison, *others = jobs = tuple(Job("a", 1) for _ in range(8))
     waiting, fine, given_up = [Batch(jobs)], [], []

@@ -128,6 +128,11 @@ class Scheduler:
             else:
                 self._seconds_per_image[kind] = known * (1 + _LEARNING_RATE * (recent - 1))
 
+    def is_alone(self, batch: Batch) -> bool:
+        """Whether a batch that was taken is all there is to do: nothing else runs, waits or has a place."""
+        queues = (*self._coming.values(), *self._lanes.values())
+        return self._running.keys() == {batch} and not self._retries and not any(queues)
+
     def waiting(self, lane: Lane) -> int:
         """Return how many jobs wait in a lane."""
         return len(self._lanes[lane])

@@ -1,7 +1,8 @@
 """Which workers a machine carries: one a GPU, or else one a CPU core with one thread.
 
 On a CPU, several processes of one thread beat one process of several threads by a quarter (squeezenet1_0, 2 cores:
-75 to 78 images/s against 56 to 59), since a network's small layers do not divide well.
+75 to 78 images/s against 56 to 59), since a network's small layers do not divide well. That is while all have work:
+a batch that is the only one may have the others' cores too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 _MOST_CPU_WORKERS = 8  # each holds a copy of the models; more cores than this become threads
+_MOST_THREADS = 4  # of a worker that is alone at work: the further a layer is divided, the less it gains
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,24 @@ class Device:
     name: str
     """torch's name: "cpu", "cuda:0"."""
     threads: int
+    """Of its worker while all are at work: its share of the cores."""
+    threads_alone: int
+    """Of its worker while no other has anything to do."""
 
 
 def choose_devices(setting: Literal["auto"] | Sequence[str]) -> list[Device]:
     """Return the devices to start workers on; "auto" looks what the machine has."""
     cores = _cores()
     if setting != "auto":
-        return [Device(name, max(1, cores // len(setting))) for name in setting]
+        return _share(cores, setting)
     if gpus := _gpus():
-        return [Device(f"cuda:{index}", max(1, cores // gpus)) for index in range(gpus)]
-    workers = min(cores, _MOST_CPU_WORKERS)
-    return [Device("cpu", cores // workers) for _ in range(workers)]
+        return _share(cores, [f"cuda:{index}" for index in range(gpus)])
+    return _share(cores, ["cpu"] * min(cores, _MOST_CPU_WORKERS))
+
+
+def _share(cores: int, names: Sequence[str]) -> list[Device]:
+    threads = max(1, cores // len(names))
+    return [Device(name, threads, max(threads, min(cores, _MOST_THREADS))) for name in names]
 
 
 def _cores() -> int:

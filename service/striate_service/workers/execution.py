@@ -57,14 +57,18 @@ class Executor:
         self._cuts: dict[tuple[str, str], bool] = {}
         """By model and layer, whether what follows the layer can be run by itself."""
 
-    def run(self, tasks: Sequence[Task], inputs: Sequence[Arrays]) -> list[Result]:
+    def run(self, tasks: Sequence[Task], inputs: Sequence[Arrays], threads: int = 1) -> list[Result]:
         """Carry out tasks that the scheduler found to belong together, and return their results in order.
+
+        Args:
+            threads: that an exported network may take. What runs in torch has those of its process: its results would
+                depend on their number.
 
         A task that is refused or fails leaves the others alone; an exception means that what they share failed.
         """
         if isinstance(tasks[0], ImageTask):
             image_tasks = [task for task in tasks if isinstance(task, ImageTask)]
-            results = self._explain(image_tasks, self._forward(image_tasks, inputs))
+            results = self._explain(image_tasks, self._forward(image_tasks, inputs, threads))
         elif isinstance(tasks[0], FactorizeActivationsTask):
             layers = [torch.from_numpy(given["activations"]).to(self._device) for given in inputs]
             results = groups_of_activations(
@@ -172,7 +176,7 @@ class Executor:
             inputs = pixels[:1] if self._cuts[name, layer] else pixels
             return logits_with(model.network, inputs, layer, outputs).float()
 
-    def _forward(self, tasks: Sequence[ImageTask], inputs: Sequence[Arrays]) -> list[Part]:
+    def _forward(self, tasks: Sequence[ImageTask], inputs: Sequence[Arrays], threads: int) -> list[Part]:
         """Run the network once on everybody's images, no deeper than somebody needs it."""
         model = self._models[tasks[0].model]
         images = [arrays["images"] for arrays in inputs]
@@ -181,7 +185,7 @@ class Executor:
         logits = any(task.class_count or task.classes for task in tasks)
         pixels = self._normalize(model, np.concatenate(images))
         if model.exported and not explained:
-            captured = model.exported.capture(pixels, layers, logits=logits)
+            captured = model.exported.capture(pixels, layers, logits=logits, threads=threads)
         else:
             with torch.set_grad_enabled(bool(explained)), self._in_precision():
                 captured = capture(model.network, pixels, layers, logits=logits, gradients=explained)

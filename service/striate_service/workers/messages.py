@@ -54,6 +54,8 @@ class Run:
 
     slot: int
     """Where their inputs are, and their results go."""
+    threads: int
+    """That an exported network may take."""
     tasks: tuple[Task, ...]
     inputs: tuple[dict[str, ArrayRef], ...]
 

@@ -259,8 +259,13 @@ class Claim:
     process: WorkerProcess
     slot: Slot
 
-    async def run(self, tasks: Sequence[Task], inputs: Sequence[Arrays]) -> tuple[list[Result], float] | RunFailed:
+    async def run(
+        self, tasks: Sequence[Task], inputs: Sequence[Arrays], *, alone: bool = False
+    ) -> tuple[list[Result], float] | RunFailed:
         """Have tasks carried out together; return their results in order, and the seconds that it took.
+
+        Args:
+            alone: no other worker has anything to do, so that this one may take more of the machine's cores.
 
         Raises:
             NeverBegun: the worker ended before it came to them.
@@ -269,8 +274,11 @@ class Claim:
         """
         try:
             refs = self.slot.inputs.write(inputs)
+            device = self.worker.device
+            threads = device.threads_alone if alone else device.threads
             try:
-                reply = await self.process.ask(Run(self.slot.number, tuple(tasks), refs), self.worker.timeouts.batch)
+                run = Run(self.slot.number, threads, tuple(tasks), refs)
+                reply = await self.process.ask(run, self.worker.timeouts.batch)
             except Exception as error:
                 logger.warning("%s; it had %d task(s)", error, len(tasks))
                 self.worker.bury(self.process)

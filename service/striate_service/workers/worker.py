@@ -104,7 +104,7 @@ def _faster(model: LoadedModel, start: Start) -> LoadedModel:
     paths = [layer.path for layer in description.layers]
     file = start.exports / f"{description.version[:16]}-{description.preprocessing.crop}.onnx"
     try:
-        exported = exported_network(model.network, paths, description.input_shape, start.threads, file)
+        exported = exported_network(model.network, paths, description.input_shape, file)
     except ExportError as error:
         logger.warning("%s runs as it is, without ONNX Runtime, which would be faster: %s", description.name, error)
         return model
@@ -131,7 +131,7 @@ def _run(run: Run, executor: Executor, slot: Slot) -> Reply:
     started = time.perf_counter()
     arrays = [{name: slot.inputs.view(ref) for name, ref in refs.items()} for refs in run.inputs]
     try:
-        results = executor.run(run.tasks, arrays)
+        results = executor.run(run.tasks, arrays, run.threads)
         refs = slot.outputs.write([{} if isinstance(result, Refusal | Failure) else result for result in results])
     except (torch.OutOfMemoryError, MemoryError) as error:
         if torch.cuda.is_available():
