@@ -28,7 +28,7 @@ from striate_service.workers.messages import Failure, Refusal, RunFailed
 from striate_service.workers.pool import Pool
 from striate_service.workers.process import NeverBegun, WorkerDied
 from striate_service.workers.shared_memory import Arrays
-from striate_service.workers.supervision import Claim, Result, Worker
+from striate_service.workers.supervision import Claim, Result, Worker, WorkerState
 from striate_service.workers.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,11 @@ class Engine:
         for lane in Lane:
             self._metrics.queue_jobs.labels(lane=lane.value).set_function(partial(self._scheduler.waiting, lane))
         for worker in self._pool.workers:
-            worker.on_change = self._count_workers
+            device = worker.device.name
+            for state in WorkerState:
+                count = partial(self._count_workers, device, state)
+                self._metrics.workers.labels(device=device, state=state.value).set_function(count)
+            worker.on_restart = self._metrics.worker_restarts.labels(device=device).inc
             worker.on_start = self._dispatch
         await self._catalogue.start()
 
@@ -241,9 +245,8 @@ class Engine:
         for job in batch.jobs:
             _fail(job, otherwise)
 
-    def _count_workers(self) -> None:
-        self._metrics.count_workers((worker.device.name, worker.state.value) for worker in self._pool.workers)
-        self._metrics.count_restarts((worker.device.name, worker.restarts) for worker in self._pool.workers)
+    def _count_workers(self, device: str, state: WorkerState) -> int:
+        return sum(worker.device.name == device and worker.state is state for worker in self._pool.workers)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from striate.v1 import common_pb2 as pb
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import Preprocessing
 from striate_service.models.torchvision_compat import import_torchvision
-from striate_service.servicers.images import check, decode
+from striate_service.servicers.images import Decoded, decode, open_image
 
 PREPROCESSING = Preprocessing(64, 48, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -23,9 +23,12 @@ def encoded(picture: Image.Image, file_format: str, **options: object) -> pb.Ima
     return pb.Image(encoded=buffer.getvalue())
 
 
+def opened_and_decoded(image: pb.Image, fit: pb.Fit = pb.FIT_STRETCH) -> Decoded:
+    return decode(open_image(image, "image", PREPROCESSING, 10**8), "image", PREPROCESSING, fit)
+
+
 def pixels(image: pb.Image, fit: pb.Fit = pb.FIT_STRETCH) -> np.ndarray:
-    check(image, "image", PREPROCESSING, 10**8)
-    return decode(image, "image", PREPROCESSING, fit).pixels
+    return opened_and_decoded(image, fit).pixels
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_exif_orientation_is_honoured(picture: Image.Image, orientation: int) ->
     exif = Image.Exif()
     exif[0x0112] = orientation
     message = encoded(stored, "JPEG", exif=exif.tobytes(), quality=95)
-    found = decode(message, "image", PREPROCESSING, pb.FIT_STRETCH)
+    found = opened_and_decoded(message)
     assert found.pixels[24, 5, 0] > 200
     assert found.pixels[24, 43, 2] > 200
     assert (found.view.width, found.view.height) == (90, 60)
@@ -104,7 +107,7 @@ def test_the_view_says_which_part_the_network_saw() -> None:
     image = pb.Image(pixels=tensor_from_array(np.zeros((100, 200, 3), np.uint8)))
 
     def box(fit: pb.Fit) -> tuple[float, ...]:
-        crop = decode(image, "image", PREPROCESSING, fit).view.crop
+        crop = opened_and_decoded(image, fit).view.crop
         return crop.left, crop.top, crop.right, crop.bottom
 
     assert box(pb.FIT_CROP) == (62.5, 12.5, 137.5, 87.5)  # 48/64 of the short side, in the middle
@@ -132,7 +135,7 @@ def test_padding_keeps_the_whole_picture_and_its_proportions(picture: Image.Imag
 )
 def test_what_is_no_picture_is_refused_with_what_would_be(image: pb.Image, said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
-        check(image, "image", PREPROCESSING, 10**8)
+        open_image(image, "image", PREPROCESSING, 10**8)
 
 
 def test_a_floating_point_tiff_is_refused() -> None:

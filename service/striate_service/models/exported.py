@@ -42,9 +42,7 @@ class ExportedNetwork:
         self._extractor = Extractor(onnx.load_from_string(graph))
         self._session = lru_cache(_SESSIONS)(self._make_session)
 
-    def capture(
-        self, inputs: Tensor, layers: Sequence[str], *, logits: bool = False, threads: int = 1
-    ) -> Captured:
+    def capture(self, inputs: Tensor, layers: Sequence[str], *, logits: bool = False, threads: int = 1) -> Captured:
         """Return the outputs of `layers`, as `layers.capture` does, to the bit the same alone or among others, and on
         one thread or several.
 

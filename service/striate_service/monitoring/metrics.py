@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -92,7 +91,6 @@ class Metrics:
             "striate_icons_pending", "Icons that are queued or being rendered.", registry=self.registry
         )
         self.info = Info("striate_build", "The server's version.", registry=self.registry)
-        self._restarts: Tally[str] = Tally()
 
     def observe_batch(self, device: str, task: object, images: int, seconds: float) -> None:
         """Note a batch that a worker has carried out."""
@@ -105,22 +103,6 @@ class Metrics:
         self.batch_limits.clear()
         for model, device, images in limits:
             self.batch_limits.labels(model=model, device=device).set(images)
-
-    def count_workers(self, workers: Iterable[tuple[str, str]]) -> None:
-        """Set the number of workers from each one's device and state."""
-        tally = Tally(workers)
-        self.workers.clear()
-        for (device, state), number in tally.items():
-            self.workers.labels(device=device, state=state).set(number)
-
-    def count_restarts(self, workers: Iterable[tuple[str, int]]) -> None:
-        """Bring the number of restarts up to date from each worker's device and its restarts so far."""
-        tally: Tally[str] = Tally()
-        for device, restarts in workers:
-            tally[device] += restarts
-        for device, restarts in (tally - self._restarts).items():
-            self.worker_restarts.labels(device=device).inc(restarts)
-        self._restarts = tally
 
     def describe(self) -> list[tuple[str, str, tuple[str, ...], str]]:
         """Return each metric's exposed name, type, labels and meaning, in the order of their definition."""

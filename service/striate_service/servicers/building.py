@@ -183,8 +183,8 @@ class BasisBuilding:
         if image.WhichOneof("source") == "preprocessed":
             return "is preprocessed; send files or pixels."
         try:
-            self._decoder.check([image], "image", plan.model)
-            decoded = await self._decoder.decode([image], "image", plan.model, plan.fit)
+            opened = self._decoder.open([image], "image", plan.model)
+            decoded = await self._decoder.decode(opened, "image", plan.model, plan.fit)
         except InvalidArgument as error:
             return error.problem
         pixels: NDArray[np.generic] = decoded.pixels[0]

@@ -26,14 +26,14 @@ class DecodedImages:
 
 
 class ImageDecoder:
-    """Checks images, then decodes them in threads of its own."""
+    """Opens images, which checks them, then decodes them in threads of its own."""
 
     def __init__(self, settings: Settings, threads: Executor, metrics: Metrics) -> None:
         self._settings = settings
         self._threads = threads
         self._metrics = metrics
 
-    def check(self, given: Sequence[pb.Image], field: str, model: ModelDescription) -> None:
+    def open(self, given: Sequence[pb.Image], field: str, model: ModelDescription) -> list[images.Opened]:
         """Look at what costs nothing to look at: how many images there are, and their headers.
 
         Raises:
@@ -42,8 +42,10 @@ class ImageDecoder:
         self.check_count(len(given), field)
         if len({image.WhichOneof("source") == "preprocessed" for image in given}) > 1:
             raise InvalidArgument(field, "mixes preprocessed images with others; send them in requests of their own.")
-        for image, name in zip(given, _names(field, len(given)), strict=True):
-            images.check(image, name, model.preprocessing, self._settings.max_pixels_per_image)
+        return [
+            images.open_image(image, name, model.preprocessing, self._settings.max_pixels_per_image)
+            for image, name in zip(given, _names(field, len(given)), strict=True)
+        ]
 
     def check_count(self, count: int, field: str) -> None:
         """Refuse no images, and more than one message may bring."""
@@ -54,9 +56,9 @@ class ImageDecoder:
             raise InvalidArgument(field, f"holds {count} images; send at most {most} in one request.")
 
     async def decode(
-        self, given: Sequence[pb.Image], field: str, model: ModelDescription, fit: pb.Fit
+        self, opened: Sequence[images.Opened], field: str, model: ModelDescription, fit: pb.Fit
     ) -> DecodedImages:
-        """Return images that passed `check` as one array.
+        """Return images as one array.
 
         Raises:
             InvalidArgument: one of them cannot be read.
@@ -65,16 +67,16 @@ class ImageDecoder:
         decoded = await asyncio.gather(
             *(
                 loop.run_in_executor(self._threads, self._decode, image, name, model, fit)
-                for image, name in zip(given, _names(field, len(given)), strict=True)
+                for image, name in zip(opened, _names(field, len(opened)), strict=True)
             )
         )
         self._metrics.images.labels(model=model.name).inc(len(decoded))
         pixels = decoded[0].pixels[None] if len(decoded) == 1 else np.stack([each.pixels for each in decoded])
         return DecodedImages(pixels, [each.view for each in decoded])
 
-    def _decode(self, image: pb.Image, field: str, model: ModelDescription, fit: pb.Fit) -> images.Decoded:
+    def _decode(self, opened: images.Opened, field: str, model: ModelDescription, fit: pb.Fit) -> images.Decoded:
         with self._metrics.decode_seconds.time():
-            return images.decode(image, field, model.preprocessing, fit)
+            return images.decode(opened, field, model.preprocessing, fit)
 
 
 def _names(field: str, count: int) -> list[str]:

@@ -39,11 +39,11 @@ class Explainer:
         Args:
             others: what goes in beside the images.
         """
-        self._decoder.check(given, field, model)
+        opened = self._decoder.open(given, field, model)
         preprocessed = given[0].WhichOneof("source") == "preprocessed"
         kind = type(task).__name__
         async with self._engine.admission(
             kind, model.name, len(given), preprocessed=preprocessed, terms=terms
         ) as place:
-            decoded = await self._decoder.decode(given, field, model, fit)
+            decoded = await self._decoder.decode(opened, field, model, fit)
             return decoded, await place.run(task, {"images": decoded.pixels, **others})

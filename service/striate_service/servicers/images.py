@@ -18,8 +18,12 @@ from striate_service.models.description import Preprocessing
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _RESAMPLING = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
 
-# `check` refuses what is larger than the operator allows, by its header and before anything is decoded.
+# `open_image` refuses what is larger than the operator allows, by its header and before anything is decoded.
 Pillow.MAX_IMAGE_PIXELS = None
+
+
+Opened = Pillow.Image | NDArray[np.generic]
+"""A file whose header has been read; pixels, uint8 [H, W, 3]; or a preprocessed image, floats [3, H, W]."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Decoded:
     view: pb.View
 
 
-def check(image: pb.Image, field: str, preprocessing: Preprocessing, max_pixels: int) -> None:
+def open_image(image: pb.Image, field: str, preprocessing: Preprocessing, max_pixels: int) -> Opened:
     """Look at what costs nothing to look at: the kind of source, a file's header, a tensor's shape.
 
     Raises:
@@ -37,19 +41,20 @@ def check(image: pb.Image, field: str, preprocessing: Preprocessing, max_pixels:
     """
     match image.WhichOneof("source"):
         case "encoded":
-            with _open(image.encoded, field) as opened:
-                width, height = opened.size
+            opened = _open(image.encoded, field)
+            width, height = opened.size
             if width * height > max_pixels:
                 raise InvalidArgument(
                     field, f"has {width} x {height} pixels; this server takes at most {max_pixels:,}. Send it smaller."
                 )
+            return opened
         case "pixels":
             shape, tensor = tuple(image.pixels.shape), image.pixels
             if tensor.dtype != pb.DATA_TYPE_UINT8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
                 raise InvalidArgument(
                     f"{field}.pixels", f"should be uint8 [height, width, 3], RGB, and is {_describe(tensor)}."
                 )
-            _check_length(tensor, f"{field}.pixels")
+            return _array(tensor, f"{field}.pixels")
         case "preprocessed":
             expected, tensor = (3, preprocessing.crop, preprocessing.crop), image.preprocessed
             floats = (pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16)
@@ -58,28 +63,25 @@ def check(image: pb.Image, field: str, preprocessing: Preprocessing, max_pixels:
                     f"{field}.preprocessed",
                     f"should be float32 or float16 {list(expected)}, normalized, and is {_describe(tensor)}.",
                 )
-            _check_length(tensor, f"{field}.preprocessed")
-        case _:
-            raise InvalidArgument(field, "is empty; set encoded, pixels or preprocessed.")
+            return _array(tensor, f"{field}.preprocessed")
+    raise InvalidArgument(field, "is empty; set encoded, pixels or preprocessed.")
 
 
-def decode(image: pb.Image, field: str, preprocessing: Preprocessing, fit: pb.Fit) -> Decoded:
-    """Decode an image that has passed `check`, and fit it to the network's input.
+def decode(opened: Opened, field: str, preprocessing: Preprocessing, fit: pb.Fit) -> Decoded:
+    """Decode an image, and fit it to the network's input.
 
     Raises:
         InvalidArgument: naming `field`, where the file is damaged.
     """
-    if image.WhichOneof("source") == "preprocessed":
-        array = array_from_tensor(image.preprocessed).astype(np.float32)
-        if not np.isfinite(array).all():
-            raise InvalidArgument(f"{field}.preprocessed", "holds NaN or infinity.")
-        _, height, width = array.shape
-        return Decoded(array, pb.View(width=width, height=height, crop=pb.Box(right=width, bottom=height)))
-    if image.WhichOneof("source") == "pixels":
-        picture = Pillow.fromarray(array_from_tensor(image.pixels))
-    else:
-        picture = _read(image.encoded, field)
-    return _fit(picture, preprocessing, fit)
+    if isinstance(opened, Pillow.Image):
+        return _fit(_read(opened, field), preprocessing, fit)
+    if opened.dtype == np.uint8:
+        return _fit(Pillow.fromarray(opened), preprocessing, fit)
+    array = opened.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise InvalidArgument(f"{field}.preprocessed", "holds NaN or infinity.")
+    _, height, width = array.shape
+    return Decoded(array, pb.View(width=width, height=height, crop=pb.Box(right=width, bottom=height)))
 
 
 def _open(data: bytes, field: str) -> Pillow.Image:
@@ -89,13 +91,11 @@ def _open(data: bytes, field: str) -> Pillow.Image:
         raise InvalidArgument(field, f"is no image that can be read; send {', '.join(FORMATS)}.") from error
 
 
-def _read(data: bytes, field: str) -> Pillow.Image:
+def _read(opened: Pillow.Image, field: str) -> Pillow.Image:
     try:
-        with _open(data, field) as opened:
+        with opened:
             ImageOps.exif_transpose(opened, in_place=True)  # else it copies the whole picture, and most are upright
             return _to_rgb(opened)
-    except InvalidArgument:
-        raise
     except Exception as error:  # as above
         raise InvalidArgument(field, f"is damaged and cannot be decoded ({error}).") from error
 
@@ -148,8 +148,8 @@ def _describe(tensor: pb.Tensor) -> str:
     return f"{pb.DataType.Name(tensor.dtype).removeprefix('DATA_TYPE_').lower()} {list(tensor.shape)}"
 
 
-def _check_length(tensor: pb.Tensor, field: str) -> None:
+def _array(tensor: pb.Tensor, field: str) -> NDArray[np.generic]:
     try:
-        array_from_tensor(tensor)
+        return array_from_tensor(tensor)
     except ValueError as error:
         raise InvalidArgument(field, str(error)) from error

@@ -132,8 +132,8 @@ class Indexing:
     async def _decode(self, image: pb.Image, model: ModelDescription, fit: pb.Fit) -> NDArray[np.generic] | str:
         """Return an image's pixels, [H, W, 3], or why there are none."""
         try:
-            self._decoder.check([image], "image", model)
-            decoded = await self._decoder.decode([image], "image", model, fit)
+            opened = self._decoder.open([image], "image", model)
+            decoded = await self._decoder.decode(opened, "image", model, fit)
         except InvalidArgument as error:
             return error.problem
         pixels: NDArray[np.generic] = decoded.pixels[0]

@@ -89,9 +89,8 @@ class Worker:
         """What runs each of them."""
         self.hardware = ""
         """What the device is, in its maker's words."""
-        self.restarts = 0
-        self.on_change: Callable[[], None] = lambda: None
-        """Called when its state has changed."""
+        self.on_restart: Callable[[], None] = lambda: None
+        """Called when a process has been replaced that died."""
         self.on_start: Callable[[], None] = lambda: None
         """Called when it can take work again."""
         self._start_message = Start(tuple(models), device.name, device.threads, exports, precision, compiled)
@@ -212,7 +211,7 @@ class Worker:
             backoff = min(2 * backoff, _LONGEST_BACKOFF)
             try:
                 await self.start()
-                self.restarts += 1
+                self.on_restart()
             except (WorkerDied, StartError) as error:
                 logger.error("the worker of %s does not start: %s", self.device.name, error)
 
@@ -248,7 +247,6 @@ class Worker:
         assert state in _NEXT_STATES[self._state], f"a worker cannot go from {self._state} to {state}"
         self._state = state
         self._down.set() if state is WorkerState.DOWN else self._down.clear()
-        self.on_change()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -160,8 +161,12 @@ async def tune(settings: Settings) -> list[tuple[Worker, str, BatchLimit]]:
 
 
 def _key(worker: Worker, model: ModelDescription) -> str:
-    where = f"{worker.hardware} {worker.engines[model.name]} {model.input_shape}"
-    return f"{model.version[:16]}-{hashlib.sha256(where.encode()).hexdigest()[:16]}"
+    return _file_name(model.version, f"{worker.hardware} {worker.engines[model.name]} {model.input_shape}")
+
+
+@lru_cache  # it is asked for several times a batch
+def _file_name(version: str, where: str) -> str:
+    return f"{version[:16]}-{hashlib.sha256(where.encode()).hexdigest()[:16]}"
 
 
 async def _seconds(worker: Worker, model: ModelDescription, images: int) -> float | None:
