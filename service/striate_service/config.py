@@ -61,6 +61,10 @@ class ModelSettings(BaseModel):
     else as the server's `recipe` says."""
     devices: tuple[str, ...] | None = None
     """Those of the server's devices that hold it, such as ["cuda:0"]. None: all."""
+    compiled_layers: tuple[str, ...] = ()
+    """Layers that steady traffic asks for: forwards for these run compiled (torch.compile, with CUDA graphs). That
+    takes some minutes when the model is loaded, and a C++ compiler. What cannot be compiled, or would then differ from
+    the network, runs as it is. Not where ONNX Runtime does, which is faster on CPUs (see `cpu_engine`)."""
 
     @field_validator("recipe")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 import urllib.request
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import solitary
 import striate
@@ -18,6 +20,7 @@ from conftest import settings
 from fragile import DEADLY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
 from striate_service.config import ModelSettings, PreprocessingSettings
 from striate_service.local import LocalServer
+from striate_service.workers.supervision import StartError
 
 Serve = Callable[..., LocalServer]
 
@@ -105,6 +108,37 @@ def test_nothing_is_compiled_while_a_network_is_exported(
     monkeypatch.setenv("NUMBA_OPT", "0")  # it is to compile, no matter how well
     serve(models=[saved(solitary.factory, tmp_path)], cpu_engine="onnx", compile_ahead=True)
     assert list(tmp_path.rglob("*.onnx"))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_a_compiled_network_answers_as_the_network_does(
+    serve: Serve, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answers = []
+    for layers in ((), ("layer",)):
+        server = serve(models=[saved(solitary.factory, tmp_path, compiled_layers=layers)])
+        with striate.Client(server.target) as client:
+            answers.append([client.activations([image()] * count, "layer") for count in (1, 3)])
+    assert "not compiled" not in capfd.readouterr().err
+    for plain, compiled in zip(*answers, strict=True):
+        np.testing.assert_allclose(compiled["layer"], plain["layer"], rtol=1e-5, atol=1e-6)
+        assert [each[0][0] for each in compiled.predictions] == [each[0][0] for each in plain.predictions]
+
+
+def test_without_a_compiler_the_network_serves_as_it_is(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    server = serve(models=[saved(solitary.factory, tmp_path, compiled_layers=("layer",))])
+    with striate.Client(server.target) as client:
+        assert client.activations(image(), "layer").predictions[0]
+    assert "runs as it is, not compiled" in capfd.readouterr().err
+
+
+def test_a_layer_to_compile_that_there_is_not_is_named(serve: Serve, tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="compiled_layers names 'elsewhere'"):
+        serve(models=[saved(solitary.factory, tmp_path, compiled_layers=("elsewhere",))])
 
 
 def test_a_worker_that_dies_idle_is_replaced(serve: Serve) -> None:

@@ -10,6 +10,7 @@ import pytest
 import striate
 import torch
 from conftest import settings
+from striate_service.config import EMBEDDED
 from striate_service.local import LocalServer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
@@ -49,6 +50,25 @@ def test_lower_precision_agrees_within_its_tolerance(
         error = np.linalg.norm(lower[layer] - exact[layer]) / np.linalg.norm(exact[layer])
         assert error < 0.03, layer
     assert [each[0][0] for each in lower.predictions] == [each[0][0] for each in exact.predictions]
+
+
+def test_a_compiled_network_agrees(
+    clients: tuple[striate.Client, striate.Client],
+    photos: list[np.ndarray],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Batches of several sizes, each replayed: the second and the third answer are of a CUDA graph."""
+    model = EMBEDDED.model_copy(update={"compiled_layers": ("mixed3b", "mixed4d")})
+    own = {"devices": ("cuda:0",), "models": [model]}
+    with LocalServer(settings(tmp_path, **own)) as server, striate.Client(server.target) as client:
+        for images in (photos[:1], photos, photos[:1] * 9, photos):
+            expected, *answers = (each.activations(images, "mixed4d") for each in (clients[0], client, client, client))
+            for got in answers:
+                error = np.linalg.norm(got["mixed4d"] - expected["mixed4d"]) / np.linalg.norm(expected["mixed4d"])
+                assert error < 1e-3
+                assert [each[0][0] for each in got.predictions] == [each[0][0] for each in expected.predictions]
+    assert "not compiled" not in capfd.readouterr().err
 
 
 def test_dictionaries_agree(clients: tuple[striate.Client, striate.Client], photo: np.ndarray) -> None:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from striate_service.models.layers import Captured, capture
+from striate_service.models.layers import Captured, LayersAndLogits, capture
 from striate_service.stores.files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -112,25 +112,12 @@ def exported_network(
     return exported
 
 
-class _AllOutputs(nn.Module):
-    """A network whose outputs are all its layers and its logits."""
-
-    def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
-        super().__init__()
-        self.network = network
-        self._layers = tuple(layers)
-
-    def forward(self, images: Tensor) -> tuple[Tensor | None, ...]:
-        captured = capture(self.network, images, self._layers, logits=True)
-        return (*(captured.layers[layer] for layer in self._layers), captured.logits)
-
-
 def _export(network: nn.Module, layers: Sequence[str], input_shape: tuple[int, int, int]) -> bytes:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = Path(folder, "network.onnx")
         torch.onnx.export(
-            _AllOutputs(network, layers).eval(),
+            LayersAndLogits(network, layers).eval(),
             (torch.zeros(2, *input_shape),),
             str(file),
             input_names=[_INPUT],

@@ -69,6 +69,19 @@ def capture(
             handle.remove()
 
 
+class LayersAndLogits(nn.Module):
+    """A network whose outputs are some of its layers, and last its logits: what can be traced and exported."""
+
+    def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.network = network
+        self._layers = tuple(layers)
+
+    def forward(self, images: Tensor) -> tuple[Tensor | None, ...]:
+        captured = capture(self.network, images, self._layers, logits=True)
+        return (*(captured.layers[layer] for layer in self._layers), captured.logits)
+
+
 def logits_with(network: nn.Module, inputs: Tensor, layer: str, outputs: Tensor) -> Tensor:
     """Return the network's logits where `layer` gives `outputs` instead of what it computes.
 

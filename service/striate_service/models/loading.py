@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from striate_service.config import ModelSettings
 from striate_service.models import parts
+from striate_service.models.compiled import CompiledNetwork
 from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.models.exported import ExportedNetwork
 from striate_service.models.layers import describe_layers
@@ -41,6 +42,8 @@ class LoadedModel:
     """In evaluation mode, on its device, channels last; its parameters require no gradients."""
     exported: ExportedNetwork | None = None
     """The same, faster, for forwards without gradients."""
+    compiled: CompiledNetwork | None = None
+    """Likewise, for some layers."""
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,9 @@ class Executor:
         pixels = self._normalize(model, np.concatenate(images))
         if model.exported and not explained:
             captured = model.exported.capture(pixels, layers, logits=logits, threads=threads)
+        elif model.compiled and not explained and model.compiled.has(layers):
+            with self._in_precision():
+                captured = model.compiled.capture(pixels, layers, logits=logits)
         else:
             with torch.set_grad_enabled(bool(explained)), self._in_precision():
                 captured = capture(model.network, pixels, layers, logits=logits, gradients=explained)

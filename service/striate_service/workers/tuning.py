@@ -170,12 +170,12 @@ def _file_name(version: str, where: str) -> str:
 
 
 async def _seconds(worker: Worker, model: ModelDescription, images: int) -> float | None:
-    """Take a whole network's activations and classes of a batch, with all that it takes to get them there and back."""
+    """Take a whole network's classes of a batch, with all that it takes to get them there and back."""
     task = ActivationsTask(
         model=model.name,
         classes=(),
         class_count=min(5, len(model.classes)),
-        layers=(model.layers[-1].path,),
+        layers=(),
         reduction="mean",
         channels=(),
         half=False,

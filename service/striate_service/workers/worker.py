@@ -25,6 +25,8 @@ from pathlib import Path
 
 import torch
 
+from striate_service.config import ModelSettings
+from striate_service.models.compiled import CompileError, compiled_network
 from striate_service.models.exported import ExportError, exported_network
 from striate_service.models.loading import LoadedModel, ModelError, load_model
 from striate_service.techniques.factorization import compile_ahead
@@ -74,15 +76,15 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
         compiling.start()  # while models are loaded
     try:
         models = [load_model(settings, start.device) for settings in start.models]
+        if compiling.ident is not None:
+            compiling.join()
+        # Not before: to trace a network, torch replaces what is in Python's `math`, which numba then fails to compile.
+        models = [_faster(model, settings, start) for model, settings in zip(models, start.models, strict=True)]
     except ModelError as error:
         write(server, StartFailed(str(error)))
         return None
-    if compiling.ident is not None:
-        compiling.join()
-    # Not before: to trace a network, torch replaces what is in Python's `math`, which numba then fails to compile.
-    models = [_faster(model, start) for model in models]
     _give_memory_back()
-    engines = tuple("onnx" if model.exported else f"torch {start.precision}" for model in models)
+    engines = tuple(_engine(model, start) for model in models)
     write(server, Started(tuple(model.description for model in models), engines, _hardware(start)))
     return Executor(models, start.device, start.precision)
 
@@ -96,13 +98,38 @@ def _hardware(start: Start) -> str:
     return f"{next(names, platform.processor() or platform.machine())}, {start.threads} thread(s)"
 
 
-def _faster(model: LoadedModel, start: Start) -> LoadedModel:
-    """Return the model with an exported network for forwards without gradients, where there can be one."""
-    if start.device != "cpu" or start.exports is None or start.precision != "float32":
+def _engine(model: LoadedModel, start: Start) -> str:
+    if model.exported:
+        return "onnx"
+    return f"torch {start.precision}" + (", compiled" if model.compiled else "")
+
+
+def _faster(model: LoadedModel, settings: ModelSettings, start: Start) -> LoadedModel:
+    """Return the model with a faster network for forwards without gradients, where there can be one."""
+    if start.device == "cpu" and start.exports is not None and start.precision == "float32":
+        model = _exported(model, start, start.exports)
+    if settings.compiled_layers and not model.exported:
+        model = _compiled(model, settings.compiled_layers, start)
+    return model
+
+
+def _compiled(model: LoadedModel, layers: Sequence[str], start: Start) -> LoadedModel:
+    description = model.description
+    try:
+        paths = [description.layer_by_name[name].path for name in layers]
+        compiled = compiled_network(model.network, paths, description.input_shape, start.precision)
+    except KeyError as error:
+        raise ModelError(f"{description.name}: compiled_layers names {error}, which is no layer of it.") from error
+    except CompileError as error:
+        logger.warning("%s runs as it is, not compiled, which would be faster: %s", description.name, error)
         return model
+    return replace(model, compiled=compiled)
+
+
+def _exported(model: LoadedModel, start: Start, folder: Path) -> LoadedModel:
     description = model.description
     paths = [layer.path for layer in description.layers]
-    file = start.exports / f"{description.version[:16]}-{description.preprocessing.crop}.onnx"
+    file = folder / f"{description.version[:16]}-{description.preprocessing.crop}.onnx"
     try:
         exported = exported_network(model.network, paths, description.input_shape, file)
     except ExportError as error:

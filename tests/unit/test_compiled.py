@@ -1,0 +1,76 @@
+"""Compiled networks compute what the network computes; what would compute something else is found."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+from striate_service.models.compiled import CompiledNetwork, CompileError, compiled_network
+from striate_service.models.layers import capture
+from torch import Tensor, nn
+
+_SHAPE = (3, 16, 16)
+_LAYERS = ["stem", "left"]
+
+compiles = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+
+
+class _Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+        self.left, self.right = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.stem(images)
+        joined = self.relu(torch.cat([self.left(maps), self.right(maps)], 1))
+        return self.fc(joined.mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return _Network().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def compiled(network: nn.Module) -> CompiledNetwork:
+    return compiled_network(network, _LAYERS, _SHAPE, "float32")
+
+
+@compiles
+@pytest.mark.parametrize("count", [1, 2, 5, 16])
+@pytest.mark.parametrize(("layers", "logits"), [(["stem"], True), (["left", "stem"], False), ([], True)])
+def test_its_layers_are_as_the_network_computes_them(
+    network: nn.Module, compiled: CompiledNetwork, layers: list[str], logits: bool, count: int
+) -> None:
+    images = torch.randn(count, *_SHAPE)
+    assert compiled.has(layers)
+    got, expected = compiled.capture(images, layers, logits=logits), capture(network, images, layers, logits=logits)
+    torch.testing.assert_close(got.layers, expected.layers, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(got.logits, expected.logits, rtol=1e-5, atol=1e-6)
+
+
+@compiles
+def test_other_layers_are_not_its_business(compiled: CompiledNetwork) -> None:
+    assert not compiled.has(["stem", "right"])
+
+
+class _Random(nn.Module):
+    """A network that computes something else each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (self.stem(images) * torch.rand(1, 8, 1, 1, device=images.device)).mean((2, 3))
+
+
+@compiles
+def test_what_computes_something_else_is_not_used() -> None:
+    with pytest.raises(CompileError, match="off"):
+        compiled_network(_Random().eval().requires_grad_(False), ["stem"], _SHAPE, "float32")
