@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     """Of networks' forwards. bfloat16 and float16 (autocast) are faster on GPUs that have them, run in torch and differ
     from float32 by about 1 % of a layer; answers are given in float32 all the same."""
 
+    copy_ahead: bool = False
+    """Whether GPU workers copy the next batch's images to the device while the present one computes."""
+
     max_batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """Images that one forward takes. auto: measured when a model first starts on a device, which takes a second or two,
     and kept in `home`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,24 @@ def test_a_compiled_network_agrees(
                 assert error < 1e-3
                 assert [each[0][0] for each in got.predictions] == [each[0][0] for each in expected.predictions]
     assert "not compiled" not in capfd.readouterr().err
+
+
+def test_images_that_are_copied_ahead_are_explained_as_others(
+    clients: tuple[striate.Client, striate.Client], photos: list[np.ndarray], tmp_path: Path
+) -> None:
+    """Enough callers that a batch is always under way, whose images must not be another's."""
+    own = {"devices": ("cuda:0",), "copy_ahead": True, "max_batch_size": 2}
+    expected = [clients[1].activations(photo, "mixed4d") for photo in photos]
+    with (
+        LocalServer(settings(tmp_path, **own)) as server,
+        striate.Client(server.target) as client,
+        ThreadPoolExecutor(16) as callers,
+    ):
+        numbers = list(range(len(photos))) * 40
+        answers = callers.map(lambda number: client.activations(photos[number], "mixed4d"), numbers)
+        for number, got in zip(numbers, answers, strict=True):
+            layer = expected[number]["mixed4d"]
+            assert np.linalg.norm(got["mixed4d"] - layer) / np.linalg.norm(layer) < 1e-3
 
 
 def test_dictionaries_agree(clients: tuple[striate.Client, striate.Client], photo: np.ndarray) -> None:

@@ -33,6 +33,7 @@ from striate_service.workers.messages import Failure, Refusal
 from striate_service.workers.outcomes import Result, attempt
 from striate_service.workers.part import Part
 from striate_service.workers.shared_memory import Arrays
+from striate_service.workers.staging import Copied, CopyStream
 from striate_service.workers.tasks import (
     ActivationsTask,
     DictionaryTask,
@@ -50,25 +51,50 @@ from striate_service.workers.tasks import (
 class Executor:
     """The networks of one device, and what can be done with them."""
 
-    def __init__(self, models: Sequence[LoadedModel], device: str, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        models: Sequence[LoadedModel],
+        device: str,
+        precision: Precision = "float32",
+        *,
+        copies_ahead: bool = False,
+    ) -> None:
         self._models = {model.description.name: model for model in models}
         self._device = torch.device(device)
         self._precision = getattr(torch, precision)
         self._cuts: dict[tuple[str, str], bool] = {}
         """By model and layer, whether what follows the layer can be run by itself."""
+        self._copy_stream = CopyStream(self._device) if copies_ahead and self._device.type == "cuda" else None
 
-    def run(self, tasks: Sequence[Task], inputs: Sequence[Arrays], threads: int = 1) -> list[Result]:
+    @property
+    def copies_ahead(self) -> bool:
+        """Whether it takes a batch's images before the batch's turn."""
+        return self._copy_stream is not None
+
+    def copy_ahead(self, tasks: Sequence[Task], inputs: Sequence[Arrays]) -> Copied | None:
+        """Begin to copy images to the device, where that is done ahead, for `run` to take."""
+        if self._copy_stream is None or not isinstance(tasks[0], ImageTask):
+            return None
+        try:
+            return self._copy_stream.copy(_images(inputs))
+        except (torch.OutOfMemoryError, MemoryError):
+            return None  # there will be more room at its turn
+
+    def run(
+        self, tasks: Sequence[Task], inputs: Sequence[Arrays], threads: int = 1, copied: Copied | None = None
+    ) -> list[Result]:
         """Carry out tasks that the scheduler found to belong together, and return their results in order.
 
         Args:
             threads: that an exported network may take. What runs in torch has those of its process: its results would
                 depend on their number.
+            copied: the inputs' images, where they were sent ahead.
 
         A task that is refused or fails leaves the others alone; an exception means that what they share failed.
         """
         if isinstance(tasks[0], ImageTask):
             image_tasks = [task for task in tasks if isinstance(task, ImageTask)]
-            results = self._explain(image_tasks, self._forward(image_tasks, inputs, threads))
+            results = self._explain(image_tasks, self._forward(image_tasks, inputs, threads, copied))
         elif isinstance(tasks[0], FactorizeActivationsTask):
             layers = [torch.from_numpy(given["activations"]).to(self._device) for given in inputs]
             results = groups_of_activations(
@@ -163,7 +189,9 @@ class Executor:
             torch.from_numpy(given[name]).to(self._device) for name in ("spatial", "directions", "masks")
         )
         outputs = reconstruction(spatial * masks[:, None, None], directions)
-        pixels = self._normalize(self._models[task.model], given["images"]).expand(len(outputs), -1, -1, -1)
+        pixels = self._normalize(self._models[task.model], self._on_device(given["images"])).expand(
+            len(outputs), -1, -1, -1
+        )
         logits = self._logits_with(task.model, pixels, task.layer, outputs)
         return {"logits": logits[:, list(task.classes)]}
 
@@ -176,14 +204,15 @@ class Executor:
             inputs = pixels[:1] if self._cuts[name, layer] else pixels
             return logits_with(model.network, inputs, layer, outputs).float()
 
-    def _forward(self, tasks: Sequence[ImageTask], inputs: Sequence[Arrays], threads: int) -> list[Part]:
+    def _forward(
+        self, tasks: Sequence[ImageTask], inputs: Sequence[Arrays], threads: int, copied: Copied | None
+    ) -> list[Part]:
         """Run the network once on everybody's images, no deeper than somebody needs it."""
         model = self._models[tasks[0].model]
-        images = [arrays["images"] for arrays in inputs]
         layers = list(dict.fromkeys(path for task in tasks for path in _layers(task)))
         explained = list(dict.fromkeys(path for task in tasks for path in _explained_layers(task)))
         logits = any(task.class_count or task.classes for task in tasks)
-        pixels = self._normalize(model, np.concatenate(images))
+        pixels = self._normalize(model, copied.get() if copied else self._on_device(_images(inputs)))
         if model.exported and not explained:
             captured = model.exported.capture(pixels, layers, logits=logits, threads=threads)
         elif model.compiled and not explained and model.compiled.has(layers):
@@ -192,8 +221,8 @@ class Executor:
         else:
             with torch.set_grad_enabled(bool(explained)), self._in_precision():
                 captured = capture(model.network, pixels, layers, logits=logits, gradients=explained)
-        ends = np.cumsum([len(array) for array in images])
-        slices = [slice(end - len(array), end) for end, array in zip(ends, images, strict=True)]
+        counts = [len(arrays["images"]) for arrays in inputs]
+        slices = [slice(end - count, end) for end, count in zip(np.cumsum(counts), counts, strict=True)]
         classes = [_explained_classes(task, captured, part) for task, part in zip(tasks, slices, strict=True)]
         gradients = _gradients(captured, explained, classes)
         return [
@@ -212,19 +241,21 @@ class Executor:
         lower = self._precision is not torch.float32
         return torch.autocast(self._device.type, self._precision, enabled=lower)
 
-    def _normalize(self, model: LoadedModel, images: NDArray[np.generic]) -> Tensor:
-        """[N, H, W, 3] pixels become [N, 3, H, W], normalized on the device."""
+    def _on_device(self, images: NDArray[np.generic]) -> Tensor:
         tensor = torch.from_numpy(images)
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()  # the device fetches it itself, while this process goes on
-        tensor = tensor.to(self._device, non_blocking=True)
-        if tensor.dtype != torch.uint8:
-            return tensor
+        return tensor.to(self._device, non_blocking=True)
+
+    def _normalize(self, model: LoadedModel, images: Tensor) -> Tensor:
+        """[N, H, W, 3] pixels become [N, 3, H, W], normalized on the device."""
+        if images.dtype != torch.uint8:
+            return images
         preprocessing = model.description.preprocessing
         mean = torch.tensor(preprocessing.mean, device=self._device).view(3, 1, 1)
         std = torch.tensor(preprocessing.std, device=self._device).view(3, 1, 1)
         # Planes, as ONNX Runtime takes them: it would spend longer on rearranging floats than this does on bytes.
-        planes = tensor.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        planes = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         return planes.div_(255).sub_(mean).div_(std)
 
     def _render(self, task: RenderTask, arrays: Arrays) -> dict[str, Tensor]:
@@ -258,6 +289,11 @@ def _before(end: float) -> Callable[[], bool]:
         return now + (now - started) / next(steps) > end
 
     return until
+
+
+def _images(inputs: Sequence[Arrays]) -> NDArray[np.generic]:
+    """Return everybody's images as one array, [N, ...]."""
+    return np.concatenate([arrays["images"] for arrays in inputs])
 
 
 def _layers(task: ImageTask) -> tuple[str, ...]:

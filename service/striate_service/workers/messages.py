@@ -21,17 +21,26 @@ from striate_service.workers.tasks import Task
 
 
 @dataclass(frozen=True)
+class Options:
+    """How workers compute: what the operator chose."""
+
+    exports: Path | None = None
+    """Where exported networks are kept, for CPUs; None: networks run as they are."""
+    precision: Precision = "float32"
+    compiled: Path | None = None
+    """Where compiled code is kept; None: it is compiled, or loaded, when it is first needed."""
+    copy_ahead: bool = False
+    """Whether a GPU is sent the next batch's images while it computes."""
+
+
+@dataclass(frozen=True)
 class Start:
     """To a new worker, first of all."""
 
     models: tuple[ModelSettings, ...]
     device: str
     threads: int
-    exports: Path | None
-    """Where exported networks are kept; None: networks run as they are."""
-    precision: Precision = "float32"
-    compiled: Path | None = None
-    """Where compiled code is kept; None: it is compiled, or loaded, when it is first needed."""
+    options: Options
 
 
 @dataclass(frozen=True)

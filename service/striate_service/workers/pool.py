@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 
-from striate_service.config import ModelSettings, Precision, Settings
+from striate_service.config import ModelSettings, Settings
 from striate_service.models.description import ModelDescription
 from striate_service.workers.compiled_code import COMPILED
 from striate_service.workers.devices import Device, choose_devices
+from striate_service.workers.messages import Options
 from striate_service.workers.process import WorkerDied
 from striate_service.workers.supervision import StartError, Timeouts, Worker, WorkerState
 
@@ -22,19 +22,12 @@ class Pool:
         devices: Sequence[Device],
         models: Sequence[ModelSettings],
         timeouts: Timeouts,
-        exports: Path | None = None,
-        precision: Precision = "float32",
-        compiled: Path | None = None,
+        options: Options,
     ) -> None:
-        """Prepare a worker for each device.
-
-        Args:
-            exports: where exported networks are kept, for CPUs; None: networks run as they are.
-            compiled: where compiled code is kept; None: it is compiled, or loaded, when it is first needed.
-        """
+        """Prepare a worker for each device."""
         self._models = models
         self.workers = [
-            Worker(device, [model for model in models if is_for(model, device)], timeouts, exports, precision, compiled)
+            Worker(device, [model for model in models if is_for(model, device)], timeouts, options)
             for device in devices
         ]
         self._supervision: list[asyncio.Task[None]] = []
@@ -46,9 +39,12 @@ class Pool:
             choose_devices(settings.devices),
             settings.models,
             Timeouts(settings.start_timeout, settings.batch_timeout, settings.ping_interval),
-            exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
-            precision=settings.precision,
-            compiled=settings.home / COMPILED if settings.compile_ahead else None,
+            Options(
+                exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
+                precision=settings.precision,
+                compiled=settings.home / COMPILED if settings.compile_ahead else None,
+                copy_ahead=settings.copy_ahead,
+            ),
         )
 
     async def start(self) -> tuple[ModelDescription, ...]:

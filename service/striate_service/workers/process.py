@@ -57,7 +57,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         slots = [Slot.create(number) for number in range(IN_FLIGHT)]
         descriptors = (theirs.fileno(), *(descriptor for slot in slots for descriptor in slot.descriptors))
-        kept = {} if message.compiled is None else cache_variables(message.compiled)
+        kept = {} if message.options.compiled is None else cache_variables(message.options.compiled)
         process = subprocess.Popen(  # noqa: ASYNC220 - a fork takes milliseconds, and asyncio would own its pipes
             [sys.executable, "-m", "striate_service.workers.worker", *map(str, descriptors)],
             pass_fds=descriptors,

@@ -7,17 +7,17 @@ import enum
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from striate_service.config import ModelSettings, Precision
+from striate_service.config import ModelSettings
 from striate_service.models.description import ModelDescription
 from striate_service.workers.devices import Device
 from striate_service.workers.messages import (
     Failure,
+    Options,
     Ping,
     Pong,
     Ran,
@@ -78,9 +78,7 @@ class Worker:
         device: Device,
         models: Sequence[ModelSettings],
         timeouts: Timeouts,
-        exports: Path | None,
-        precision: Precision,
-        compiled: Path | None,
+        options: Options,
     ) -> None:
         self.device = device
         self.models: dict[str, ModelDescription] = {}
@@ -93,7 +91,7 @@ class Worker:
         """Called when a process has been replaced that died."""
         self.on_start: Callable[[], None] = lambda: None
         """Called when it can take work again."""
-        self._start_message = Start(tuple(models), device.name, device.threads, exports, precision, compiled)
+        self._start_message = Start(tuple(models), device.name, device.threads, options)
         self.timeouts = timeouts
         self._state = WorkerState.DOWN
         self._process: WorkerProcess | None = None

@@ -18,7 +18,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import BufferedIOBase
 from pathlib import Path
@@ -47,7 +47,8 @@ from striate_service.workers.messages import (
     read,
     write,
 )
-from striate_service.workers.shared_memory import SharedBlock, Slot
+from striate_service.workers.shared_memory import Arrays, SharedBlock, Slot
+from striate_service.workers.staging import Copied, ahead
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,13 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
     slots = [Slot(number, *pair) for number, pair in enumerate(zip(blocks[::2], blocks[1::2], strict=True))]
     try:
         executor = _start(server, read(server))
-        while executor:
-            write(server, _answer(read(server), executor, slots))
+        if executor is None:
+            return
+        requests = _requests(server, executor, slots)
+        if executor.copies_ahead:
+            requests = ahead(requests)
+        for request, copied in requests:
+            write(server, _answer(request, copied, executor, slots))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the server closed the socket, or is gone: either way nobody waits
 
@@ -72,7 +78,7 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
 def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     torch.set_num_threads(start.threads)
     compiling = threading.Thread(target=compile_ahead, daemon=True)
-    if start.device == "cpu" and start.compiled is not None:
+    if start.device == "cpu" and start.options.compiled is not None:
         compiling.start()  # while models are loaded
     try:
         models = [load_model(settings, start.device) for settings in start.models]
@@ -86,7 +92,7 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     _give_memory_back()
     engines = tuple(_engine(model, start) for model in models)
     write(server, Started(tuple(model.description for model in models), engines, _hardware(start)))
-    return Executor(models, start.device, start.precision)
+    return Executor(models, start.device, start.options.precision, copies_ahead=start.options.copy_ahead)
 
 
 def _hardware(start: Start) -> str:
@@ -101,13 +107,13 @@ def _hardware(start: Start) -> str:
 def _engine(model: LoadedModel, start: Start) -> str:
     if model.exported:
         return "onnx"
-    return f"torch {start.precision}" + (", compiled" if model.compiled else "")
+    return f"torch {start.options.precision}" + (", compiled" if model.compiled else "")
 
 
 def _faster(model: LoadedModel, settings: ModelSettings, start: Start) -> LoadedModel:
     """Return the model with a faster network for forwards without gradients, where there can be one."""
-    if start.device == "cpu" and start.exports is not None and start.precision == "float32":
-        model = _exported(model, start, start.exports)
+    if start.device == "cpu" and start.options.exports is not None and start.options.precision == "float32":
+        model = _exported(model, start, start.options.exports)
     if settings.compiled_layers and not model.exported:
         model = _compiled(model, settings.compiled_layers, start)
     return model
@@ -117,7 +123,7 @@ def _compiled(model: LoadedModel, layers: Sequence[str], start: Start) -> Loaded
     description = model.description
     try:
         paths = [description.layer_by_name[name].path for name in layers]
-        compiled = compiled_network(model.network, paths, description.input_shape, start.precision)
+        compiled = compiled_network(model.network, paths, description.input_shape, start.options.precision)
     except KeyError as error:
         raise ModelError(f"{description.name}: compiled_layers names {error}, which is no layer of it.") from error
     except CompileError as error:
@@ -148,18 +154,36 @@ def _give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _answer(request: Request, executor: Executor, slots: Sequence[Slot]) -> Reply:
+def _requests(
+    server: BufferedIOBase, executor: Executor, slots: Sequence[Slot]
+) -> Iterator[tuple[Request, Copied | None]]:
+    """Yield requests, and images that are on their way to the device before their batch's turn has come."""
+    while True:
+        request: Request = read(server)
+        copied = None
+        if isinstance(request, Run):
+            copied = executor.copy_ahead(request.tasks, _inputs(request, slots))
+        yield request, copied
+
+
+def _inputs(run: Run, slots: Sequence[Slot]) -> list[Arrays]:
+    block = slots[run.slot].inputs
+    return [{name: block.view(ref) for name, ref in refs.items()} for refs in run.inputs]
+
+
+def _answer(request: Request, copied: Copied | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
     if isinstance(request, Ping):
         return Pong()
-    return _run(request, executor, slots[request.slot])
+    return _run(request, copied, executor, slots)
 
 
-def _run(run: Run, executor: Executor, slot: Slot) -> Reply:
+def _run(run: Run, copied: Copied | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
     started = time.perf_counter()
-    arrays = [{name: slot.inputs.view(ref) for name, ref in refs.items()} for refs in run.inputs]
     try:
-        results = executor.run(run.tasks, arrays, run.threads)
-        refs = slot.outputs.write([{} if isinstance(result, Refusal | Failure) else result for result in results])
+        results = executor.run(run.tasks, _inputs(run, slots), run.threads, copied)
+        refs = slots[run.slot].outputs.write(
+            [{} if isinstance(result, Refusal | Failure) else result for result in results]
+        )
     except (torch.OutOfMemoryError, MemoryError) as error:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
