@@ -4,8 +4,9 @@ The same work for all: JPEG bytes in; one layer's means and the five most probab
 and raw loops without any server take turns, round after round, each alone on the machine, and in the other order each
 second round, so that a machine that slows down treats them alike. Medians over the rounds are printed, and the median
 of each round's ratio to the raw loop that is the best over all of them. "In process" is the same work one image at a
-time, without a server: what one caller's latency is compared with. googlenet has random weights, which cost the same,
-unless --weights names some.
+time, without a server: what one caller's latency is compared with. "Bare gRPC" is the raw loop behind gRPC and nothing
+else: what any such service can reach on cores that its callers share. googlenet has random weights, which cost the
+same, unless --weights names some.
 Peers are installed by: pip install -c constraints.txt -e '.[bench]'
 
 For the record: python benchmarks/throughput.py --callers 1 8 32 --seconds 8 --rounds 5, with either architecture.
@@ -32,6 +33,7 @@ from harness import (
     Assignment,
     Connect,
     add_options,
+    ask_bare_grpc,
     ask_http,
     ask_striate,
     closed_loop,
@@ -87,6 +89,9 @@ def _contenders(assignment: Assignment, options: argparse.Namespace, folder: Pat
         for batch in (1, BATCH):
             found[f"raw loop, {engine}, batch {batch}"] = _raw(assignment, options, engine, batch, processes=workers)
     found["striate"] = _served(*striate_server(assignment, folder), ask_striate(assignment.layer), options)
+    command = [sys.executable, str(PEERS / "bare_grpc_server.py"), "{port}", str(workers)]
+    ask = ask_bare_grpc(assignment.layer, workers)
+    found["bare gRPC, onnx"] = _served(command, assignment.to_environment(), ask, options)
     if options.without_peers:
         return found
     environment = assignment.to_environment() | {"BENCHMARK_WORKERS": str(workers), "BENCHMARK_BATCH": str(BATCH)}

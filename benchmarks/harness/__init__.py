@@ -165,6 +165,28 @@ def ask_striate(layer: str, **options: object) -> Connect:
     return connect
 
 
+def ask_bare_grpc(layer: str, processes: int) -> Connect:
+    """Return how to ask peers/bare_grpc_server.py: each call goes to the process that has the fewest."""
+
+    @contextlib.asynccontextmanager
+    async def connect(port: int) -> AsyncIterator[Ask]:
+        async with contextlib.AsyncExitStack() as stack:
+            calls = [await stack.enter_async_context(ask_striate(layer)(port + number)) for number in range(processes)]
+            waiting = [0] * processes
+
+            async def ask(photo: bytes) -> None:
+                number = waiting.index(min(waiting))
+                waiting[number] += 1
+                try:
+                    await calls[number](photo)
+                finally:
+                    waiting[number] -= 1
+
+            yield ask
+
+    return connect
+
+
 def ask_http(path: str, *, as_json: bool) -> Connect:
     """Return how to ask a server that takes pictures by POST."""
 

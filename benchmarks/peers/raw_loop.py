@@ -11,27 +11,9 @@ import sys
 import time
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
-from striate_service.models.exported import exported_network
-from work import Assignment, Network, normalize
-
-
-class OnnxNetwork(Network):
-    """The same by ONNX Runtime."""
-
-    def __init__(self, assignment: Assignment) -> None:
-        super().__init__(assignment)
-        self._layer = assignment.layer
-        shape = (3, assignment.crop, assignment.crop)
-        file = Path(assignment.weights).with_suffix(f".{assignment.crop}.onnx")
-        self._exported = exported_network(self._network, [assignment.layer], shape, file)
-
-    def explain(self, pixels: list[Any]) -> list[tuple[list[float], list[int]]]:
-        captured = self._exported.capture(normalize(pixels), [self._layer], logits=True)
-        assert captured.logits is not None
-        classes = captured.logits.softmax(1).topk(5).indices
-        return list(zip(captured.layers[self._layer].mean((2, 3)).tolist(), classes.tolist(), strict=True))
+from onnx_network import OnnxNetwork
+from work import Assignment, Network
 
 
 def main() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import signal
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from wsgiref.simple_server import WSGIServer
 
@@ -41,7 +41,7 @@ from striate_service.scheduling.scheduler import Scheduler
 from striate_service.servicers.activations import Activations
 from striate_service.servicers.bases import BasisServicer
 from striate_service.servicers.building import BasisBuilding
-from striate_service.servicers.decoding import ImageDecoder
+from striate_service.servicers.decoding import ImageDecoder, decode_threads
 from striate_service.servicers.dictionaries import SemanticDictionaries
 from striate_service.servicers.examples import ExampleServicer
 from striate_service.servicers.explainer import Explainer
@@ -94,7 +94,7 @@ class Server:
         self._metrics = Metrics()
         self._metrics.info.info({"version": version("striate")})
         self._health = HealthServicer()
-        self._decode_threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._decode_threads = decode_threads(settings.decode_threads)
         pool = Pool.of(settings)
         devices = [worker.device for worker in pool.workers]
         by_hand = None if settings.max_batch_size == "auto" else settings.max_batch_size
@@ -210,6 +210,8 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     server = Server(settings)
     await server.start()
+    gc.collect()
+    gc.freeze()  # what is there by now stays; to look through it kept every request waiting 0.2 s, now and then
     metrics = f", metrics on http://{settings.host}:{server.metrics_port}/metrics" if settings.metrics_port >= 0 else ""
     logger.info(
         "serving %s on %s:%d%s",

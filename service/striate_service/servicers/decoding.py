@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +20,25 @@ from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.servicers import images
 
+_NICENESS = 5  # as workers'
+
 
 @dataclass(frozen=True)
 class DecodedImages:
     pixels: NDArray[np.generic]
     """[N, ...], as `workers.tasks.ImageTask` takes them."""
     views: list[pb.View]
+
+
+def decode_threads(count: int) -> ThreadPoolExecutor:
+    """Return threads that come after the server's own, as workers do: it takes little, and refuses and answers."""
+    return ThreadPoolExecutor(count, thread_name_prefix="decode", initializer=_give_way)
+
+
+def _give_way() -> None:
+    if sys.platform == "linux":  # elsewhere niceness is a whole process's
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
 
 
 class ImageDecoder:
