@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import striate
 import torch
 from conftest import settings
 from fragile import DEADLY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
+from PIL import Image
 from striate_service.config import ModelSettings, PreprocessingSettings
 from striate_service.local import LocalServer
 from striate_service.workers.supervision import StartError
@@ -243,6 +245,29 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(serve: Serve) 
         assert refused.value.retry_after is not None
         assert refused.value.retry_after > 0
         assert all(answer.result().predictions for answer in accepted)
+
+
+def test_large_pictures_do_not_wait_in_memory_for_their_turn(serve: Serve) -> None:
+    """Only what the network sees of them does."""
+    file = io.BytesIO()
+    Image.new("RGB", (3000, 3000), "red").save(file, "PNG")
+    whole = 3000 * 3000 * 4  # bytes, as Pillow keeps it
+    server = serve()
+    with striate.Client(server.target) as client, ThreadPoolExecutor(17) as callers:
+        client.activations(file.getvalue(), "layer")
+        slow = callers.submit(client.activations, image(SLOW), "layer")
+        wait_for(server, begun=2, waiting=0)
+        Path("/proc/self/clear_refs").write_text("5")  # from now on the peak is counted anew
+        before = peak_memory()
+        answers = [callers.submit(client.activations, file.getvalue(), "layer") for _ in range(16)]
+        assert all(answer.result(timeout=60) for answer in [slow, *answers])
+        assert peak_memory() - before < 8 * whole, "two decode threads have one picture each, and what they make of it"
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process, which has the server, has held."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def test_one_callers_quota_leaves_room_for_others(serve: Serve) -> None:

@@ -46,4 +46,5 @@ class Explainer:
             kind, model.name, len(given), preprocessed=preprocessed, terms=terms
         ) as place:
             decoded = await self._decoder.decode(opened, field, model, fit)
+            opened.clear()  # whole pictures: they are not to wait in memory for the turn of what was made of them
             return decoded, await place.run(task, {"images": decoded.pixels, **others})
