@@ -2,8 +2,8 @@
 
 First a closed loop finds what it can do. Then calls start at twice that rate, each with a deadline, whatever happens to
 earlier ones, by deploy/load/load.py. Printed: answers a second against the peak; how soon the refused were refused, as
-they saw it, which includes what the load generator on the same cores kept them waiting; calls that missed their
-deadline; and the memory of all the server's processes before and after.
+they saw it, which includes their way to the server and what the load generator on the same cores kept them waiting, and
+by the server's own clock; calls that missed their deadline; and the memory of all the server's processes.
 
 For the record: python benchmarks/overload.py --seconds 60
 """
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from harness import (
     add_options,
     ask_striate,
     closed_loop,
+    free_port,
     machine,
     make_assignment,
     memory,
@@ -43,9 +46,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         assignment = make_assignment(options, Path(folder))
         connect = ask_striate(assignment.layer)
-        with running(*striate_server(assignment, Path(folder)), connect, photos[0]) as (port, pid):
+        metrics = free_port()
+        server = striate_server(assignment, Path(folder), STRIATE_METRICS_PORT=str(metrics))
+        with running(*server, connect, photos[0]) as (port, pid):
             peak, _ = asyncio.run(closed_loop(connect, port, photos, options.callers, options.closed_seconds))
-            before = memory(pid)
+            before, soon_before = memory(pid), _answered_soon(metrics)
             tally, seconds = asyncio.run(
                 load(
                     f"127.0.0.1:{port}",
@@ -59,7 +64,7 @@ def main() -> None:
                     deadline=options.deadline,
                 )
             )
-            after = memory(pid)
+            after, soon = memory(pid), _answered_soon(metrics) - soon_before
     calls = {outcome: found for (_, outcome), found in tally.seconds.items()}
     answered, refused = calls.get(OK, []), calls.get("RESOURCE_EXHAUSTED", [])
     table = Table("what", "figure", title=f"{assignment.architecture}, {options.times:g} times the peak; {machine()}")
@@ -70,11 +75,20 @@ def main() -> None:
     table.add_row("answered after, p50 / p99", _milliseconds(answered))
     table.add_row("refused", f"{len(refused)} of {sum(map(len, calls.values()))} calls")
     table.add_row("refused after, p50 / p99", _milliseconds(refused))
+    table.add_row("of these within 10 ms by the server's clock", f"{min(1, soon / max(1, len(refused))):.1%}")
     table.add_row("missed their deadline", str(len(calls.get("DEADLINE_EXCEEDED", []))))
     others = {outcome: len(found) for outcome, found in calls.items() if outcome not in _EXPECTED}
     table.add_row("failed otherwise", str(others or "none"))
     table.add_row("memory before / after", f"{before / 2**20:.0f} / {after / 2**20:.0f} MiB")
     Console(width=120).print(table)
+
+
+def _answered_soon(metrics: int) -> float:
+    """Return how many calls were answered within 10 ms: under overload, only those that were refused."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics").read().decode()
+    found = re.search(rf'striate_request_duration_seconds_bucket{{le="0.01",method="{_RPC}"}} (\S+)', text)
+    assert found
+    return float(found[1])
 
 
 _EXPECTED = (OK, "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")

@@ -81,14 +81,19 @@ def striate_server(assignment: Assignment, folder: Path, **settings: str) -> tup
     return [str(Path(sys.executable).with_name("striate")), "serve", "--port", "{port}"], environment | settings
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @contextlib.contextmanager
 def running(
     command: list[str], environment: dict[str, str], connect: Connect, photo: bytes
 ) -> Iterator[tuple[int, int]]:
     """Start a server, wait until it answers, and yield its port and process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [part.format(port=port) for part in command],
         env=os.environ | KEEP_FREED_MEMORY | {"OMP_NUM_THREADS": "1"} | environment,
