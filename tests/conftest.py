@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch and scikit-learn load: on few cores, more threads only collide
 
@@ -22,6 +23,8 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 SQUEEZENET = SHARED / "models" / "squeezenet1_0_imagenet.pth"
 
 torch.set_num_threads(1)
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 
 
 def settings(home: Path, **changes: object) -> Settings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import signal
 import time
 import urllib.request
@@ -17,7 +16,7 @@ import pytest
 import solitary
 import striate
 import torch
-from conftest import settings
+from conftest import needs_compiler, settings
 from fragile import DEADLY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
 from PIL import Image
 from striate_service.config import ModelSettings, PreprocessingSettings
@@ -112,7 +111,7 @@ def test_nothing_is_compiled_while_a_network_is_exported(
     assert list(tmp_path.rglob("*.onnx"))
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@needs_compiler
 def test_a_compiled_network_answers_as_the_network_does(
     serve: Serve, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

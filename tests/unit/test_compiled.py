@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
+from branching import Branching
+from conftest import needs_compiler
 from striate_service.models.compiled import CompiledNetwork, CompileError, compiled_network
 from striate_service.models.layers import capture
 from torch import Tensor, nn
@@ -13,27 +13,11 @@ from torch import Tensor, nn
 _SHAPE = (3, 16, 16)
 _LAYERS = ["stem", "left"]
 
-compiles = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
-
-
-class _Network(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-        self.left, self.right = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 3, padding=1)
-        self.relu = nn.ReLU(inplace=True)
-        self.fc = nn.Linear(8, 5)
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.stem(images)
-        joined = self.relu(torch.cat([self.left(maps), self.right(maps)], 1))
-        return self.fc(joined.mean((2, 3)))
-
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return _Network().eval().requires_grad_(False)
+    return Branching().eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +25,7 @@ def compiled(network: nn.Module) -> CompiledNetwork:
     return compiled_network(network, _LAYERS, _SHAPE, "float32")
 
 
-@compiles
+@needs_compiler
 @pytest.mark.parametrize("count", [1, 2, 5, 16])
 @pytest.mark.parametrize(("layers", "logits"), [(["stem"], True), (["left", "stem"], False), ([], True)])
 def test_its_layers_are_as_the_network_computes_them(
@@ -54,7 +38,7 @@ def test_its_layers_are_as_the_network_computes_them(
     torch.testing.assert_close(got.logits, expected.logits, rtol=1e-5, atol=1e-6)
 
 
-@compiles
+@needs_compiler
 def test_other_layers_are_not_its_business(compiled: CompiledNetwork) -> None:
     assert not compiled.has(["stem", "right"])
 
@@ -70,7 +54,7 @@ class _Random(nn.Module):
         return (self.stem(images) * torch.rand(1, 8, 1, 1, device=images.device)).mean((2, 3))
 
 
-@compiles
+@needs_compiler
 def test_what_computes_something_else_is_not_used() -> None:
     with pytest.raises(CompileError, match="off"):
         compiled_network(_Random().eval().requires_grad_(False), ["stem"], _SHAPE, "float32")

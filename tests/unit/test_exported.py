@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from branching import Branching
 from striate_service.models.exported import ExportError, exported_network
 from striate_service.models.layers import capture
 from torch import Tensor, nn
@@ -13,26 +14,10 @@ from torch import Tensor, nn
 _SHAPE = (3, 16, 16)
 
 
-class _Network(nn.Module):
-    """In-place ReLUs, a branch, and a classifier: what torchvision's networks are made of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-        self.left, self.right = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 3, padding=1)
-        self.relu = nn.ReLU(inplace=True)
-        self.fc = nn.Linear(8, 5)
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.stem(images)
-        joined = self.relu(torch.cat([self.left(maps), self.right(maps)], 1))
-        return self.fc(joined.mean((2, 3)))
-
-
 @pytest.fixture
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return _Network().eval().requires_grad_(False)
+    return Branching().eval().requires_grad_(False)
 
 
 _LAYERS = ["stem.0", "stem.1", "stem", "left", "right", "relu", "fc"]

@@ -65,7 +65,7 @@ class ExportedNetwork:
         """Free what is kept ready; what is asked for next is made anew."""
         self._session.cache_clear()
 
-    def _make_session(self, names: frozenset[str], threads: int):  # type: ignore[no-untyped-def]
+    def _make_session(self, names: frozenset[str], threads: int):  # type: ignore[no-untyped-def]  # of a package that may be missing
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

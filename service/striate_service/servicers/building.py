@@ -182,13 +182,7 @@ class BasisBuilding:
         """Return an image's pixels, or why there are none."""
         if image.WhichOneof("source") == "preprocessed":
             return "is preprocessed; send files or pixels."
-        try:
-            opened = self._decoder.open([image], "image", plan.model)
-            decoded = await self._decoder.decode(opened, "image", plan.model, plan.fit)
-        except InvalidArgument as error:
-            return error.problem
-        pixels: NDArray[np.generic] = decoded.pixels[0]
-        return pixels
+        return await self._decoder.pixels_or_reason(image, plan.model, plan.fit)
 
     async def _spool(self, spool: Spool, activations: NDArray[np.float16], plan: _Plan, count: int) -> None:
         if plan.rectify:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ from striate_service.errors import InvalidArgument
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.servicers import images
-
-_NICENESS = 5  # as workers'
+from striate_service.workers.niceness import NICENESS
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,13 @@ class DecodedImages:
 
 
 def decode_threads(count: int) -> ThreadPoolExecutor:
-    """Return threads that come after the server's own, as workers do: it takes little, and refuses and answers."""
+    """Return threads that come after the server's own, as workers do."""
     return ThreadPoolExecutor(count, thread_name_prefix="decode", initializer=_give_way)
 
 
 def _give_way() -> None:
     if sys.platform == "linux":  # elsewhere niceness is a whole process's
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
+        os.nice(NICENESS)
 
 
 class ImageDecoder:
@@ -89,6 +86,17 @@ class ImageDecoder:
         self._metrics.images.labels(model=model.name).inc(len(decoded))
         pixels = decoded[0].pixels[None] if len(decoded) == 1 else np.stack([each.pixels for each in decoded])
         return DecodedImages(pixels, [each.view for each in decoded])
+
+    async def pixels_or_reason(
+        self, image: pb.Image, model: ModelDescription, fit: pb.Fit
+    ) -> NDArray[np.generic] | str:
+        """Return an image's pixels, as `workers.tasks.ImageTask` takes them, or why there are none."""
+        try:
+            decoded = await self.decode(self.open([image], "image", model), "image", model, fit)
+        except InvalidArgument as error:
+            return error.problem
+        pixels: NDArray[np.generic] = decoded.pixels[0]
+        return pixels
 
     def _decode(self, opened: images.Opened, field: str, model: ModelDescription, fit: pb.Fit) -> images.Decoded:
         with self._metrics.decode_seconds.time():

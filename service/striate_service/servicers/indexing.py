@@ -117,7 +117,7 @@ class Indexing:
         async with self._engine.admission(
             IndexTask.__name__, model.name, len(given), preprocessed=False, terms=terms
         ) as place:
-            decoded = await asyncio.gather(*(self._decode(each.image, model, fit) for each in given))
+            decoded = await asyncio.gather(*(self._decoder.pixels_or_reason(each.image, model, fit) for each in given))
             good = [position for position, pixels in enumerate(decoded) if not isinstance(pixels, str)]
             skipped = [
                 messages.SkippedImage(name=each.name or str(number + position), reason=reason)
@@ -128,16 +128,6 @@ class Indexing:
             pixels = np.stack([decoded[i] for i in good]) if good else np.empty((0, side, side, 3), np.uint8)
             arrays = await place.run(index.task, {"images": pixels}) if good else {}
         return _Batch(number + np.array(good, np.int64), pixels, arrays, [given[i] for i in good], skipped)
-
-    async def _decode(self, image: pb.Image, model: ModelDescription, fit: pb.Fit) -> NDArray[np.generic] | str:
-        """Return an image's pixels, [H, W, 3], or why there are none."""
-        try:
-            opened = self._decoder.open([image], "image", model)
-            decoded = await self._decoder.decode(opened, "image", model, fit)
-        except InvalidArgument as error:
-            return error.problem
-        pixels: NDArray[np.generic] = decoded.pixels[0]
-        return pixels
 
 
 @dataclass

@@ -77,20 +77,20 @@ class Executor:
             return None
         try:
             return self._copy_stream.copy(_images(inputs))
-        except (torch.OutOfMemoryError, MemoryError):
-            return None  # there will be more room at its turn
+        except Exception:  # at its turn it has more room, or its callers are told what is wrong
+            return None
 
     def run(
         self, tasks: Sequence[Task], inputs: Sequence[Arrays], threads: int = 1, copied: Copied | None = None
     ) -> list[Result]:
         """Carry out tasks that the scheduler found to belong together, and return their results in order.
 
+        A task that is refused or fails leaves the others alone; an exception means that what they share failed.
+
         Args:
             threads: that an exported network may take. What runs in torch has those of its process: its results would
                 depend on their number.
             copied: the inputs' images, where they were sent ahead.
-
-        A task that is refused or fails leaves the others alone; an exception means that what they share failed.
         """
         if isinstance(tasks[0], ImageTask):
             image_tasks = [task for task in tasks if isinstance(task, ImageTask)]
@@ -189,9 +189,8 @@ class Executor:
             torch.from_numpy(given[name]).to(self._device) for name in ("spatial", "directions", "masks")
         )
         outputs = reconstruction(spatial * masks[:, None, None], directions)
-        pixels = self._normalize(self._models[task.model], self._on_device(given["images"])).expand(
-            len(outputs), -1, -1, -1
-        )
+        image = self._normalize(self._models[task.model], self._on_device(given["images"]))
+        pixels = image.expand(len(outputs), -1, -1, -1)
         logits = self._logits_with(task.model, pixels, task.layer, outputs)
         return {"logits": logits[:, list(task.classes)]}
 

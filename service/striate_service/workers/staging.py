@@ -20,7 +20,7 @@ class CopyStream:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch has no type there
 
     def copy(self, images: NDArray[Any]) -> Copied:
         """Begin to copy an array to the device."""

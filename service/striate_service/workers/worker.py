@@ -47,17 +47,16 @@ from striate_service.workers.messages import (
     read,
     write,
 )
+from striate_service.workers.niceness import NICENESS
 from striate_service.workers.shared_memory import Arrays, SharedBlock, Slot
 from striate_service.workers.staging import Copied, ahead
 
 logger = logging.getLogger(__name__)
 
-_NICENESS = 5  # the server's own process goes first: it takes little, and refuses and answers while workers compute
-
 
 def main(socket_descriptor: int, *descriptors: int) -> None:
     if hasattr(os, "nice"):
-        os.nice(_NICENESS)
+        os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what it means
     server = socket.socket(fileno=socket_descriptor).makefile("rwb")
     blocks = list(map(SharedBlock, descriptors))
@@ -121,11 +120,12 @@ def _faster(model: LoadedModel, settings: ModelSettings, start: Start) -> Loaded
 
 def _compiled(model: LoadedModel, layers: Sequence[str], start: Start) -> LoadedModel:
     description = model.description
+    for name in layers:
+        if name not in description.layer_by_name:
+            raise ModelError(f"{description.name}: compiled_layers names {name!r}, which is no layer of it.")
+    paths = [description.layer_by_name[name].path for name in layers]
     try:
-        paths = [description.layer_by_name[name].path for name in layers]
         compiled = compiled_network(model.network, paths, description.input_shape, start.options.precision)
-    except KeyError as error:
-        raise ModelError(f"{description.name}: compiled_layers names {error}, which is no layer of it.") from error
     except CompileError as error:
         logger.warning("%s runs as it is, not compiled, which would be faster: %s", description.name, error)
         return model
@@ -161,7 +161,7 @@ def _requests(
     while True:
         request: Request = read(server)
         copied = None
-        if isinstance(request, Run):
+        if executor.copies_ahead and isinstance(request, Run):
             copied = executor.copy_ahead(request.tasks, _inputs(request, slots))
         yield request, copied
 
