@@ -171,17 +171,19 @@ def ask_striate(layer: str, **options: object) -> Connect:
 
 
 def ask_bare_grpc(layer: str, processes: int) -> Connect:
-    """Return how to ask peers/bare_grpc_server.py: each call goes to the process that has the fewest."""
+    """Return how to ask peers/bare_grpc_server.py: each call goes to the process that has the fewest,
+    or has had, so that the first few reach every process."""
 
     @contextlib.asynccontextmanager
     async def connect(port: int) -> AsyncIterator[Ask]:
         async with contextlib.AsyncExitStack() as stack:
             calls = [await stack.enter_async_context(ask_striate(layer)(port + number)) for number in range(processes)]
-            waiting = [0] * processes
+            waiting, asked = [0] * processes, [0] * processes
 
             async def ask(photo: bytes) -> None:
-                number = waiting.index(min(waiting))
+                number = min(range(processes), key=lambda process: (waiting[process], asked[process]))
                 waiting[number] += 1
+                asked[number] += 1
                 try:
                     await calls[number](photo)
                 finally:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from striate_service.errors import (
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.job import Batch, Job, Lane
-from striate_service.scheduling.scheduler import Scheduler
+from striate_service.scheduling.scheduler import AHEAD_SECONDS, Scheduler
 from striate_service.workers.messages import Failure, Refusal, RunFailed
 from striate_service.workers.pool import Pool
 from striate_service.workers.process import NeverBegun, WorkerDied
@@ -62,10 +63,14 @@ class Engine:
     def __init__(self, scheduler: Scheduler, pool: Pool, catalogue: Catalogue, metrics: Metrics) -> None:
         self._scheduler = scheduler
         self._pool = pool
+        self._catalogue = catalogue
         self._metrics = metrics
         self._places_freed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
-        self._catalogue = catalogue
+        self._batches: dict[Worker, list[Batch]] = defaultdict(list)
+        """What each worker has: the first is being computed, any other was sent ahead."""
+        self._free_at: dict[Worker, float] = {}
+        """When the first of these should end, on time.monotonic()."""
 
     @property
     def models(self) -> tuple[ModelDescription, ...]:
@@ -168,9 +173,12 @@ class Engine:
             raise DeadlineExceeded from error
 
     def _dispatch(self) -> None:
-        """Give work to whoever has room: to the idle whatever waits, to the busy only what may be sent ahead."""
+        """Give work to whoever has room: to the idle whatever waits, to the busy what may be sent ahead."""
         for worker in sorted(self._pool.workers, key=lambda worker: worker.in_flight):
             while worker.has_room and (batch := self._take(worker)):
+                self._batches[worker].append(batch)
+                if len(self._batches[worker]) == 1:
+                    self._begun(worker)
                 task = asyncio.create_task(self._serve(worker.claim(), batch))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
@@ -181,7 +189,8 @@ class Engine:
             return self._catalogue.batch_limit(worker, key.model)
 
         now = time.monotonic()
-        batch, expired = self._scheduler.next_batch(now, limit, ahead=worker.in_flight > 0)
+        busy_for = self._free_at.get(worker, math.inf) - now if worker.in_flight else None
+        batch, expired = self._scheduler.next_batch(now, limit, busy_for=busy_for)
         for job in expired:
             _fail(job, DeadlineExceeded())
         if batch:
@@ -190,6 +199,14 @@ class Engine:
         if batch or expired:
             self._wake_the_patient()
         return batch
+
+    def _begun(self, worker: Worker) -> None:
+        """Note when a worker, at the first of its batches, should be free, and shortly before see what comes next."""
+        seconds = self._scheduler.seconds(self._batches[worker][0])
+        self._free_at[worker] = time.monotonic() + seconds
+        if AHEAD_SECONDS < seconds < math.inf:
+            # Well within that time: loops may call a millisecond early, when nothing could be sent yet.
+            asyncio.get_running_loop().call_later(seconds - AHEAD_SECONDS / 2, self._dispatch)
 
     def _wake_the_patient(self) -> None:
         """Let all who wait for a place ask again."""
@@ -205,6 +222,10 @@ class Engine:
                 _fail(job, WorkFailed("the server made a mistake; its log says more"))
         finally:
             self._scheduler.ended(batch)
+            batches = self._batches[claim.worker]
+            batches.remove(batch)
+            if batches:
+                self._begun(claim.worker)
             self._dispatch()
 
     async def _run(self, claim: Claim, batch: Batch) -> None:

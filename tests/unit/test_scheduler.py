@@ -72,25 +72,35 @@ def test_the_limit_is_that_of_the_key() -> None:
     assert list(batch.jobs) == jobs[:2]
 
 
-def test_only_a_full_and_short_batch_is_sent_ahead() -> None:
+def test_only_a_full_batch_is_sent_ahead_and_only_to_who_will_soon_be_free() -> None:
     s = scheduler()
-    s.ended(Batch((Job("a", 100, kind="short"),)), seconds=0.1)
-    s.ended(Batch((Job("b", 1, kind="long"),)), seconds=0.1)
-    waiting = [Job("a", 1, kind="short") for _ in range(5)]
+    waiting = [Job("a", 1) for _ in range(5)]
     put(s, waiting)
 
-    def ahead(limit: int) -> list[Job]:
-        batch, _ = s.next_batch(0, lambda key: limit, ahead=True)
+    def ahead(limit: int, busy_for: float) -> list[Job]:
+        batch, _ = s.next_batch(0, lambda key: limit, busy_for=busy_for)
         return list(batch.jobs) if batch else []
 
-    assert ahead(8) == []
-    assert ahead(4) == waiting[:4]
+    assert ahead(8, 0.01) == []
+    assert ahead(4, 1.0) == []
+    assert ahead(4, math.inf) == []
+    assert ahead(4, -1.0) == [], "long overdue: it may never end"
+    assert ahead(4, 0.01) == waiting[:4]
     assert take(s) == waiting[4:]
-    put(s, (Job("b", 1, kind="long") for _ in range(4)))
-    assert ahead(4) == []
+
+
+def test_a_batch_that_crashed_is_not_sent_ahead_since_what_is_sent_with_it_would_die_too() -> None:
+    s, crashed = scheduler(), Batch((Job("a", 1),), attempt=1)
+    s.retry([crashed])
+    assert s.next_batch(0, lambda key: 1, busy_for=0.0) == (None, ())
+    assert s.next_batch(0, lambda key: 1) == (crashed, ())
+
+
+def test_how_long_a_batch_takes_is_known_once_its_kinds_are_measured() -> None:
     s = scheduler()
-    put(s, (Job("a", 1, kind="never measured") for _ in range(4)))
-    assert ahead(4) == []
+    s.ended(Batch((Job("a", 10, kind="a"),)), seconds=1.0)
+    assert s.seconds(Batch((Job("a", 2, kind="a"), Job("a", 3, kind="a")))) == pytest.approx(0.5)
+    assert s.seconds(Batch((Job("a", 2, kind="a"), Job("a", 3, kind="never measured")))) == math.inf
 
 
 def test_who_cannot_take_a_key_gets_what_comes_after_it() -> None:

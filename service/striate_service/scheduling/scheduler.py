@@ -14,10 +14,12 @@ from striate_service.errors import DeadlineExceeded, Overloaded, QueueFull, Quot
 from striate_service.scheduling.fair_queue import FairQueue
 from striate_service.scheduling.job import Batch, Job, Lane
 
+AHEAD_SECONDS = 0.05
+"""So long before a worker is free its next batch may be sent: enough for its transport, and for a poor estimate."""
+
 _PATIENCE = {Lane.INTERACTIVE: 0.0, Lane.BATCH: 1.0, Lane.RENDERING: 10.0}
 """Seconds that a lane lets those above it go first; then one batch of it does."""
 _UNKNOWN_SECONDS = 0.05  # an image, for advice before anything of a kind has been measured
-_AHEAD_SECONDS = 0.05  # of work that may be sent to a busy worker: longer batches hide their transport anyway
 _MARGIN = 1.5  # on the estimate: what is accepted should be answered in time, and replies take time too
 _LEARNING_RATE = 0.2  # of the moving average of seconds per image
 
@@ -84,20 +86,24 @@ class Scheduler:
         queue.add(job)
 
     def next_batch(
-        self, now: float, max_batch_size: Callable[[Hashable], int], *, ahead: bool = False
+        self, now: float, max_batch_size: Callable[[Hashable], int], *, busy_for: float | None = None
     ) -> tuple[Batch | None, tuple[Job, ...]]:
         """Return what to run next, if anything, and the jobs whose deadline has passed: they cost no compute.
 
         Args:
             max_batch_size: how many images of a key whoever asks takes at a time. 0: it cannot take them.
-            ahead: for someone who is busy, so that the next batch is there when the present one ends. Only what gains
-                nothing by waiting is sent ahead, a full batch; and only a short one, since nothing overtakes it then.
+            busy_for: seconds until whoever asks should have done what it has, so that the next batch is there by then;
+                None: it has nothing. Only what gains nothing by waiting is sent ahead, a full batch; and only shortly
+                before its time, since nothing overtakes it then, nor to who is long overdue and may never end.
         """
         expired = tuple(job for queue in self._lanes.values() for job in queue if job.deadline <= now)
         for job in expired:
             self._lanes[job.lane].remove(job)
-        batch = None if ahead else self._next_retry(max_batch_size)
-        batch = batch or self._next_of_lanes(now, max_batch_size, ahead)
+        batch = None
+        if busy_for is None:
+            batch = self._next_retry(max_batch_size) or self._next_of_lanes(now, max_batch_size)
+        elif abs(busy_for) <= AHEAD_SECONDS:
+            batch = self._next_of_lanes(now, max_batch_size, only_full=True)
         if batch:
             self._running[batch] = None
         return batch, expired
@@ -128,6 +134,10 @@ class Scheduler:
             else:
                 self._seconds_per_image[kind] = known * (1 + _LEARNING_RATE * (recent - 1))
 
+    def seconds(self, batch: Batch) -> float:
+        """Estimate how long a batch takes; infinite where nothing of a kind in it has been measured."""
+        return sum(job.size * self._seconds_per_image.get(job.kind, math.inf) for job in batch.jobs)
+
     def is_alone(self, batch: Batch) -> bool:
         """Whether a batch that was taken is all there is to do: nothing else runs, waits or has a place."""
         queues = (*self._coming.values(), *self._lanes.values())
@@ -155,15 +165,16 @@ class Scheduler:
             self._retries.remove(batch)
         return batch
 
-    def _next_of_lanes(self, now: float, max_batch_size: Callable[[Hashable], int], ahead: bool) -> Batch | None:
+    def _next_of_lanes(
+        self, now: float, max_batch_size: Callable[[Hashable], int], *, only_full: bool = False
+    ) -> Batch | None:
         for lane in self._lanes_in_turn(now):
             queue = self._lanes[lane]
             first = queue.first(max_batch_size)
             if first is None:
                 continue
             limit = max_batch_size(first.key)
-            seconds = limit * self._seconds_per_image.get(first.kind, math.inf)
-            if ahead and (seconds > _AHEAD_SECONDS or queue.images(first.key) < limit):
+            if only_full and queue.images(first.key) < limit:
                 return None
             self._passed_over_since[lane] = now
             return Batch(queue.take(first, limit))
