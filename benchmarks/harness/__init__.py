@@ -226,13 +226,16 @@ def machine() -> str:
 def memory(pid: int) -> int:
     """Return the bytes that a process and its children hold (PSS: shared pages count once, divided among sharers)."""
     try:
-        children = [
-            int(child)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):  # it has just ended
         return 0
     own = int(next(line for line in lines if line.startswith("Pss:")).split()[1]) * 1024
-    return own + sum(map(memory, children))
+    return own + sum(map(memory, _children(pid)))
+
+
+def _children(pid: int) -> list[int]:
+    children = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # of a thread that has just ended
+            children += map(int, (task / "children").read_text().split())
+    return children
