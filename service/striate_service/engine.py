@@ -8,7 +8,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -109,10 +109,9 @@ class Engine:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    @asynccontextmanager
-    async def admission(
+    def admission(
         self, kind: str, model: str, images: int, *, preprocessed: bool, terms: Terms
-    ) -> AsyncIterator[Place]:
+    ) -> AbstractAsyncContextManager[Place]:
         """Give a place to a request on images, before they are decoded, and take it back at the end.
 
         Requests on the same model and kind of images share a forward, whatever they ask of it.
@@ -121,10 +120,9 @@ class Engine:
             kind: what is asked; requests of one kind take about as long an image.
 
         Raises:
-            RequestError: it is refused; this takes no time.
+            RequestError: on entry: it is refused; this takes no time.
         """
-        async with self._admission(model, ("images", preprocessed), images, kind, terms) as place:
-            yield place
+        return self._admission(model, ("images", preprocessed), images, kind, terms)
 
     async def submit(self, task: Task, inputs: Arrays, terms: Terms, *, alike: Hashable = None) -> Arrays:
         """Have a task carried out that needs no images, and return its arrays, as `workers.tasks` names them.

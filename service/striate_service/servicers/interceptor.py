@@ -103,16 +103,23 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._handlers: dict[str, Handler] = {}
+        """Those that have been called, by path; they stay the same."""
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith("/striate."):
-            return handler
-        method = handler_call_details.method.rpartition("/")[2]
+        path = handler_call_details.method
+        if path not in self._handlers:
+            handler = await continuation(handler_call_details)
+            if handler is None or not path.startswith("/striate."):
+                return handler
+            self._handlers[path] = self._observed(path.rpartition("/")[2], handler)
+        return self._handlers[path]
+
+    def _observed(self, method: str, handler: Handler) -> Handler:
         observed = self._streaming if handler.response_streaming else self._unary
         return _REPLACE[bool(handler.request_streaming), bool(handler.response_streaming)](
             observed(method, handler),
