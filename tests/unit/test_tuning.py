@@ -29,8 +29,12 @@ def test_a_device_that_fills_up_gets_the_batch_that_fills_it() -> None:
 
 def test_a_device_that_gains_nothing_is_found_out_early_and_keeps_callers_waiting_for_few_others() -> None:
     found, sizes = limit(lambda images: 0.016 * images)
-    assert found.images == 4
-    assert max(sizes) == 4
+    assert found.images == 8
+    assert max(sizes) == 8
+
+
+def test_a_device_that_gains_nothing_and_is_slow_keeps_callers_waiting_for_fewer() -> None:
+    assert limit(lambda images: 0.05 * images)[0].images == 4
 
 
 def test_a_slow_network_makes_no_caller_wait_for_a_large_batch() -> None:
