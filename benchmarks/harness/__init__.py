@@ -171,8 +171,10 @@ def ask_striate(layer: str, **options: object) -> Connect:
 
 
 def ask_bare_grpc(layer: str, processes: int) -> Connect:
-    """Return how to ask peers/bare_grpc_server.py: each call goes to the process that has the fewest,
-    or has had, so that the first few reach every process."""
+    """Return how to ask peers/bare_grpc_server.py: each call goes to the process that has the fewest.
+
+    Of equals, to the one that has had the fewest, so that the first few reach, and wait for, every process.
+    """
 
     @contextlib.asynccontextmanager
     async def connect(port: int) -> AsyncIterator[Ask]:

@@ -26,6 +26,11 @@ class Captured:
     logits: Tensor | None
     """[N, classes], or None where they were not asked for."""
 
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        """All of it, by path or, after the layers, as "the logits"."""
+        return self.layers if self.logits is None else self.layers | {"the logits": self.logits}
+
 
 class _Stop(Exception):
     """Every layer that was asked for has computed."""

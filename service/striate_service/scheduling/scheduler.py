@@ -126,7 +126,7 @@ class Scheduler:
         if seconds is None:
             return
         # Jobs of several kinds may have shared the time; each kind's part is as it was known, in proportion.
-        recent = seconds / sum(job.size * self._seconds_per_image.get(job.kind, _UNKNOWN_SECONDS) for job in batch.jobs)
+        recent = seconds / sum(map(self._seconds, batch.jobs))
         for kind in {job.kind for job in batch.jobs}:
             known = self._seconds_per_image.get(kind)
             if known is None:
@@ -136,7 +136,7 @@ class Scheduler:
 
     def seconds(self, batch: Batch) -> float:
         """Estimate how long a batch takes; infinite where nothing of a kind in it has been measured."""
-        return sum(job.size * self._seconds_per_image.get(job.kind, math.inf) for job in batch.jobs)
+        return sum(self._seconds(job, unknown=math.inf) for job in batch.jobs)
 
     def is_alone(self, batch: Batch) -> bool:
         """Whether a batch that was taken is all there is to do: nothing else runs, waits or has a place."""
@@ -180,8 +180,8 @@ class Scheduler:
             return Batch(queue.take(first, limit))
         return None
 
-    def _seconds(self, job: Job) -> float:
-        return job.size * self._seconds_per_image.get(job.kind, _UNKNOWN_SECONDS)
+    def _seconds(self, job: Job, unknown: float = _UNKNOWN_SECONDS) -> float:
+        return job.size * self._seconds_per_image.get(job.kind, unknown)
 
     def _lanes_in_turn(self, now: float) -> list[Lane]:
         """Those where somebody waits: first who has been passed over for too long, then by rank."""

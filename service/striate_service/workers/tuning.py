@@ -51,7 +51,7 @@ class BatchLimit:
 
 
 async def find_batch_limit(run: Callable[[int], Awaitable[float | None]]) -> BatchLimit:
-    """Return the knee: the smallest batch that is within 3 % of the best rate, and not less than the server gains by.
+    """Return the knee: the smallest batch that is within 3 % of the best rate, or the server's own least, if larger.
 
     Args:
         run: runs a batch of so many images and returns the seconds that it took, or None where it was too large.
