@@ -26,17 +26,17 @@ from safetensors.torch import load_file
 from scipy.optimize import linear_sum_assignment
 from striate_service.config import ModelSettings, load
 from striate_service.local import LocalServer
-from striate_service.models.layers import capture
-from striate_service.models.parts import CLASSES, LABELS, WEIGHTS
-from striate_service.models.parts.evaluation import (
+from striate_service.models.embedded import CLASSES, LABELS, WEIGHTS
+from striate_service.models.embedded.evaluation import (
     MIXED,
     dissect_layers,
     fresh_pictures,
     mask_tensor,
     to_inputs,
 )
-from striate_service.models.parts.network import parts
-from striate_service.models.parts.pictures import PARTS, Picture
+from striate_service.models.embedded.network import parts
+from striate_service.models.embedded.pictures import PARTS, Picture
+from striate_service.models.layers import capture
 from striate_service.techniques.dissection import LEAST_IOU
 from striate_service.techniques.factorization import factorize
 from torch import Tensor, nn

@@ -27,7 +27,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from sklearn.decomposition import NMF
-from striate_service.models.parts.pictures import draw
+from striate_service.models.embedded.pictures import draw
 
 _CHUNK = 50  # images of one call for activations
 _SEED = 2**32 + 1  # pictures that nobody has trained on

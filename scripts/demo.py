@@ -17,7 +17,7 @@ import numpy as np
 import striate
 from sklearn.datasets import load_sample_image
 from striate.html import page
-from striate_service.models.parts.pictures import draw
+from striate_service.models.embedded.pictures import draw
 
 REPORT = Path("report.html")
 LAYER = "mixed4d"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from striate_service.models.exported import exported_network
+from striate_service.device.exported import exported_network
 from work import Assignment, Network, normalize
 
 

@@ -30,13 +30,16 @@ from striate.v1 import (
     models_pb2_grpc,
 )
 
-from striate_service.catalogue import Catalogue
+from striate_service.backends.local.catalogue import Catalogue
+from striate_service.backends.local.devices import Device
+from striate_service.backends.local.pool import Pool
+from striate_service.backends.local.tuning import BATCH_LIMITS, BatchLimits
 from striate_service.config import EMBEDDED, Settings
-from striate_service.engine import Engine
-from striate_service.models import parts
+from striate_service.explain.rendering import Claims, IconRenderer
+from striate_service.models import embedded
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
-from striate_service.rendering import Claims, IconRenderer
+from striate_service.scheduling.engine import Engine
 from striate_service.scheduling.scheduler import Scheduler
 from striate_service.servicers.activations import Activations
 from striate_service.servicers.bases import BasisServicer
@@ -65,9 +68,6 @@ from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelStore, StoredLabel
 from striate_service.stores.leases import Leases
 from striate_service.stores.unfinished import Unfinished
-from striate_service.workers.devices import Device
-from striate_service.workers.pool import Pool
-from striate_service.workers.tuning import BATCH_LIMITS, BatchLimits
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Server:
         )
         self._engine = Engine(scheduler, pool, self._catalogue, self._metrics)
         icons = Folder(settings.icons or settings.home / "icons")
-        store = IconStore(icons, [parts.ICONS], max_bytes=settings.icons_max_bytes)
+        store = IconStore(icons, [embedded.ICONS], max_bytes=settings.icons_max_bytes)
         self._renderer = IconRenderer(
             self._engine,
             store,
@@ -236,10 +236,10 @@ def _render_batch_size(settings: Settings, devices: Sequence[Device]) -> int:
 
 def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:
     """Return the names that ship with the embedded model, if it is among `models`."""
-    embedded = next((model for model in models if model.architecture == EMBEDDED.architecture), None)
-    if embedded is None or not parts.LABELS.is_file():
+    model = next((each for each in models if each.architecture == EMBEDDED.architecture), None)
+    if model is None or not embedded.LABELS.is_file():
         return []
-    shipped = json.loads(parts.LABELS.read_text())
-    if shipped["model_version"] != embedded.version:
+    shipped = json.loads(embedded.LABELS.read_text())
+    if shipped["model_version"] != model.version:
         return []  # names of other weights
-    return [StoredLabel(model_version=embedded.version, **label) for label in shipped["labels"]]
+    return [StoredLabel(model_version=model.version, **label) for label in shipped["labels"]]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import striate
 from PIL import Image
-from striate_service.models.parts.pictures import draw
+from striate_service.models.embedded.pictures import draw
 
 _BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

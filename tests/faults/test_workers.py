@@ -19,9 +19,9 @@ import torch
 from conftest import needs_compiler, settings
 from fragile import DEADLY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
 from PIL import Image
+from striate_service.backends.local.supervision import StartError
 from striate_service.config import ModelSettings, PreprocessingSettings
 from striate_service.local import LocalServer
-from striate_service.workers.supervision import StartError
 
 Serve = Callable[..., LocalServer]
 
@@ -68,7 +68,7 @@ def workers() -> list[int]:
             command = (entry / "cmdline").read_bytes()
         except OSError:  # it has ended
             continue
-        if parent == os.getpid() and b"striate_service.workers.worker" in command:
+        if parent == os.getpid() and b"striate_service.backends.local.worker" in command:
             found.append(int(entry.name))
     return found
 
@@ -331,7 +331,7 @@ def test_a_mistake_of_the_servers_own_costs_one_batch_and_no_worker(
                 raise RuntimeError("a mistake")
 
             if place == "sending":
-                broken.setattr("striate_service.workers.process.WorkerProcess.ask", fail)
+                broken.setattr("striate_service.backends.local.process.WorkerProcess.ask", fail)
             else:
                 broken.setattr(place, fail)
             with pytest.raises(striate.InternalError):

@@ -12,7 +12,7 @@ import torch
 from conftest import settings
 from scipy.optimize import nnls
 from striate_service.local import LocalServer
-from striate_service.models.parts.network import parts
+from striate_service.models.embedded.network import parts
 
 
 @pytest.fixture

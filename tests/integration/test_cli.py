@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from striate_service.local import LocalServer
-from striate_service.models.parts.pictures import draw
+from striate_service.models.embedded.pictures import draw
 
 Striate = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from striate_service.local import LocalServer
-from striate_service.models.parts import WEIGHTS
-from striate_service.models.parts.feed import normalize
-from striate_service.models.parts.network import parts
-from striate_service.models.parts.pictures import draw
+from striate_service.models.embedded import WEIGHTS
+from striate_service.models.embedded.feed import normalize
+from striate_service.models.embedded.network import parts
+from striate_service.models.embedded.pictures import draw
 
 _CONCEPTS = ("wheel", "window", "eye")
 _LAYER = "mixed4d"

@@ -18,11 +18,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from striate import LabelledImage
 from striate_service.local import LocalServer
+from striate_service.models.embedded import CLASSES, WEIGHTS
+from striate_service.models.embedded.feed import normalize
+from striate_service.models.embedded.network import parts
+from striate_service.models.embedded.pictures import draw
 from striate_service.models.layers import capture
-from striate_service.models.parts import CLASSES, WEIGHTS
-from striate_service.models.parts.feed import normalize
-from striate_service.models.parts.network import parts
-from striate_service.models.parts.pictures import draw
 
 LAYER = "mixed4d"
 EACH = 8  # pictures of a class: the fewest that name channels

@@ -6,7 +6,7 @@ import pytest
 import torch
 from branching import Branching
 from conftest import needs_compiler
-from striate_service.models.compiled import CompiledNetwork, CompileError, compiled_network
+from striate_service.device.compiled import CompiledNetwork, CompileError, compiled_network
 from striate_service.models.layers import capture
 from torch import Tensor, nn
 

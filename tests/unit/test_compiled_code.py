@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from striate_service.workers.compiled_code import cache_variables
+from striate_service.backends.local.compiled_code import cache_variables
 
 
 def test_compiled_code_is_kept_in_the_home_folder_where_the_package_is_read_only(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from branching import Branching
-from striate_service.models.exported import ExportError, exported_network
+from striate_service.device.exported import ExportError, exported_network
 from striate_service.models.layers import capture
 from torch import Tensor, nn
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from striate_service.backends.local.messages import Refusal
 from striate_service.config import EMBEDDED, ModelSettings
+from striate_service.device.executor import Executor
+from striate_service.models.embedded.pictures import draw
 from striate_service.models.layers import capture
 from striate_service.models.loading import load_model
-from striate_service.models.parts.pictures import draw
 from striate_service.models.torchvision_compat import import_torchvision
-from striate_service.workers.execution import Executor
-from striate_service.workers.messages import Refusal
-from striate_service.workers.tasks import (
+from striate_service.techniques.tasks import (
     ActivationsTask,
     FactorizeActivationsTask,
     FactorizeLayersTask,

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from striate_service.models.embedded import CLASSES, ICONS, INPUT_SIZE, LABELS, MEAN, STD, WEIGHTS
+from striate_service.models.embedded.network import parts
+from striate_service.models.embedded.pictures import PARTS, SCENERY, draw
 from striate_service.models.layers import capture, describe_layers
-from striate_service.models.parts import CLASSES, ICONS, INPUT_SIZE, LABELS, MEAN, STD, WEIGHTS
-from striate_service.models.parts.network import parts
-from striate_service.models.parts.pictures import PARTS, SCENERY, draw
 from striate_service.stores.folder import Folder
 from striate_service.stores.icons import IconAddress, IconStore
 from striate_service.techniques.recipe import SOFT, Channel

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from striate_service.models.parts import CLASSES, INPUT_SIZE
-from striate_service.models.parts.pictures import PARTS, SCENERY, SIZE, Picture, draw
+from striate_service.models.embedded import CLASSES, INPUT_SIZE
+from striate_service.models.embedded.pictures import PARTS, SCENERY, SIZE, Picture, draw
 
 # What can be told of a class whatever its pose: parts that each of its pictures has, before anything hides them.
 _PARTS_OF = {

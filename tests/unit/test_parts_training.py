@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from striate_service.models.parts.train import PartsHere, attack
+from striate_service.models.embedded.train import PartsHere, attack
 from striate_service.techniques.factorization import factorize
 from torch import Tensor, nn
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from striate_service.config import EMBEDDED
+from striate_service.device.executor import Executor
+from striate_service.models.embedded.pictures import draw
 from striate_service.models.loading import load_model
-from striate_service.models.parts.pictures import draw
-from striate_service.workers.execution import Executor
-from striate_service.workers.tasks import ActivationsTask, DictionaryTask
+from striate_service.techniques.tasks import ActivationsTask, DictionaryTask
 
 LAYERS = ("mixed3b", "mixed4d", "mixed5b")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-from striate_service.rendering.batch import Batch, Rendering, batches, parts
+from striate_service.explain.rendering.batch import Batch, Rendering, batches, parts
 from striate_service.stores.icons import IconAddress
 from striate_service.techniques.feature_visualization import start
 from striate_service.techniques.recipe import Channel, Facets, Fourier, Objective, picture_texts

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from striate_service.workers.staging import ahead
+from striate_service.device.staging import ahead
 
 
 def test_it_yields_the_same_in_the_same_order() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from striate_service.workers.tuning import BatchLimit, find_batch_limit
+from striate_service.backends.local.tuning import BatchLimit, find_batch_limit
 
 
 def limit(seconds: Callable[[int], float | None]) -> tuple[BatchLimit, list[int]]:

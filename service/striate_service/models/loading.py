@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from striate_service.config import ModelSettings
-from striate_service.models import parts
-from striate_service.models.compiled import CompiledNetwork
+from striate_service.device.compiled import CompiledNetwork
+from striate_service.device.exported import ExportedNetwork
+from striate_service.models import embedded
 from striate_service.models.description import ModelDescription, Preprocessing
-from striate_service.models.exported import ExportedNetwork
+from striate_service.models.embedded.network import parts as build_parts
 from striate_service.models.layers import describe_layers
-from striate_service.models.parts.network import parts as build_parts
 from striate_service.models.torchvision_compat import import_torchvision
 
 # torchvision sets these itself when it loads its own weights. The auxiliary classifiers serve training only.
@@ -117,7 +117,7 @@ def _read_weights(settings: ModelSettings) -> _Weights:
     if settings.weights == "embedded":
         if settings.architecture != "parts":
             raise ModelError(f"{settings.name}: only the architecture 'parts' has embedded weights, give a file.")
-        return _Weights(load_file(parts.WEIGHTS), _sha256(parts.WEIGHTS), parts.CLASSES, _PARTS_PREPROCESSING)
+        return _Weights(load_file(embedded.WEIGHTS), _sha256(embedded.WEIGHTS), embedded.CLASSES, _PARTS_PREPROCESSING)
     if settings.weights == "torchvision":
         return _download(settings.architecture)
     path = Path(settings.weights).expanduser()
@@ -126,13 +126,13 @@ def _read_weights(settings: ModelSettings) -> _Weights:
     version = _sha256(path)
     state = _read_state(path)
     if settings.architecture == "parts":
-        return _Weights(state, version, parts.CLASSES, _PARTS_PREPROCESSING)
+        return _Weights(state, version, embedded.CLASSES, _PARTS_PREPROCESSING)
     published = None if ":" in settings.architecture else _published_weights(settings.architecture, version)
     classes, preprocessing = (_classes(published), _preset(published)) if published else ((), None)
     return _Weights(state, version, classes, preprocessing)
 
 
-_PARTS_PREPROCESSING = Preprocessing(parts.INPUT_SIZE, parts.INPUT_SIZE, "bilinear", parts.MEAN, parts.STD)
+_PARTS_PREPROCESSING = Preprocessing(embedded.INPUT_SIZE, embedded.INPUT_SIZE, "bilinear", embedded.MEAN, embedded.STD)
 
 
 def _read_state(path: Path) -> StateDict:

@@ -10,13 +10,13 @@ from striate.tensors import write_tensor
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.engine import Terms
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import LayerDescription
+from striate_service.scheduling.engine import Terms
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.explainer import Explainer
 from striate_service.servicers.interceptor import status_of
-from striate_service.workers.tasks import ActivationsTask
+from striate_service.techniques.tasks import ActivationsTask
 
 _REDUCTIONS = {
     messages.REDUCTION_UNSPECIFIED: "none",

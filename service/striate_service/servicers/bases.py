@@ -11,7 +11,7 @@ from striate.v1 import bases_pb2 as messages
 from striate.v1 import common_pb2 as pb
 from striate.v1.bases_pb2_grpc import BasisServiceServicer
 
-from striate_service.engine import Engine
+from striate_service.scheduling.engine import Engine
 from striate_service.scheduling.job import Lane
 from striate_service.servicers import validation
 from striate_service.servicers.building import BasisBuilding

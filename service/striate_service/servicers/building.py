@@ -14,10 +14,11 @@ from striate.v1 import bases_pb2 as messages
 from striate.v1 import common_pb2 as pb
 from striate.v1 import examples_pb2
 
+from striate_service.backends.local.spool import Failed, Found, Progress, Spool, SpoolFull
 from striate_service.config import Settings
-from striate_service.engine import Engine, Terms
 from striate_service.errors import AlreadyExists, InvalidArgument, NotFound, WorkFailed
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Engine, Terms
 from striate_service.servicers import validation
 from striate_service.servicers.decoding import ImageDecoder
 from striate_service.servicers.library import Library, basis_message, check_name
@@ -25,8 +26,7 @@ from striate_service.servicers.server_folders import images_in
 from striate_service.servicers.streams import in_order
 from striate_service.stores.bases import StoredBasis
 from striate_service.techniques import palette
-from striate_service.workers.spool import Failed, Found, Progress, Spool, SpoolFull
-from striate_service.workers.tasks import ActivationsTask
+from striate_service.techniques.tasks import ActivationsTask
 
 _MAX_COMPONENTS, _USUAL_COMPONENTS = 64, 6
 _BATCHES_PER_WORKER = 2  # that are worked on at a time: one computes while the next is decoded

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from striate.v1 import common_pb2 as pb
 
+from striate_service.backends.local.niceness import NICENESS
 from striate_service.config import Settings
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.servicers import images
-from striate_service.workers.niceness import NICENESS
 
 
 @dataclass(frozen=True)

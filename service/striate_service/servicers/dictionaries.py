@@ -12,9 +12,10 @@ from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.engine import Terms
+from striate_service.backends.local.shared_memory import Arrays
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import LayerDescription
+from striate_service.scheduling.engine import Terms
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.explainer import Explainer
 from striate_service.servicers.icons import IconFinder
@@ -22,8 +23,7 @@ from striate_service.servicers.indexing import MAX_EXAMPLES
 from striate_service.servicers.naming import Namer
 from striate_service.stores.examples import ExampleStore
 from striate_service.techniques.recipe import Channel, Direction, Objective
-from striate_service.workers.shared_memory import Arrays
-from striate_service.workers.tasks import DictionaryTask
+from striate_service.techniques.tasks import DictionaryTask
 
 _MAX_NEURONS = 64
 _STEPS, _MAX_STEPS = 32, 256  # with 32, effects add up to within 2% (measured on layers of SqueezeNet and `parts`)

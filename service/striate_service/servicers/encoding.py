@@ -10,11 +10,11 @@ from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2, models_pb2
 
+from striate_service.backends.local.shared_memory import Arrays
+from striate_service.backends.local.tuning import BatchLimit
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.stores.examples import LayerExamples
 from striate_service.stores.labels import StoredLabel
-from striate_service.workers.shared_memory import Arrays
-from striate_service.workers.tuning import BatchLimit
 
 
 def model_ref(model: ModelDescription) -> pb.ModelRef:

@@ -11,8 +11,8 @@ import numpy as np
 from striate.v1 import examples_pb2 as messages
 from striate.v1.examples_pb2_grpc import ExampleServiceServicer
 
-from striate_service.engine import Engine
 from striate_service.errors import InvalidArgument, NotFound
+from striate_service.scheduling.engine import Engine
 from striate_service.scheduling.job import Lane
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.indexing import MAX_EXAMPLES, Indexing

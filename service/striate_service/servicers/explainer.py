@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 from striate.v1 import common_pb2 as pb
 
-from striate_service.engine import Engine, Terms
+from striate_service.backends.local.shared_memory import Arrays
 from striate_service.models.description import ModelDescription
+from striate_service.scheduling.engine import Engine, Terms
 from striate_service.servicers.decoding import DecodedImages, ImageDecoder
-from striate_service.workers.shared_memory import Arrays
-from striate_service.workers.tasks import ImageTask
+from striate_service.techniques.tasks import ImageTask
 
 
 class Explainer:

@@ -10,9 +10,10 @@ from striate.tensors import array_from_tensor, tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.engine import Engine, Terms
+from striate_service.backends.local.shared_memory import Arrays
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Engine, Terms
 from striate_service.servicers import validation
 from striate_service.servicers.explainer import Explainer
 from striate_service.servicers.group_replies import GroupReplies, group_response
@@ -20,8 +21,7 @@ from striate_service.servicers.groups import Look, overlays
 from striate_service.servicers.importance import GroupImportance
 from striate_service.servicers.library import Library, check_name, model_of
 from striate_service.stores.bases import StoredBasis
-from striate_service.workers.shared_memory import Arrays
-from striate_service.workers.tasks import FactorizeActivationsTask, FactorizeTask
+from striate_service.techniques.tasks import FactorizeActivationsTask, FactorizeTask
 
 _MAX_COMPONENTS, _MAX_CHOICE = 64, 16  # as many as are asked for; as many as `choose_components` tries
 _USUAL_COMPONENTS = 6  # the article's

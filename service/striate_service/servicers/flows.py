@@ -8,15 +8,15 @@ from itertools import pairwise
 from striate.tensors import tensor_from_array
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.engine import Terms
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Terms
 from striate_service.servicers import validation
 from striate_service.servicers.explainer import Explainer
 from striate_service.servicers.factorizations import group_count
 from striate_service.servicers.group_replies import GroupReplies
 from striate_service.servicers.groups import Look
-from striate_service.workers.tasks import FactorizeLayersTask
+from striate_service.techniques.tasks import FactorizeLayersTask
 
 _MAX_LAYERS = 8
 

@@ -10,15 +10,15 @@ from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.engine import Terms
+from striate_service.backends.local.shared_memory import Arrays
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Terms
 from striate_service.servicers import encoding
 from striate_service.servicers.decoding import DecodedImages
 from striate_service.servicers.groups import Look, crops, group_messages, overlays
 from striate_service.servicers.icons import IconFinder
 from striate_service.servicers.naming import Namer
 from striate_service.techniques.recipe import Direction, Objective
-from striate_service.workers.shared_memory import Arrays
 
 
 class GroupReplies:

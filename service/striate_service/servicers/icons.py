@@ -11,10 +11,10 @@ import numpy as np
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.engine import Engine
 from striate_service.errors import InvalidArgument
+from striate_service.explain.rendering import IconRenderer, Rendering
 from striate_service.models.description import LayerDescription, ModelDescription
-from striate_service.rendering import IconRenderer, Rendering
+from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.naming import Namer
 from striate_service.servicers.recipes import RecipeChoice

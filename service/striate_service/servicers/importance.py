@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate_service.engine import Engine, Terms
+from striate_service.backends.local.shared_memory import Arrays
 from striate_service.models.description import ModelDescription
+from striate_service.scheduling.engine import Engine, Terms
 from striate_service.techniques import sobol
-from striate_service.workers.shared_memory import Arrays
-from striate_service.workers.tasks import MaskedGroupsTask
+from striate_service.techniques.tasks import MaskedGroupsTask
 
 
 class GroupImportance:

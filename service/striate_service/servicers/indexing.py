@@ -16,17 +16,17 @@ from PIL import Image as Pillow
 from striate.v1 import common_pb2 as pb
 from striate.v1 import examples_pb2 as messages
 
-from striate_service.engine import Engine, Terms
+from striate_service.backends.local.shared_memory import Arrays
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Engine, Terms
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.decoding import ImageDecoder
 from striate_service.servicers.streams import in_order
 from striate_service.stores.examples import ExampleStore, LayerExamples, StoredExample
 from striate_service.techniques import crops, naming
 from striate_service.techniques.example_statistics import QUANTILES, LayerStatistics
-from striate_service.workers.shared_memory import Arrays
-from striate_service.workers.tasks import IndexTask
+from striate_service.techniques.tasks import IndexTask
 
 MAX_EXAMPLES = 16  # of a channel
 _USUAL_EXAMPLES = 5

@@ -12,9 +12,9 @@ from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2 as messages
 from striate.v1.labels_pb2_grpc import LabelServiceServicer
 
-from striate_service.engine import Engine
 from striate_service.errors import InvalidArgument, NotFound
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.validation import Context
 from striate_service.stores.labels import LabelStore, StoredLabel, direction_bytes

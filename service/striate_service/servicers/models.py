@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from striate.v1 import models_pb2 as messages
 from striate.v1.models_pb2_grpc import ModelServiceServicer
 
-from striate_service.catalogue import Catalogue
+from striate_service.backends.local.catalogue import Catalogue
 from striate_service.config import ModelSettings, Settings
 from striate_service.errors import InvalidArgument, NotAllowed
 from striate_service.models.description import ModelDescription

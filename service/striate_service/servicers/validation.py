@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import grpc
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.engine import Terms
 from striate_service.errors import InvalidArgument, NotFound
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Terms
 from striate_service.scheduling.job import Lane
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

@@ -1,0 +1,118 @@
+"""Activations of many images on disk, and the process that factorizes them there: memory does not grow with them.
+
+The process is one of its own, and not a worker: it takes minutes, while workers are there for those who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate_service.backends.local.compiled_code import COMPILED, cache_variables
+from striate_service.backends.local.messages import receive
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the factorization is, 0 to 1."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the process has found."""
+
+    directions: NDArray[np.float32]
+    """[K, C]"""
+    importance: NDArray[np.float32]
+    """[K]"""
+    relative_error: float
+    scale: float
+    """The 0.9 quantile, over positions, of the sum over groups."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    reason: str
+
+
+class SpoolFull(Exception):
+    """More activations than the operator allows on disk."""
+
+
+class Spool:
+    """A file without a name of rows [C] in float16: nothing of it is left, however the server ends."""
+
+    def __init__(self, folder: Path, channels: int, limit: int) -> None:
+        """Make an empty one.
+
+        Args:
+            folder: on the disk that is to hold it; STRIATE_HOME.
+            limit: bytes.
+        """
+        self._compiled = folder / COMPILED
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
+        self._channels = channels
+        self._limit = limit
+        self.rows = 0
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, activations: NDArray[np.float16]) -> None:
+        """Append activations [N, C, H, W]. Blocking.
+
+        Raises:
+            SpoolFull: there is no more room for them.
+        """
+        rows = np.ascontiguousarray(np.moveaxis(activations, 1, -1)).reshape(-1, self._channels)
+        if self._file.tell() + rows.nbytes > self._limit:
+            raise SpoolFull
+        self._file.write(rows.tobytes())
+        self.rows += len(rows)
+
+    async def factorize(self, components: int) -> AsyncGenerator[Progress | Found | Failed, None]:
+        """Factorize all rows in a process of its own; yield progress, and at last what was found or why nothing was."""
+        self._file.flush()
+        ours, theirs = socket.socketpair()
+        arguments = (theirs.fileno(), self._file.fileno(), self._channels, components)
+        process = subprocess.Popen(  # noqa: ASYNC220 - a fork takes milliseconds
+            [sys.executable, "-m", "striate_service.backends.local.spool_factorizer", *map(str, arguments)],
+            pass_fds=arguments[:2],
+            stdin=subprocess.DEVNULL,
+            # One thread: the other cores are for those who wait for an answer.
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | cache_variables(self._compiled),
+        )
+        theirs.close()
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            while True:
+                try:
+                    message = await receive(reader)
+                except (asyncio.IncompleteReadError, OSError):
+                    yield Failed(f"the factorization ended early, with exit status {process.wait()}")
+                    return
+                yield message
+                if not isinstance(message, Progress):
+                    return
+        finally:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+            writer.close()

@@ -1,0 +1,66 @@
+"""The process that factorizes a spool: started by `spool.py` with two descriptors that it inherits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from striate_service.backends.local.messages import write
+from striate_service.backends.local.spool import Failed, Found, Progress
+from striate_service.techniques import factorization
+from striate_service.techniques.factorization import factorize_batches, project
+
+_NICENESS = 10  # after the workers: nobody waits for it with an image in hand
+_ROWS = 4096  # that are read at a time: 8 MB of 512 channels
+_LOOKED_AT = 8  # of these, evenly spaced, that tell how strong groups are: 32,768 positions
+_QUANTILE = 0.9  # as of an overlay's scale
+
+
+def main(socket_descriptor: int, spool_descriptor: int, channels: int, components: int) -> None:
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    server = socket.socket(fileno=socket_descriptor).makefile("rwb")
+    rows = os.fstat(spool_descriptor).st_size // (2 * channels)
+
+    def read(start: int) -> Tensor:
+        data = os.pread(spool_descriptor, 2 * channels * min(_ROWS, rows - start), 2 * channels * start)
+        return torch.from_numpy(np.frombuffer(data, np.float16).reshape(-1, channels).astype(np.float32))
+
+    def batches() -> Iterator[Tensor]:
+        return map(read, range(0, rows, _ROWS))
+
+    def tell(progress: factorization.Progress) -> None:
+        write(server, Progress((progress.phase + min(1.0, progress.rows / rows)) / progress.phases))
+
+    try:
+        basis = factorize_batches(batches, components, progress=tell)
+        starts = np.linspace(0, max(0, rows - _ROWS), _LOOKED_AT).astype(int).tolist()
+        strengths = torch.cat(
+            [project(read(start), basis.directions).weights.sum(1) for start in dict.fromkeys(starts)]
+        )
+        write(
+            server,
+            Found(
+                basis.directions.numpy(),
+                basis.importance.numpy(),
+                float(basis.relative_error),
+                float(np.quantile(strengths.numpy(), _QUANTILE)),
+            ),
+        )
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # nobody waits any more
+    except Exception as error:
+        write(server, Failed(f"{type(error).__name__}: {error}"))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,11 @@
+"""Icons on demand: from the store, or rendered in short slices while no caller needs the workers, each only once.
+
+Once among the servers that share a store too: who renders an icon holds a lease on it (claims.py). And once though a
+server is killed: what has begun is saved after every slice (batch.py).
+"""
+
+from striate_service.explain.rendering.batch import Rendering
+from striate_service.explain.rendering.claims import Claims
+from striate_service.explain.rendering.renderer import IconRenderer
+
+__all__ = ["Claims", "IconRenderer", "Rendering"]
