@@ -151,6 +151,8 @@ class Settings(BaseSettings):
     """Folders whose images callers may name instead of sending them (`BuildBasis`). None by default."""
     max_basis_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 16 * 1024 * MEBIBYTE
     """Of activations that are on disk, in `home`, while a basis is built: 200 KB an image in GoogLeNet's mixed4d."""
+    max_task_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 2048 * MEBIBYTE
+    """Of a worker's memory, for the arrays that one request needs there beside the network. Larger ones are refused."""
     max_queue: Annotated[int, Field(ge=1)] = 256
     """Requests that may wait; further ones are refused at once."""
     max_queue_per_caller: Annotated[int, Field(ge=0)] = 0
@@ -169,7 +171,10 @@ class Settings(BaseSettings):
     start_timeout: Annotated[float, Field(gt=0)] = 300
     """How long a worker may take to load its models."""
     batch_timeout: Annotated[float, Field(gt=0)] = 120
-    """A worker that takes longer over one batch is replaced."""
+    """A worker that takes longer over one batch is replaced; and sooner, where the batch should have taken far less. A
+    request that would take half as long by itself is refused."""
+    batch_timeout_least: Annotated[float, Field(gt=0)] = 30
+    """No worker is replaced sooner, however little its batch should take."""
     ping_interval: Annotated[float, Field(gt=0)] = 5
     """How often an idle worker is asked whether it still answers, and how long it may take to."""
     drain_timeout: Annotated[float, Field(ge=0)] = 30

@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
 
+WORKER_STATES = ("starting", "idle", "busy", "down", "stopped")
+
 
 class Metrics:
     """The metrics of one server. Labels hold what the operator or this code chose, never a caller's free text."""
@@ -92,11 +94,11 @@ class Metrics:
         )
         self.info = Info("striate_build", "The server's version.", registry=self.registry)
 
-    def observe_batch(self, device: str, task: object, images: int, seconds: float) -> None:
-        """Note a batch that a worker has carried out."""
-        self.batch_seconds.labels(device=device, task=type(task).__name__.removesuffix("Task").lower()).observe(seconds)
-        if hasattr(task, "class_count"):
-            self.batch_images.labels(model=getattr(task, "model", "")).observe(images)
+    def observe_batch(self, device: str, kind: str, model: str, images: int, seconds: float) -> None:
+        """Note a batch that a worker has carried out. images: that went through the network; 0: none did."""
+        self.batch_seconds.labels(device=device, task=kind).observe(seconds)
+        if images:
+            self.batch_images.labels(model=model).observe(images)
 
     def count_batch_limits(self, limits: Iterable[tuple[str, str, int]]) -> None:
         """Set every model's limit on every device."""

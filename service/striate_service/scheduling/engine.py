@@ -1,8 +1,9 @@
-"""Joins scheduling and workers, which do not know each other: submit a task, await its result."""
+"""Joins the scheduler and the backend, which do not know each other: submit a task, await its result."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 import time
@@ -11,13 +12,10 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, Generic, TypeVar, cast
 
-from striate_service.backends.local.catalogue import Catalogue
-from striate_service.backends.local.messages import Failure, Refusal, RunFailed
-from striate_service.backends.local.pool import Pool
-from striate_service.backends.local.process import NeverBegun, WorkerDied
-from striate_service.backends.local.shared_memory import Arrays
-from striate_service.backends.local.supervision import Claim, Result, Worker, WorkerState
+from striate_service.backends.protocol import Backend, Claim, NeverBegun, RunFailed, Work, Worker, WorkerDied
+from striate_service.config import Settings
 from striate_service.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -27,22 +25,19 @@ from striate_service.errors import (
     WorkFailed,
 )
 from striate_service.models.description import ModelDescription
-from striate_service.monitoring.metrics import Metrics
+from striate_service.monitoring.metrics import WORKER_STATES, Metrics
+from striate_service.scheduling.catalogue import Catalogue
 from striate_service.scheduling.job import Batch, Job, Lane
-from striate_service.scheduling.scheduler import AHEAD_SECONDS, Scheduler
-from striate_service.techniques.tasks import Task
+from striate_service.scheduling.scheduler import SEND_EARLY_SECONDS, Scheduler, TooMuchWork
+from striate_service.techniques.costs import Cost
+from striate_service.techniques.outcomes import Failure, Refusal
+from striate_service.techniques.tasks.base import Array, ImageTask, Task
 
 logger = logging.getLogger(__name__)
 
+R = TypeVar("R")
 
-@dataclass(eq=False)
-class _Work:
-    """A job's payload. Its task and inputs come after its admission."""
-
-    admitted: float
-    task: Task | None = None
-    inputs: Arrays = field(default_factory=dict)
-    result: asyncio.Future[Arrays] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+_SHARE_OF_TIMEOUT = 0.5  # of `batch_timeout` that one request may take, as far as can be told before: it may be wrong
 
 
 @dataclass(frozen=True)
@@ -57,98 +52,155 @@ class Terms:
     """Wait for a place in a full queue, rather than be refused."""
 
 
-class Engine:
-    """Keeps every worker in work: whoever has room gets the next batch, and its results go to those who asked."""
+@dataclass(eq=False)
+class _Payload:
+    """What a job is about. Its images come after its admission."""
 
-    def __init__(self, scheduler: Scheduler, pool: Pool, catalogue: Catalogue, metrics: Metrics) -> None:
-        self._scheduler = scheduler
-        self._pool = pool
-        self._catalogue = catalogue
+    task: Task[Any]
+    admitted: float
+    images: Array | None = None
+    result: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What jobs of one batch have in common."""
+
+    model: str
+    """Empty: none is needed."""
+    batch_key: Hashable
+
+
+@dataclass(frozen=True)
+class Place(Generic[R]):
+    """A request's place: what it was admitted for can be run."""
+
+    _engine: Engine
+    _job: Job
+
+    async def run(self, images: Array | None = None) -> R:
+        """Have the task carried out and return its result.
+
+        Args:
+            images: those that the task starts from, as `ImageTask` takes them.
+
+        Raises:
+            RequestError: it expires, is refused by its technique, or fails.
+        """
+        return cast(R, await self._engine.run(self._job, images))
+
+
+class Engine:
+    """Keeps every worker in work: one that has room gets the next batch, and its results go to those who asked."""
+
+    def __init__(self, backend: Backend, settings: Settings, metrics: Metrics) -> None:
+        self._backend = backend
         self._metrics = metrics
+        self.catalogue = Catalogue(backend, metrics)
+        self._scheduler = Scheduler(
+            max_queue=settings.max_queue,
+            max_queue_per_caller=settings.max_queue_per_caller,
+            workers=len(backend.workers),
+            max_job_seconds=_SHARE_OF_TIMEOUT * settings.batch_timeout,
+            max_job_bytes=settings.max_task_bytes,
+        )
+        self._time_limits = (settings.batch_timeout_least, settings.batch_timeout)
+        self._max_reply_bytes = settings.max_message_bytes
+        self._unique_keys = itertools.count()
         self._places_freed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._batches: dict[Worker, list[Batch]] = defaultdict(list)
-        """What each worker has: the first is being computed, any other was sent ahead."""
+        """What each worker has: the first is being computed, any other was sent early."""
         self._free_at: dict[Worker, float] = {}
         """When the first of these should end, on time.monotonic()."""
 
     @property
     def models(self) -> tuple[ModelDescription, ...]:
         """What is served; the first is the default."""
-        return self._catalogue.models
+        return self.catalogue.models
 
     @property
     def worker_count(self) -> int:
-        return len(self._pool.workers)
+        return len(self._backend.workers)
 
-    def batch_limit(self, model: ModelDescription) -> int:
+    def batch_limit(self, model: str) -> int:
         """Return how many images every worker that has the model takes at a time."""
-        return min(limit.images for limit in self._catalogue.batch_limits(model).values())
+        return min(limit.images for limit in self.catalogue.batch_limits(model).values())
 
     async def start(self) -> None:
-        """Start the workers, and measure the batch limits that are not known yet.
+        """Start the workers.
 
         Raises:
-            workers.pool.StartError: a worker cannot start.
+            StartError: one of them cannot start.
         """
         for lane in Lane:
             self._metrics.queue_jobs.labels(lane=lane.value).set_function(partial(self._scheduler.waiting, lane))
-        for worker in self._pool.workers:
-            device = worker.device.name
-            for state in WorkerState:
-                count = partial(self._count_workers, device, state)
-                self._metrics.workers.labels(device=device, state=state.value).set_function(count)
-            worker.on_restart = self._metrics.worker_restarts.labels(device=device).inc
-            worker.on_start = self._dispatch
-        await self._catalogue.start()
+        for device in {worker.device_name for worker in self._backend.workers}:
+            for state in WORKER_STATES:
+                count = partial(self._backend.count_workers, device, state)
+                self._metrics.workers.labels(device=device, state=state).set_function(count)
+        await self._backend.start(self._dispatch)
+        self.catalogue.show_limits()
 
     async def stop(self) -> None:
         """End the workers. What has not been answered by now is lost, so drain first."""
-        await self._pool.stop()
+        await self._backend.stop()
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def admission(
-        self, kind: str, model: str, images: int, *, preprocessed: bool, terms: Terms
-    ) -> AbstractAsyncContextManager[Place]:
-        """Give a place to a request on images, before they are decoded, and take it back at the end.
+        self, task: ImageTask[R], images: int, *, preprocessed: bool, terms: Terms
+    ) -> AbstractAsyncContextManager[Place[R]]:
+        """Give a place to a request on so many images, before they are decoded, and take it back at the end.
 
         Requests on the same model and kind of images share a forward, whatever they ask of it.
-
-        Args:
-            kind: what is asked; requests of one kind take about as long an image.
 
         Raises:
             RequestError: on entry: it is refused; this takes no time.
         """
-        return self._admission(model, ("images", preprocessed), images, kind, terms)
+        return self._admission(task, images, ("images", preprocessed), terms)
 
-    async def submit(self, task: Task, inputs: Arrays, terms: Terms, *, alike: Hashable = None) -> Arrays:
-        """Have a task carried out that needs no images, and return its arrays, as `workers.tasks` names them.
+    async def submit(self, task: Task[R], terms: Terms, *, batch_key: Hashable = None) -> R:
+        """Have a task carried out that needs no images, and return its result.
 
         Args:
-            alike: tasks of one class and with the same one here share a batch; without it, a task is by itself.
+            batch_key: tasks of one technique with the same key share a batch; without one, a task is by itself.
 
         Raises:
             RequestError: the task is not admitted, expires, is refused by its technique, or fails.
         """
-        kind = type(task).__name__
-        key = (kind, object() if alike is None else alike)
-        async with self._admission(getattr(task, "model", ""), key, 1, kind, terms) as place:
-            return await place.run(task, inputs)
+        key = (type(task), next(self._unique_keys) if batch_key is None else batch_key)
+        async with self._admission(task, 1, key, terms) as place:
+            return await place.run()
 
     @asynccontextmanager
     async def _admission(
-        self, model: str, shared: Hashable, size: int, kind: str, terms: Terms
-    ) -> AsyncIterator[Place]:
-        work = _Work(admitted=time.monotonic())
-        job = Job(_Key(model, shared), size, terms.lane, terms.deadline, terms.caller, (kind, model), work)
-        with self._catalogue.in_use(model):
+        self, task: Task[R], images: int, batch_key: Hashable, terms: Terms
+    ) -> AsyncIterator[Place[R]]:
+        model = self.catalogue.model(task.model) if task.model else None
+        cost = task.cost(model, images)
+        self._check_reply(task, cost)
+        payload = _Payload(task, admitted=time.monotonic())
+        job = Job(
+            _Key(task.model, batch_key),
+            images,
+            terms.lane,
+            terms.deadline,
+            terms.caller,
+            kind=(task.rate_key, task.model),
+            work=cost.forwards,
+            memory_bytes=cost.memory_bytes,
+            payload=payload,
+        )
+        with self.catalogue.in_use(task.model):
             while True:
                 try:
                     self._scheduler.admit(job, time.monotonic())
                     break
+                except TooMuchWork as error:
+                    field_name, advice = task.too_costly
+                    raise InvalidArgument(field_name, f"{error}; {advice}.") from error
                 except (QueueFull, QuotaExceeded):
                     if not terms.patient:
                         raise
@@ -159,41 +211,53 @@ class Engine:
                 if self._scheduler.cancel(job):
                     self._wake_the_patient()
 
-    async def run(self, job: Job, task: Task, inputs: Arrays) -> Arrays:
-        """Carry out an admitted job's task. For `Place`."""
-        work, now = _work(job), time.monotonic()
-        work.task, work.inputs = task, inputs
+    def _check_reply(self, task: Task[Any], cost: Cost) -> None:
+        if cost.result_bytes > self._max_reply_bytes:
+            field_name, advice = task.too_costly
+            raise InvalidArgument(
+                field_name,
+                f"would make a reply of {cost.result_bytes / 2**20:.0f} MiB, and at most "
+                f"{self._max_reply_bytes / 2**20:.0f} MiB can be sent; {advice}.",
+            )
+
+    async def run(self, job: Job, images: Array | None) -> Any:
+        """Carry out an admitted job. For `Place`."""
+        payload, now = _payload(job), time.monotonic()
+        payload.images = images
         self._scheduler.enqueue(job, now)
         self._dispatch()
         try:
-            return await asyncio.wait_for(work.result, None if job.deadline == math.inf else job.deadline - now)
+            return await asyncio.wait_for(payload.result, None if job.deadline == math.inf else job.deadline - now)
         except asyncio.TimeoutError as error:
             raise DeadlineExceeded from error
 
     def _dispatch(self) -> None:
-        """Give work to whoever has room: to the idle whatever waits, to the busy what may be sent ahead."""
-        for worker in sorted(self._pool.workers, key=lambda worker: worker.in_flight):
+        """Give work to every worker that has room: to an idle one whatever waits, to a busy one what may be early."""
+        for worker in sorted(self._backend.workers, key=lambda worker: worker.in_flight):
             while worker.has_room and (batch := self._take(worker)):
                 self._batches[worker].append(batch)
                 if len(self._batches[worker]) == 1:
                     self._begun(worker)
-                task = asyncio.create_task(self._serve(worker.claim(), batch))
+                task = asyncio.create_task(self._serve(worker, worker.claim(), batch))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
 
     def _take(self, worker: Worker) -> Batch | None:
-        def limit(key: Hashable) -> int:
+        def images_at_once(key: Hashable) -> int:
             assert isinstance(key, _Key)
-            return self._catalogue.batch_limit(worker, key.model)
+            if not key.model:
+                return 1
+            limit = self._backend.batch_limit(worker, key.model)
+            return limit.images if limit else 0
 
         now = time.monotonic()
         busy_for = self._free_at.get(worker, math.inf) - now if worker.in_flight else None
-        batch, expired = self._scheduler.next_batch(now, limit, busy_for=busy_for)
+        batch, expired = self._scheduler.next_batch(now, images_at_once, busy_for=busy_for)
         for job in expired:
             _fail(job, DeadlineExceeded())
         if batch:
             for job in batch.jobs:
-                self._metrics.queue_wait.labels(lane=job.lane.value).observe(now - _work(job).admitted)
+                self._metrics.queue_wait.labels(lane=job.lane.value).observe(now - _payload(job).admitted)
         if batch or expired:
             self._wake_the_patient()
         return batch
@@ -202,37 +266,36 @@ class Engine:
         """Note when a worker, at the first of its batches, should be free, and shortly before see what comes next."""
         seconds = self._scheduler.seconds(self._batches[worker][0])
         self._free_at[worker] = time.monotonic() + seconds
-        if AHEAD_SECONDS < seconds < math.inf:
+        if SEND_EARLY_SECONDS < seconds < math.inf:
             # Well within that time: loops may call a millisecond early, when nothing could be sent yet.
-            asyncio.get_running_loop().call_later(seconds - AHEAD_SECONDS / 2, self._dispatch)
+            asyncio.get_running_loop().call_later(seconds - SEND_EARLY_SECONDS / 2, self._dispatch)
 
     def _wake_the_patient(self) -> None:
-        """Let all who wait for a place ask again."""
+        """Let all requests that wait for a place ask again."""
         self._places_freed.set()
         self._places_freed.clear()
 
-    async def _serve(self, claim: Claim, batch: Batch) -> None:
+    async def _serve(self, worker: Worker, claim: Claim, batch: Batch) -> None:
         try:
-            await self._run(claim, batch)
+            await self._run_batch(worker, claim, batch)
         except Exception:  # a mistake of ours costs this batch, and not every later one
             logger.exception("a batch failed")
             for job in batch.jobs:
                 _fail(job, WorkFailed("the server made a mistake; its log says more"))
         finally:
             self._scheduler.ended(batch)
-            batches = self._batches[claim.worker]
+            batches = self._batches[worker]
             batches.remove(batch)
             if batches:
-                self._begun(claim.worker)
+                self._begun(worker)
             self._dispatch()
 
-    async def _run(self, claim: Claim, batch: Batch) -> None:
-        works = [_work(job) for job in batch.jobs]
-        tasks = [work.task for work in works if work.task]
-        device = claim.worker.device.name
+    async def _run_batch(self, worker: Worker, claim: Claim, batch: Batch) -> None:
+        payloads = [_payload(job) for job in batch.jobs]
+        works = [Work(payload.task, payload.images) for payload in payloads]
+        time_limit = self._scheduler.time_limit(batch, *self._time_limits)
         try:
-            inputs = [work.inputs for work in works]
-            reply = await claim.run(tasks, inputs, alone=self._scheduler.is_alone(batch))
+            reply = await claim.run(works, alone=self._scheduler.is_alone(batch), time_limit=time_limit)
         except NeverBegun:
             self._scheduler.retry([batch])
             return
@@ -245,16 +308,20 @@ class Engine:
             self._try_again(batch, batch.halves(), Unavailable(f"the server is short of memory: {error}"))
             return
         if isinstance(reply, RunFailed):
-            if reply.out_of_memory and batch.size > 1:
-                self._catalogue.lower_batch_limit(claim.worker, _model(batch), batch.size // 2)
+            model = payloads[0].task.model
+            if reply.out_of_memory and batch.size > 1 and model:
+                self._backend.lower_batch_limit(worker, model, batch.size // 2)
+                self.catalogue.show_limits()
             failure = Unavailable if reply.out_of_memory else WorkFailed
-            self._try_again(batch, batch.halves(), failure(f"the request failed on {device}: {reply.reason}"))
+            reason = f"the request failed on {worker.device_name}: {reply.reason}"
+            self._try_again(batch, batch.halves(), failure(reason))
             return
-        results, seconds = reply
-        self._scheduler.ended(batch, seconds)
-        self._metrics.observe_batch(device, tasks[0], batch.size, seconds)
-        for job, result in zip(batch.jobs, results, strict=True):
-            _settle(job, result)
+        self._scheduler.ended(batch, reply.seconds)
+        task = payloads[0].task
+        images = batch.size if task.forward else 0
+        self._metrics.observe_batch(worker.device_name, task.kind, task.model, images, reply.seconds)
+        for job, outcome in zip(batch.jobs, reply.outcomes, strict=True):
+            _settle(job, outcome)
 
     def _try_again(self, batch: Batch, batches: Sequence[Batch], otherwise: WorkFailed | Unavailable) -> None:
         if batches:
@@ -264,56 +331,22 @@ class Engine:
         for job in batch.jobs:
             _fail(job, otherwise)
 
-    def _count_workers(self, device: str, state: WorkerState) -> int:
-        return sum(worker.device.name == device and worker.state is state for worker in self._pool.workers)
 
-
-@dataclass(frozen=True)
-class Place:
-    """A request's place: what it was admitted for can be run."""
-
-    _engine: Engine
-    _job: Job
-
-    async def run(self, task: Task, inputs: Arrays) -> Arrays:
-        """Have the task carried out and return its arrays, as `workers.tasks` names them.
-
-        Raises:
-            RequestError: it expires, is refused by its technique, or fails.
-        """
-        return await self._engine.run(self._job, task, inputs)
-
-
-@dataclass(frozen=True)
-class _Key:
-    """What jobs of one batch have in common."""
-
-    model: str
-    """Empty: none is needed."""
-    shared: Hashable
-
-
-def _model(batch: Batch) -> str:
-    key = batch.jobs[0].key
-    assert isinstance(key, _Key)
-    return key.model
-
-
-def _work(job: Job) -> _Work:
-    assert isinstance(job.payload, _Work)
+def _payload(job: Job) -> _Payload:
+    assert isinstance(job.payload, _Payload)
     return job.payload
 
 
-def _settle(job: Job, result: Result) -> None:
-    if isinstance(result, Refusal):
-        _fail(job, InvalidArgument(result.field, result.problem))
-    elif isinstance(result, Failure):
-        logger.error("a request failed: %s", result.reason)
-        _fail(job, WorkFailed(result.reason))
-    elif not _work(job).result.done():
-        _work(job).result.set_result(result)
+def _settle(job: Job, outcome: Any | Refusal | Failure) -> None:
+    if isinstance(outcome, Refusal):
+        _fail(job, InvalidArgument(outcome.field, outcome.problem))
+    elif isinstance(outcome, Failure):
+        logger.error("a request failed: %s", outcome.reason)
+        _fail(job, WorkFailed(outcome.reason))
+    elif not _payload(job).result.done():
+        _payload(job).result.set_result(outcome)
 
 
 def _fail(job: Job, error: Exception) -> None:
-    if not _work(job).result.done():
-        _work(job).result.set_exception(error)
+    if not _payload(job).result.done():
+        _payload(job).result.set_exception(error)

@@ -54,17 +54,21 @@ class FairQueue:
         """Return how many images wait under a key."""
         return sum(job.size for job in self if job.key == key)
 
-    def take(self, first: Job, max_size: int) -> tuple[Job, ...]:
-        """Take `first` and what fits with it, of its key, into `max_size` images; a job that is larger goes alone."""
+    def take(self, first: Job, max_size: int, max_bytes: float = math.inf) -> tuple[Job, ...]:
+        """Take `first` and what fits with it, of its key, into so many images and so much memory.
+
+        A job that is larger goes alone.
+        """
         taken: list[Job] = []
         job: Job | None = first
         while job:
             max_size -= job.size
+            max_bytes -= job.memory_bytes
             taken.append(job)
             self._last_tag = self._tags[job.caller]
             self._tags[job.caller] += job.size
             self.remove(job)
-            job = self._next(lambda other: other.key == first.key, max_size)
+            job = self._next(lambda other: other.key == first.key, max_size, max_bytes)
         return tuple(taken)
 
     def ahead_of(self, job: Job) -> Iterator[tuple[Job, float]]:
@@ -75,10 +79,10 @@ class FairQueue:
             share = 1.0 if caller == job.caller else min(1.0, own / theirs)
             yield from ((other, share) for other in others)
 
-    def _next(self, suits: Callable[[Job], bool], room: float = math.inf) -> Job | None:
+    def _next(self, suits: Callable[[Job], bool], room: float = math.inf, free_bytes: float = math.inf) -> Job | None:
         """Return the lowest tag's next job that suits, where that fits."""
         for caller in sorted(self._jobs, key=self._tags.__getitem__):
             job = next(filter(suits, self._jobs[caller]), None)
-            if job and job.size <= room:
+            if job and job.size <= room and job.memory_bytes <= free_bytes:
                 return job
         return None

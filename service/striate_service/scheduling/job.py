@@ -30,7 +30,11 @@ class Job:
     """On the scheduler's clock, in seconds."""
     caller: str = ""
     kind: Hashable = None
-    """Jobs of one kind take about as long an image."""
+    """Jobs of one kind take time in one proportion to their work."""
+    work: float | None = None
+    """How long it takes, in forwards of one image. None: one for each of its images."""
+    memory_bytes: int = 0
+    """That it takes of a worker, beside the network."""
     payload: object = None
     """What is to be done; none of the scheduler's business."""
 
@@ -38,8 +42,8 @@ class Job:
 @dataclass(frozen=True, eq=False)
 class Batch:
     jobs: tuple[Job, ...]
-    attempt: int = 0
-    """How often it has already brought down a worker."""
+    crashes: int = 0
+    """How many workers it has already brought down."""
 
     @property
     def size(self) -> int:
@@ -47,8 +51,8 @@ class Batch:
 
     def after_crash(self) -> tuple[Batch, ...]:
         """Return how to try again: whole once, then in halves until the poisonous job is alone. Empty: give it up."""
-        if self.attempt == 0:
-            return (replace(self, attempt=1),)
+        if self.crashes == 0:
+            return (replace(self, crashes=1),)
         return self.halves()
 
     def halves(self) -> tuple[Batch, ...]:

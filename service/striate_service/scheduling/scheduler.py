@@ -9,19 +9,34 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 
 from striate_service.errors import DeadlineExceeded, Overloaded, QueueFull, QuotaExceeded
 from striate_service.scheduling.fair_queue import FairQueue
 from striate_service.scheduling.job import Batch, Job, Lane
 
-AHEAD_SECONDS = 0.05
+SEND_EARLY_SECONDS = 0.05
 """So long before a worker is free its next batch may be sent: enough for its transport, and for a poor estimate."""
 
 _PATIENCE = {Lane.INTERACTIVE: 0.0, Lane.BATCH: 1.0, Lane.RENDERING: 10.0}
 """Seconds that a lane lets those above it go first; then one batch of it does."""
-_UNKNOWN_SECONDS = 0.05  # an image, for advice before anything of a kind has been measured
+_UNKNOWN_SECONDS = 0.05  # a forward, before anything of a kind has been measured
 _MARGIN = 1.5  # on the estimate: what is accepted should be answered in time, and replies take time too
-_LEARNING_RATE = 0.2  # of the moving average of seconds per image
+_CERTAINLY_TOO_LONG = 10  # times the estimate, which other work on the machine may have made too small
+_LEARNING_RATE = 0.2  # of the moving average of seconds a forward
+
+
+@dataclass(frozen=True)
+class TooMuchWork(Exception):
+    """A job that would take more of a worker than any may, also on an idle server."""
+
+    unit: str
+    """What it takes too much of: "s", "MiB of memory"."""
+    needed: float
+    allowed: float
+
+    def __str__(self) -> str:
+        return f"would take about {self.needed:.0f} {self.unit}, and at most {self.allowed:.0f} {self.unit} are allowed"
 
 
 class Scheduler:
@@ -30,29 +45,42 @@ class Scheduler:
     Times are seconds on any monotonic clock, passed in by the caller.
     """
 
-    def __init__(self, *, max_queue: int, max_queue_per_caller: int = 0, workers: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        max_queue: int,
+        max_queue_per_caller: int = 0,
+        workers: int = 1,
+        max_job_seconds: float = math.inf,
+        max_job_bytes: float = math.inf,
+    ) -> None:
         """Make an empty one.
 
         Args:
             max_queue: jobs that may wait in a lane. Rendering has no limit: the service itself orders it.
             max_queue_per_caller: of these, jobs of one caller. 0: no limit.
             workers: how many batches run at a time.
+            max_job_seconds: that one job may take of a worker, as far as can be told before.
+            max_job_bytes: of a worker's memory, for one job and for the jobs of one batch together.
         """
         self._max_queue = max_queue
         self._max_queue_per_caller = max_queue_per_caller
         self._workers = workers
+        self._max_job_seconds = max_job_seconds
+        self._max_job_bytes = max_job_bytes
         self._coming = {lane: FairQueue() for lane in Lane}
         self._lanes = {lane: FairQueue() for lane in Lane}
         self._passed_over_since = dict.fromkeys(Lane, 0.0)
         self._retries: deque[Batch] = deque()
         self._running: dict[Batch, None] = {}  # a set that keeps its order
-        self._seconds_per_image: dict[Hashable, float] = {}
+        self._seconds_per_forward: dict[Hashable, float] = {}
 
     def admit(self, job: Job, now: float) -> None:
         """Give `job` a place, before anything is spent on it. It waits for its turn once it is enqueued.
 
         Raises:
             DeadlineExceeded: it has expired already.
+            TooMuchWork: it would take longer, or more memory, than one job may.
             QueueFull: as many jobs have a place as may.
             QuotaExceeded: as many jobs of its caller have one as may.
             Overloaded: its turn would come after its deadline.
@@ -60,16 +88,24 @@ class Scheduler:
         if job.deadline <= now:
             raise DeadlineExceeded
         if job.lane is not Lane.RENDERING:
+            self._check_cost(job)
             queues = (self._coming[job.lane], self._lanes[job.lane])
             if sum(map(len, queues)) >= self._max_queue:
                 raise QueueFull(self._max_queue, self.expected_wait(job))
             if 0 < self._max_queue_per_caller <= sum(queue.count(job.caller) for queue in queues):
                 raise QuotaExceeded(job.caller, self._max_queue_per_caller, self.expected_wait(job))
-            if job.deadline < math.inf and job.kind in self._seconds_per_image:
+            if job.deadline < math.inf and job.kind in self._seconds_per_forward:
                 wait = self.expected_wait(job)
                 if now + _MARGIN * (wait + self._seconds(job)) > job.deadline:
                     raise Overloaded(wait)
         self._coming[job.lane].add(job)
+
+    def _check_cost(self, job: Job) -> None:
+        if job.memory_bytes > self._max_job_bytes:
+            raise TooMuchWork("MiB of memory", job.memory_bytes / 2**20, self._max_job_bytes / 2**20)
+        seconds = self._seconds(job)
+        if seconds > self._max_job_seconds:
+            raise TooMuchWork("s", seconds, self._max_job_seconds)
 
     def enqueue(self, job: Job, now: float) -> None:
         """Let a job that was admitted wait for its turn.
@@ -102,7 +138,7 @@ class Scheduler:
         batch = None
         if busy_for is None:
             batch = self._next_retry(max_batch_size) or self._next_of_lanes(now, max_batch_size)
-        elif abs(busy_for) <= AHEAD_SECONDS:
+        elif abs(busy_for) <= SEND_EARLY_SECONDS:
             batch = self._next_of_lanes(now, max_batch_size, only_full=True)
         if batch:
             self._running[batch] = None
@@ -128,15 +164,19 @@ class Scheduler:
         # Jobs of several kinds may have shared the time; each kind's part is as it was known, in proportion.
         recent = seconds / sum(map(self._seconds, batch.jobs))
         for kind in {job.kind for job in batch.jobs}:
-            known = self._seconds_per_image.get(kind)
+            known = self._seconds_per_forward.get(kind)
             if known is None:
-                self._seconds_per_image[kind] = _UNKNOWN_SECONDS * recent
+                self._seconds_per_forward[kind] = _UNKNOWN_SECONDS * recent
             else:
-                self._seconds_per_image[kind] = known * (1 + _LEARNING_RATE * (recent - 1))
+                self._seconds_per_forward[kind] = known * (1 + _LEARNING_RATE * (recent - 1))
 
     def seconds(self, batch: Batch) -> float:
         """Estimate how long a batch takes; infinite where nothing of a kind in it has been measured."""
         return sum(self._seconds(job, unknown=math.inf) for job in batch.jobs)
+
+    def time_limit(self, batch: Batch, least: float, most: float) -> float:
+        """Return the seconds after which a batch has certainly gone wrong: many times what it should take."""
+        return min(most, max(least, _CERTAINLY_TOO_LONG * self.seconds(batch)))
 
     def is_alone(self, batch: Batch) -> bool:
         """Whether a batch that was taken is all there is to do: nothing else runs, waits or has a place."""
@@ -177,11 +217,12 @@ class Scheduler:
             if only_full and queue.images(first.key) < limit:
                 return None
             self._passed_over_since[lane] = now
-            return Batch(queue.take(first, limit))
+            return Batch(queue.take(first, limit, self._max_job_bytes))
         return None
 
     def _seconds(self, job: Job, unknown: float = _UNKNOWN_SECONDS) -> float:
-        return job.size * self._seconds_per_image.get(job.kind, unknown)
+        work = job.size if job.work is None else job.work
+        return work * self._seconds_per_forward.get(job.kind, unknown)
 
     def _lanes_in_turn(self, now: float) -> list[Lane]:
         """Those where somebody waits: first who has been passed over for too long, then by rank."""

@@ -13,8 +13,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-_POINTS = 16  # of a path that go through the network together
-
 
 def class_gradients(logits: Tensor, layer: Tensor, classes: Tensor) -> Tensor:
     """Differentiate logits with respect to a layer.
@@ -37,7 +35,7 @@ def class_gradients(logits: Tensor, layer: Tensor, classes: Tensor) -> Tensor:
 
 
 def path_gradients(
-    layer: Tensor, classes: Tensor, logits_of: Callable[[Tensor], Tensor], steps: int
+    layer: Tensor, classes: Tensor, logits_of: Callable[[Tensor], Tensor], steps: int, points_at_once: int = 16
 ) -> tuple[Tensor, Tensor]:
     """Return logits' mean gradients along the straight path from 0 to what a layer computed, and their values at 0.
 
@@ -52,6 +50,8 @@ def path_gradients(
         layer: [C, H, W], of one image.
         classes: int64 [M], the logits' indices.
         logits_of: what the network makes of the layer, from [S, C, H, W] to [S, classes].
+        steps: of the sum.
+        points_at_once: how many of them go through the network together, which bounds the memory.
 
     Returns:
         [M, C, H, W] and [M].
@@ -60,8 +60,8 @@ def path_gradients(
     u = (torch.arange(steps, device=layer.device) + 0.5) / steps
     shares, weights = u.square(), 2 * u / steps
     with torch.enable_grad():
-        for first in range(0, steps, _POINTS):
-            part = slice(first, first + _POINTS)
+        for first in range(0, steps, points_at_once):
+            part = slice(first, first + points_at_once)
             points = (shares[part].view(-1, 1, 1, 1) * layer).requires_grad_()
             chosen = logits_of(points)[:, classes].sum(0)
             for m, logit in enumerate(chosen):

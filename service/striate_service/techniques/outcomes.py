@@ -1,35 +1,52 @@
-"""What becomes of a task: arrays, a refusal, or a failure that leaves the tasks beside it alone."""
+"""What becomes of a task: its result, a refusal, or a failure that leaves the tasks beside it alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from striate_service.backends.local.messages import Failure, Refusal
-
-Result = dict[str, NDArray[np.generic]] | Refusal | Failure
 P = ParamSpec("P")
-T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The task cannot be done, and the caller can mend it."""
+
+    field: str
+    """Of the request."""
+    problem: str
+    """What is wrong and what would be right."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The task cannot be done, and it is not the caller's fault."""
+
+    reason: str
 
 
 class Refused(Exception):
-    """The task cannot be done, and the caller can mend it."""
+    """Raised by a technique: the task cannot be done, and the caller can mend it."""
 
     def __init__(self, field: str, problem: str) -> None:
         self.refusal = Refusal(field, problem)
 
 
-def attempt(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | Refusal | Failure:
-    """Return what `work` does, or why it does not."""
+def outcome_of(work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R | Refusal | Failure:
+    """Return what `work` returns, or why it does not.
+
+    Raises:
+        torch.OutOfMemoryError: smaller batches may do better.
+    """
+    import torch  # here: the server's process reads outcomes, and only a worker makes them
+
     try:
         return work(*arguments, **options)
     except Refused as refused:
         return refused.refusal
     except torch.OutOfMemoryError:
-        raise  # smaller batches may do better
+        raise
     except Exception as error:
         return Failure(f"{type(error).__name__}: {error}")

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from striate_service.techniques.costs import most_iterations
 from striate_service.techniques.factorization import divergence
 from striate_service.techniques.factorization.descent import SMALLEST_32, descend, is_small
 from striate_service.techniques.factorization.problem import (
@@ -35,7 +36,7 @@ def factorize(
     loss: Literal["frobenius", "kullback-leibler"] = "frobenius",
     init: Start | None = None,
     tolerance: float | None = None,
-    max_iterations: int = _MAX_ITERATIONS,
+    max_iterations: int | None = None,
 ) -> Factorization:
     """Factorize a non-negative matrix, or each of a batch.
 
@@ -50,6 +51,7 @@ def factorize(
         loss: what is minimized: ||X - W H||^2, or the divergence of `divergence.py`, in torch and with "nndsvda".
         tolerance: stop when a few iterations lower the loss by less than this share of it, by default 1e-5 (1e-6 for
             small problems); of the divergence when ten lower it by less than this share of its first value.
+        max_iterations: by default 2000, and fewer of a large matrix, as `costs.most_iterations` says.
 
     Raises:
         ValueError: `x` or `init` is not such a matrix, K is out of range, or `loss` or `init` has no such name.
@@ -60,6 +62,8 @@ def factorize(
         raise ValueError(f'loss should be "frobenius" or "kullback-leibler", not {loss!r}')
     if isinstance(init, str) and init not in ("nndsvd", "nndsvda"):
         raise ValueError(f'init should be "nndsvd", "nndsvda" or factors to start from, not {init!r}')
+    if max_iterations is None:
+        max_iterations = min(_MAX_ITERATIONS, most_iterations(x.shape[-2], x.shape[-1], components))
     batch = (x if x.dim() == 3 else x[None]).detach().float()
     if isinstance(init, tuple):
         w, h = (factor.detach().expand(len(batch), *factor.shape[-2:]).double() for factor in init)

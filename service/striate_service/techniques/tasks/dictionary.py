@@ -1,0 +1,134 @@
+"""Semantic dictionary: the strongest neurons of each position, and their effects on classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from striate_service.models.description import ModelDescription
+from striate_service.techniques.costs import FLOAT, Cost, layer_numbers, share_after
+from striate_service.techniques.tasks.base import (
+    Array,
+    ForwardNeeds,
+    ForwardSlice,
+    ImageTask,
+    Networks,
+    Predictions,
+    to_array,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PATH_POINTS = 16  # of a path that go through the network together
+
+
+@dataclass(frozen=True)
+class DictionaryResult:
+    """Of one image."""
+
+    magnitude: Array
+    """[H, W]: the length of each position's activation vector."""
+    channels: Array
+    """int32 [H, W, K], strongest first."""
+    activations: Array
+    """[H, W, K]"""
+    classes: Array
+    """int32 [M]: the logits that are explained."""
+    effects: Array | None
+    """[H, W, K, M]; None where no effects were asked for."""
+    class_logits: Array | None
+    """[M]"""
+    baseline_logits: Array | None
+    """[M]: what the logits are where the layer is 0; only on the path."""
+    vectors: Array | None
+    """[V, C]: the whole activation vectors of the positions that the task named."""
+    predictions: Predictions | None
+
+
+@dataclass(frozen=True, eq=False)
+class DictionaryTask(ImageTask[DictionaryResult]):
+    too_costly: ClassVar = ("layer", "choose a deeper layer, fewer classes, or fewer steps")
+
+    layer: str
+    neurons: int
+    attribution: Literal["gradient", "path", "none"] = "gradient"
+    """Gradient times activation, integrated gradients along the path from 0, or no effects."""
+    steps: int = 0
+    """On the path."""
+    vectors: tuple[tuple[int, int], ...] = ()
+    """Positions (row, column) whose whole activation vectors are wanted."""
+
+    @property
+    def rate_key(self) -> str:
+        return f"{self.kind}, {self.attribution}"
+
+    @property
+    def forward(self) -> ForwardNeeds:
+        explains = self.attribution != "none" and bool(self.class_number)
+        return ForwardNeeds(
+            (self.layer,),
+            gradient_layers=(self.layer,) if explains and not self._on_path else (),
+            classes=self.classes,
+            class_count=self.class_count,
+            explains=explains,
+        )
+
+    @property
+    def _on_path(self) -> bool:
+        return self.attribution == "path" and bool(self.class_number)
+
+    def cost(self, model: ModelDescription | None, images: int) -> Cost:
+        assert model
+        layer = model.layer_by_name[self.layer]
+        numbers, positions = layer_numbers(layer), layer_numbers(layer) // layer.channels
+        classes = self.class_number if self.forward.explains else 0
+        passes = share_after(model, layer) * (1 + 2 * classes) * (self.steps if self._on_path else 1)
+        points = 3 * _PATH_POINTS if self._on_path else 0  # what the network makes of them, and their gradients
+        return Cost(
+            forwards=1 + passes if classes else 1,
+            memory_bytes=FLOAT * numbers * (5 + classes + points),  # 4: indices of all channels, sorted, are int64
+            result_bytes=FLOAT * (positions * self.neurons * (2 + classes) + len(self.vectors) * layer.channels),
+        )
+
+    def run(self, forward: ForwardSlice | None, networks: Networks) -> DictionaryResult:
+        import torch
+
+        from striate_service.techniques.attribution import neuron_effects
+
+        assert forward
+        layer, classes = forward.layers[self.layer][0], forward.classes[0]
+        channels = layer.argsort(dim=0, descending=True, stable=True)[: self.neurons]
+        effects = class_logits = baseline = vectors = None
+        if len(classes) and forward.logits is not None:
+            gradients, at_zero = self._gradients(forward, networks)
+            effects = to_array(neuron_effects(layer, gradients, channels).permute(2, 3, 0, 1))
+            class_logits = to_array(forward.logits[0, classes])
+            baseline = None if at_zero is None else to_array(at_zero)
+        if self.vectors:
+            rows, columns = torch.tensor(self.vectors, device=layer.device).T
+            vectors = to_array(layer[:, rows, columns].T)
+        return DictionaryResult(
+            magnitude=to_array(layer.norm(dim=0)),
+            channels=to_array(channels.int().permute(1, 2, 0)),
+            activations=to_array(layer.gather(0, channels).permute(1, 2, 0)),
+            classes=to_array(classes.int()),
+            effects=effects,
+            class_logits=class_logits,
+            baseline_logits=baseline,
+            vectors=vectors,
+            predictions=forward.predictions,
+        )
+
+    def _gradients(self, forward: ForwardSlice, networks: Networks) -> tuple[Tensor, Tensor | None]:
+        """Return the explained logits' gradients, [M, C, H, W], and on the path the logits at its start, [M]."""
+        from striate_service.techniques.attribution import path_gradients
+
+        if not self._on_path:
+            return forward.gradients[self.layer][0], None
+
+        def logits_of(points: Tensor) -> Tensor:
+            pixels = forward.pixels.expand(len(points), -1, -1, -1)
+            return networks.logits_with(self.model, pixels, self.layer, points)
+
+        return path_gradients(forward.layers[self.layer][0], forward.classes[0], logits_of, self.steps, _PATH_POINTS)

@@ -1,0 +1,352 @@
+"""Neuron groups: found in images or in activations, in one layer or several, and what the network makes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from striate_service.models.description import ModelDescription
+from striate_service.techniques.costs import FLOAT, Cost, factorization_forwards, layer_numbers, share_after
+from striate_service.techniques.outcomes import Failure, Refusal, outcome_of
+from striate_service.techniques.tasks.base import (
+    Array,
+    ForwardNeeds,
+    ForwardSlice,
+    ImageTask,
+    Networks,
+    Predictions,
+    Task,
+    to_array,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from striate_service.techniques.groups import Groups, Problem
+
+MOST_CHOICES = 16
+"""Groups, of those numbers that are tried where a caller leaves the number open."""
+
+
+@dataclass(frozen=True)
+class GroupsResult:
+    """K groups in N images."""
+
+    spatial: Array
+    """[N, H, W, K]"""
+    directions: Array
+    """[K, C], of unit length."""
+    relative_error: Array
+    """[]"""
+    importance: Array
+    """[K]"""
+    choices: Array | None = None
+    """[T, 2]: the numbers of groups that were tried, and their relative errors, where the number was not given."""
+    classes: Array | None = None
+    """int32 [M]: the logits that are explained; None where there was no network."""
+    effects: Array | None = None
+    """[N, K, M]; None where no classes are explained."""
+    residual: Array | None = None
+    """[N, M]: the effects of what the groups leave out."""
+    kl_divergence: Array | None = None
+    """[N], of `fidelity`."""
+    same_top_class: Array | None = None
+    """bool [N]"""
+    predictions: Predictions | None = None
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """From the K groups of a layer to the L groups of the next."""
+
+    influence: Array
+    """[N, K, L]"""
+    residual: Array
+    """[N, L]"""
+
+
+@dataclass(frozen=True)
+class GroupFlowsResult:
+    layers: tuple[GroupsResult, ...]
+    flows: tuple[FlowResult, ...]
+    """From each layer but the last to the next."""
+    predictions: Predictions | None
+
+
+@dataclass(frozen=True)
+class MaskedGroupsResult:
+    logits: Array
+    """[R, M]"""
+
+
+@dataclass(frozen=True, eq=False)
+class FactorizeTask(ImageTask[GroupsResult]):
+    too_costly: ClassVar = ("images", "send fewer of them, or ask for fewer groups or classes, or a deeper layer")
+
+    layer: str
+    components: int
+    """0: as many as the activations ask for."""
+    rectify: bool
+    directions: Array | None = None
+    """[K, C]: look for these groups. None: find some."""
+
+    @property
+    def forward(self) -> ForwardNeeds:
+        explains = bool(self.class_number)
+        return ForwardNeeds((self.layer,), (self.layer,) if explains else (), self.classes, self.class_count, explains)
+
+    def cost(self, model: ModelDescription | None, images: int) -> Cost:
+        assert model
+        layer = model.layer_by_name[self.layer]
+        numbers, classes = layer_numbers(layer), self.class_number
+        positions, components = images * numbers // layer.channels, self.components or MOST_CHOICES
+        passes = images * (1 + (2 * classes + 1) * share_after(model, layer))
+        alone = _factorization(positions, layer.channels, self.components)
+        along_groups = classes * positions * components  # `group_effects`
+        return Cost(
+            forwards=passes + alone.forwards,
+            memory_bytes=alone.memory_bytes + FLOAT * (images * numbers * (2 + classes) + along_groups),
+            result_bytes=alone.result_bytes + FLOAT * images * (components + 1) * classes,
+        )
+
+    @classmethod
+    def run_batch(
+        cls, tasks: Sequence[FactorizeTask], forwards: Sequence[ForwardSlice | None], networks: Networks
+    ) -> list[GroupsResult | Refusal | Failure]:
+        """Those of one shape are factorized together, and those of one layer share a forward through what follows."""
+        from striate_service.techniques.groups import find_together
+
+        slices = [forward for forward in forwards if forward]
+        groups = find_together([_problem(task, forward, networks) for task, forward in zip(tasks, slices, strict=True)])
+        replaced = _logits_with_groups(tasks, slices, groups, networks)
+        return [
+            found
+            if isinstance(found, Refusal | Failure)
+            else outcome_of(_explained, task, forward, found, replaced.get(number))
+            for number, (task, forward, found) in enumerate(zip(tasks, slices, groups, strict=True))
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
+    too_costly: ClassVar = ("images", "send fewer of them, or ask for fewer layers, groups or classes")
+
+    layers: tuple[str, ...]
+    """In the order in which they compute."""
+    components: int
+    """Of each; 0: as many as its activations ask for."""
+    rectify: bool
+
+    @property
+    def forward(self) -> ForwardNeeds:
+        explains = bool(self.class_number)
+        return ForwardNeeds(self.layers, self.layers if explains else (), self.classes, self.class_count, explains)
+
+    @property
+    def _of_each_layer(self) -> list[FactorizeTask]:
+        return [
+            FactorizeTask(self.model, self.classes, self.class_count, layer, self.components, self.rectify)
+            for layer in self.layers
+        ]
+
+    def cost(self, model: ModelDescription | None, images: int) -> Cost:
+        assert model
+        layers = [model.layer_by_name[path] for path in self.layers]
+        costs = [task.cost(model, images) for task in self._of_each_layer]
+        components = self.components or MOST_CHOICES
+        gradients = max(images * components * layer_numbers(earlier) for earlier in layers[:-1])  # `group_gradients`
+        between = images * (1 + 2 * components * (len(layers) - 1))
+        return Cost(
+            forwards=sum(cost.forwards for cost in costs) + between,
+            memory_bytes=sum(cost.memory_bytes for cost in costs) + 2 * FLOAT * gradients,
+            result_bytes=sum(cost.result_bytes for cost in costs)
+            + FLOAT * images * (components + 1) * components * (len(layers) - 1),
+        )
+
+    @classmethod
+    def run_batch(
+        cls, tasks: Sequence[FactorizeLayersTask], forwards: Sequence[ForwardSlice | None], networks: Networks
+    ) -> list[GroupFlowsResult | Refusal | Failure]:
+        """The groups of all tasks and layers are found together, as `FactorizeTask` finds them."""
+        pairs = list(zip(tasks, forwards, strict=True))
+        single = [(each, forward) for task, forward in pairs for each in task._of_each_layer]
+        found = iter(
+            FactorizeTask.run_batch([each for each, _ in single], [forward for _, forward in single], networks)
+        )
+        groups = [[next(found) for _ in task.layers] for task in tasks]
+        return [task._joined(forward, own, networks) for (task, forward), own in zip(pairs, groups, strict=True)]
+
+    def _joined(
+        self, forward: ForwardSlice | None, groups: Sequence[GroupsResult | Refusal | Failure], networks: Networks
+    ) -> GroupFlowsResult | Refusal | Failure:
+        """Return what became of all layers: the first that has no groups says why."""
+        found = []
+        for each in groups:
+            if isinstance(each, Refusal | Failure):
+                return each
+            found.append(each)
+        return outcome_of(self._with_flows, forward, found, networks)
+
+    def _with_flows(
+        self, forward: ForwardSlice | None, groups: Sequence[GroupsResult], networks: Networks
+    ) -> GroupFlowsResult:
+        """Return the groups of each layer, and how those of one feed those of the next."""
+        from striate_service.techniques.groups import flows
+
+        assert forward
+        of_layers = [
+            (path, networks.to_device(each.spatial), networks.to_device(each.directions))
+            for path, each in zip(self.layers, groups, strict=True)
+        ]
+        influences = flows(networks.module(self.model), forward.pixels, of_layers)
+        return GroupFlowsResult(
+            tuple(groups),
+            tuple(FlowResult(to_array(influence), to_array(residual)) for influence, residual in influences),
+            forward.predictions,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FactorizeActivationsTask(Task[GroupsResult]):
+    too_costly: ClassVar = ("activations", "send fewer of them, or ask for fewer groups")
+
+    activations: Array
+    """float32 [N, C, H, W]"""
+    components: int
+    """0: as many as the activations ask for."""
+    rectify: bool
+
+    def cost(self, model: ModelDescription | None, images: int) -> Cost:
+        count, channels, height, width = self.activations.shape
+        return _factorization(count * height * width, channels, self.components)
+
+    @classmethod
+    def run_batch(
+        cls,
+        tasks: Sequence[FactorizeActivationsTask],
+        forwards: Sequence[ForwardSlice | None],
+        networks: Networks,
+    ) -> list[GroupsResult | Refusal | Failure]:
+        """Those of one shape are factorized together."""
+        from striate_service.techniques.groups import Problem, find_together
+
+        problems = [Problem(networks.to_device(task.activations), task.components, task.rectify) for task in tasks]
+        return [found if isinstance(found, Refusal | Failure) else _result(found) for found in find_together(problems)]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedGroupsTask(Task[MaskedGroupsResult]):
+    """What the network says of an image when its groups are weakened, and nothing but them is left of a layer."""
+
+    too_costly: ClassVar = ("sobol_points", "ask for fewer points or groups")
+
+    layer: str
+    classes: tuple[int, ...]
+    image: Array
+    """[1, ...], as `ImageTask` takes images."""
+    spatial: Array
+    """[H, W, K]"""
+    directions: Array
+    """[K, C]"""
+    masks: Array
+    """[R, K], factors from 0 to 1."""
+
+    def cost(self, model: ModelDescription | None, images: int) -> Cost:
+        assert model
+        layer = model.layer_by_name[self.layer]
+        return Cost(
+            forwards=len(self.masks) * share_after(model, layer),
+            memory_bytes=2 * FLOAT * len(self.masks) * layer_numbers(layer),
+            result_bytes=FLOAT * len(self.masks) * len(self.classes),
+        )
+
+    def run(self, forward: ForwardSlice | None, networks: Networks) -> MaskedGroupsResult:
+        from striate_service.techniques.groups import reconstruction
+
+        spatial, directions, masks = map(networks.to_device, (self.spatial, self.directions, self.masks))
+        outputs = reconstruction(spatial * masks[:, None, None], directions)
+        pixels = networks.inputs(self.model, self.image).expand(len(outputs), -1, -1, -1)
+        logits = networks.logits_with(self.model, pixels, self.layer, outputs)
+        return MaskedGroupsResult(to_array(logits[:, list(self.classes)]))
+
+
+def _factorization(positions: int, channels: int, components: int) -> Cost:
+    """Return the cost of so many groups, or of all numbers that are tried where there are 0."""
+    tried = [components] if components else range(1, min(MOST_CHOICES, positions, channels) + 1)
+    most = max(tried)
+    return Cost(
+        forwards=sum(factorization_forwards(positions, channels, number) for number in tried),
+        memory_bytes=FLOAT * (3 * positions * channels + 2 * most * (positions + channels)),
+        result_bytes=FLOAT * most * (positions + channels + 1),
+    )
+
+
+def _problem(task: FactorizeTask, forward: ForwardSlice, networks: Networks) -> Problem:
+    from striate_service.techniques.groups import Problem
+
+    directions = None if task.directions is None else networks.to_device(task.directions)
+    return Problem(forward.layers[task.layer], task.components, task.rectify, directions)
+
+
+def _logits_with_groups(
+    tasks: Sequence[FactorizeTask],
+    forwards: Sequence[ForwardSlice],
+    groups: Sequence[Groups | Refusal | Failure],
+    networks: Networks,
+) -> dict[int, Tensor]:
+    """Return what the network says where nothing but its groups is left of a layer, by the numbers of the tasks."""
+    import torch
+
+    by_layer: dict[str, list[tuple[int, ForwardSlice, Groups]]] = defaultdict(list)
+    for number, (task, forward, found) in enumerate(zip(tasks, forwards, groups, strict=True)):
+        if not isinstance(found, Refusal | Failure) and forward.logits is not None and task.class_number:
+            by_layer[task.layer].append((number, forward, found))
+    logits: dict[int, Tensor] = {}
+    for layer, members in by_layer.items():
+        pixels = torch.cat([forward.pixels for _, forward, _ in members])
+        outputs = torch.cat([found.reconstruction for _, _, found in members])
+        together = networks.logits_with(tasks[members[0][0]].model, pixels, layer, outputs)
+        parts = torch.split(together, [len(forward.pixels) for _, forward, _ in members])
+        logits |= {number: part for (number, _, _), part in zip(members, parts, strict=True)}
+    return logits
+
+
+def _explained(task: FactorizeTask, forward: ForwardSlice, groups: Groups, replaced: Tensor | None) -> GroupsResult:
+    """Return groups with what they do for the classes, and what is left of the predictions.
+
+    Args:
+        replaced: the logits where nothing but the groups is left of the layer.
+    """
+    from striate_service.techniques.attribution import group_effects
+    from striate_service.techniques.fidelity import fidelity
+
+    effects = residual = divergence = same = None
+    if task.layer in forward.gradients:
+        layer, gradients = forward.layers[task.layer], forward.gradients[task.layer]
+        found = group_effects(layer, gradients, groups.spatial, groups.factorization.directions)
+        effects, residual = map(to_array, found)
+    if replaced is not None and forward.logits is not None:
+        divergence, same = map(to_array, fidelity(forward.logits, replaced))
+    return dataclasses.replace(
+        _result(groups),
+        classes=to_array(forward.classes[0].int()),
+        effects=effects,
+        residual=residual,
+        kl_divergence=divergence,
+        same_top_class=same,
+        predictions=forward.predictions,
+    )
+
+
+def _result(groups: Groups) -> GroupsResult:
+    found = groups.factorization
+    return GroupsResult(
+        spatial=to_array(groups.spatial),
+        directions=to_array(found.directions),
+        relative_error=to_array(found.relative_error),
+        importance=to_array(found.importance),
+        choices=None if groups.choices is None else to_array(groups.choices),
+    )

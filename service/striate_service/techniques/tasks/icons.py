@@ -1,0 +1,74 @@
+"""Icons: one slice of the optimization of several pictures."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from striate_service.models.description import ModelDescription
+from striate_service.techniques.costs import FLOAT, Cost
+from striate_service.techniques.recipe import Objective, Recipe
+from striate_service.techniques.tasks.base import Array, ForwardSlice, Networks, Task, to_array
+
+_STATES = 4  # arrays of a picture's size that the optimization keeps: parameters, both of Adam's, attention
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    state: Mapping[str, Array]
+    """As `feature_visualization.State.to_arrays` gives it."""
+    pictures: Array | None
+    """uint8 [B, size, size, 3 or 4], once the last step is made: one an objective, or all of its facets."""
+
+
+@dataclass(frozen=True, eq=False)
+class RenderTask(Task[RenderResult]):
+    too_costly: ClassVar = ("channels", "ask for fewer facets")
+
+    layer: str
+    objectives: tuple[Objective, ...]
+    recipe: Recipe
+    state: Mapping[str, Array]
+    """What the slices before it have done; empty before the first."""
+    seconds: float
+    """How long the slice may take; it always makes at least one step."""
+
+    def cost(self, model: ModelDescription | None, images: int) -> Cost:
+        pictures = FLOAT * 3 * self.recipe.size**2 * len(self.objectives)
+        return Cost(forwards=1, memory_bytes=2 * _STATES * pictures, result_bytes=_STATES * pictures)
+
+    def run(self, forward: ForwardSlice | None, networks: Networks) -> RenderResult:
+        from striate_service.techniques import feature_visualization
+
+        device = networks.device
+        state = (
+            feature_visualization.State.from_arrays(dict(self.state), device=device)
+            if self.state
+            else feature_visualization.start(self.recipe, self.objectives, device=device)
+        )
+        state = feature_visualization.advance(
+            networks.module(self.model),
+            self.layer,
+            self.objectives,
+            self.recipe,
+            state,
+            preprocessing=networks.preprocessing(self.model),
+            until=_before(time.monotonic() + self.seconds),
+        )
+        finished = state.step >= self.recipe.steps
+        pictures = to_array(feature_visualization.pictures(state, self.recipe)) if finished else None
+        return RenderResult(state.to_arrays(), pictures)
+
+
+def _before(end: float) -> Callable[[], bool]:
+    """Return what says after each step whether to stop, as another one like those so far would not end in time."""
+    started, steps = time.monotonic(), itertools.count(1)
+
+    def until() -> bool:
+        now = time.monotonic()
+        return now + (now - started) / next(steps) > end
+
+    return until
