@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
-from striate_service.backends.protocol import Backend, Claim, NeverBegun, RunFailed, Work, Worker, WorkerDied
+from striate_service.backends.protocol import Backend, Claim, NeverBegun, RunFailed, Worker, WorkerDied
 from striate_service.config import Settings
 from striate_service.errors import (
     DeadlineExceeded,
@@ -31,7 +31,7 @@ from striate_service.scheduling.job import Batch, Job, Lane
 from striate_service.scheduling.scheduler import SEND_EARLY_SECONDS, Scheduler, TooMuchWork
 from striate_service.techniques.costs import Cost
 from striate_service.techniques.outcomes import Failure, Refusal
-from striate_service.techniques.tasks.base import Array, ImageTask, Task
+from striate_service.techniques.tasks.base import Array, ImageTask, Task, Work
 
 logger = logging.getLogger(__name__)
 
