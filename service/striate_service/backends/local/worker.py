@@ -1,8 +1,8 @@
 """A worker process: loads the models on its device, then answers one message after another until it is told no more.
 
 Started by `process.py` as `python -m striate_service.backends.local.worker SOCKET {INPUTS OUTPUTS}...`: descriptors
-that it inherits, two for each batch in flight. A process of its own, and not a fork: CUDA and threads survive no fork; and
-not multiprocessing's spawn, which runs the main script of whoever started the server a second time.
+that it inherits, two for each batch in flight. A process of its own, and not a fork: CUDA and threads survive no fork;
+and not multiprocessing's spawn, which runs the main script of whoever started the server a second time.
 """
 
 from __future__ import annotations
