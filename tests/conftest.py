@@ -15,8 +15,11 @@ import pytest
 import striate
 import torch
 from PIL import Image
-from striate_service.config import ModelSettings, Settings, load
+from striate_service.config import ModelSettings, Precision, Settings, load
+from striate_service.device.executor import Executor
+from striate_service.device.networks import DeviceNetworks, ServedModel
 from striate_service.local import LocalServer
+from striate_service.models.loading import LoadedModel
 from striate_service.models.torchvision_compat import import_torchvision
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -39,6 +42,12 @@ def settings(home: Path, **changes: object) -> Settings:
     }
     usual["max_batch_size"] = 16  # measuring it takes time
     return load(**{**usual, **changes})
+
+
+def executor_of(*models: LoadedModel, precision: Precision = "float32") -> Executor:
+    """Return what a worker on the CPU would compute batches with, in this process."""
+    served = [ServedModel(model.description, model.network) for model in models]
+    return Executor(DeviceNetworks(served, "cpu", precision))
 
 
 @pytest.fixture(scope="session")

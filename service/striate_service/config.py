@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 MEBIBYTE = 2**20
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 RecipeName = Literal["fourier", "soft", "maco"]
 """Those of techniques/recipe.py."""
 
@@ -130,8 +130,9 @@ class Settings(BaseSettings):
     takes up to a minute, and from then on loaded within a second or two. Kept in the package's folder where that can
     be written, else in `home`. False: the first `Factorize` takes that much longer."""
     precision: Precision = "float32"
-    """Of networks' forwards. bfloat16 and float16 (autocast) are faster on GPUs that have them, run in torch and differ
-    from float32 by about 1 % of a layer; answers are given in float32 all the same."""
+    """Of networks' forwards. float32 is exact on GPUs too; tf32 lets them round the factors of products, which is
+    faster and differs by about 0.1 % of a layer. bfloat16 and float16 (autocast) are faster still, run in torch and differ by
+    about 1 %. Answers are given in float32 all the same."""
 
     copy_ahead: bool = False
     """Whether GPU workers copy the next batch's images to the device while the present one computes."""

@@ -174,7 +174,9 @@ class Server:
             IconRendering(self._engine, self._renderer, recipes, namer),
         )
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._engine.catalogue, self.settings), self._grpc)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelServicer(self._engine.catalogue, self.settings), self._grpc
+        )
         labels_pb2_grpc.add_LabelServiceServicer_to_server(LabelServicer(self._engine, self._labels), self._grpc)
         indexing = Indexing(self._engine, decoder, examples, self._decode_threads)
         examples_pb2_grpc.add_ExampleServiceServicer_to_server(

@@ -170,7 +170,7 @@ def test_a_batch_limit_is_measured_anew_by_command(weights: Path, tmp_path: Path
 
 
 def test_a_model_is_on_the_devices_that_it_names(weights: Path, tmp_path: Path) -> None:
-    from striate_service.backends.local.supervision import StartError
+    from striate_service.backends.protocol import StartError
 
     nowhere = {"devices": ("cpu",), "models": [model(weights), model(weights, name="gone", devices=("cuda:0",))]}
     with pytest.raises(StartError, match="gone"), LocalServer(settings(tmp_path, **nowhere)):

@@ -19,7 +19,7 @@ import torch
 from conftest import needs_compiler, settings
 from fragile import DEADLY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
 from PIL import Image
-from striate_service.backends.local.supervision import StartError
+from striate_service.backends.protocol import StartError
 from striate_service.config import ModelSettings, PreprocessingSettings
 from striate_service.local import LocalServer
 
@@ -171,7 +171,7 @@ def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:
 def test_a_worker_killed_with_two_batches_in_flight_costs_nobody_an_answer(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("striate_service.scheduling.scheduler.AHEAD_SECONDS", 60.0)
+    monkeypatch.setattr("striate_service.scheduling.scheduler.SEND_EARLY_SECONDS", 60.0)
     server = serve(max_batch_size=1)
     with striate.Client(server.target) as client, ThreadPoolExecutor(4) as callers:
         client.activations(image(SLOW), "layer")  # what has not been measured is not sent ahead
@@ -183,7 +183,7 @@ def test_a_worker_killed_with_two_batches_in_flight_costs_nobody_an_answer(
 
 
 def test_who_waits_behind_a_deadly_request_is_answered(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("striate_service.scheduling.scheduler.AHEAD_SECONDS", 60.0)
+    monkeypatch.setattr("striate_service.scheduling.scheduler.SEND_EARLY_SECONDS", 60.0)
     server = serve(max_batch_size=1)
     with striate.Client(server.target) as client, ThreadPoolExecutor(4) as callers:
         client.activations(image(SLOW), "layer")

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from striate_service.backends.local.messages import Refusal
+from conftest import executor_of
 from striate_service.config import EMBEDDED, ModelSettings
 from striate_service.device.executor import Executor
 from striate_service.models.embedded.pictures import draw
 from striate_service.models.layers import capture
 from striate_service.models.loading import load_model
 from striate_service.models.torchvision_compat import import_torchvision
-from striate_service.techniques.tasks import (
-    ActivationsTask,
+from striate_service.techniques.outcomes import Refusal
+from striate_service.techniques.tasks.activations import ActivationsTask
+from striate_service.techniques.tasks.base import Array, Predictions, Task, Work
+from striate_service.techniques.tasks.groups import (
     FactorizeActivationsTask,
     FactorizeLayersTask,
     FactorizeTask,
-    ImageTask,
+    GroupFlowsResult,
+    GroupsResult,
 )
 
 
 @pytest.fixture(scope="module")
 def executor() -> Executor:
-    return Executor([load_model(EMBEDDED)], "cpu")
+    return executor_of(load_model(EMBEDDED))
 
 
-def images(*seeds: int) -> dict[str, np.ndarray]:
-    return {"images": np.stack([draw(seed, "cat").image for seed in seeds])}
+def images(*seeds: int) -> Array:
+    return np.stack([draw(seed, "cat").image for seed in seeds])
 
 
 def task(**changes: object) -> FactorizeTask:
@@ -38,61 +43,100 @@ def task(**changes: object) -> FactorizeTask:
     return FactorizeTask(**{**usual, **changes})  # type: ignore[arg-type]
 
 
+def run(executor: Executor, *works: Work, images_at_once: int = 64) -> list[Any]:
+    return executor.run(works, images_at_once=images_at_once)
+
+
+def arrays(result: object) -> dict[str, Array]:
+    """Return the arrays of a result by their names."""
+    found = {}
+    for field in fields(result):  # type: ignore[arg-type]
+        value = getattr(result, field.name)
+        if isinstance(value, Predictions):
+            found |= arrays(value)
+        elif isinstance(value, dict):
+            found |= value
+        elif value is not None:
+            found[field.name] = value
+    return found
+
+
 def test_groups_are_the_same_alone_and_in_a_batch(executor: Executor) -> None:
-    tasks: list[ImageTask] = [
+    tasks: list[Task[Any]] = [
         task(),
         task(components=3),
         task(),
         task(layer="mixed5b"),
-        ActivationsTask("parts", (), 2, ("mixed4a",), "mean", (), False),
+        ActivationsTask("parts", (), 2, ("mixed4a",), "mean"),
         task(components=0),
         task(class_count=0),
     ]
     inputs = [images(1), images(2), images(3), images(4, 5), images(6), images(7), images(8)]
-    together = executor.run(tasks, inputs)
-    for each, given, found in zip(tasks, inputs, together, strict=True):
-        (alone,) = executor.run([each], [given])
-        assert isinstance(alone, dict)
-        assert isinstance(found, dict)
-        assert set(found) == set(alone)
-        for name, array in alone.items():
+    works = list(map(Work, tasks, inputs))
+    together = run(executor, *works)
+    for work, found in zip(works, together, strict=True):
+        (alone,) = run(executor, work)
+        assert set(arrays(found)) == set(arrays(alone))
+        for name, array in arrays(alone).items():
             scale = float(np.abs(array).max()) if array.size else 0.0
-            np.testing.assert_allclose(found[name], array, rtol=1e-3, atol=2e-3 * scale, err_msg=name)
-    assert "kl_divergence" not in together[-1]
+            np.testing.assert_allclose(arrays(found)[name], array, rtol=1e-3, atol=2e-3 * scale, err_msg=name)
+    assert together[-1].kl_divergence is None
 
 
 def test_the_same_batch_gives_the_same_bytes(executor: Executor) -> None:
-    first, second = (executor.run([task(), task()], [images(1), images(2)]) for _ in range(2))
+    works = [Work(task(), images(1)), Work(task(), images(2))]
+    first, second = (run(executor, *works) for _ in range(2))
     for one, other in zip(first, second, strict=True):
-        assert isinstance(one, dict)
-        assert isinstance(other, dict)
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name])
+        for name, array in arrays(one).items():
+            np.testing.assert_array_equal(array, arrays(other)[name])
+
+
+@pytest.mark.parametrize("classes", [{}, {"classes": (3, 1), "class_count": 0}])
+def test_more_images_than_a_forward_takes_are_explained_as_in_one_forward(
+    executor: Executor, classes: dict[str, object]
+) -> None:
+    """The most probable classes are those of all images together, also where they come in several forwards."""
+    works = [
+        Work(task(**classes), images(1, 2, 3, 4, 5)),
+        Work(ActivationsTask("parts", (), 2, ("mixed5b",)), images(6)),
+    ]
+    sizes = []
+    hook = executor.networks.module("parts").register_forward_hook(
+        lambda _module, given, _output: sizes.append(len(given[0]))
+    )
+    try:
+        whole, in_parts = (run(executor, *works, images_at_once=limit) for limit in (64, 2))
+    finally:
+        hook.remove()
+    assert sizes[0] == 6
+    assert max(sizes[1:]) == 2
+    for one, other in zip(whole, in_parts, strict=True):
+        assert set(arrays(one)) == set(arrays(other))
+        for name, array in arrays(one).items():
+            scale = float(np.abs(array).max()) if array.size else 0.0
+            np.testing.assert_allclose(arrays(other)[name], array, rtol=1e-3, atol=2e-3 * scale, err_msg=name)
 
 
 def test_a_request_that_is_refused_costs_no_other(executor: Executor) -> None:
     before_relu = "mixed4a.one.bn"
-    refused, fine = executor.run([task(layer=before_relu), task()], [images(1), images(2)])
+    refused, fine = run(executor, Work(task(layer=before_relu), images(1)), Work(task(), images(2)))
     assert isinstance(refused, Refusal)
     assert "negative" in refused.problem
-    assert isinstance(fine, dict)
+    assert isinstance(fine, GroupsResult)
 
 
 def test_activations_of_several_callers_have_the_bytes_that_they_have_alone(executor: Executor) -> None:
     rng = np.random.default_rng(0)
-    given = [{"activations": rng.random((2, 24, 9, 9), np.float32) ** 3} for _ in range(3)]
-    given[1]["activations"][0, 0, 0, 0] = np.nan
-    tasks = [FactorizeActivationsTask(3, rectify=False)] * 3
-    together = executor.run(tasks, given)
+    given = [rng.random((2, 24, 9, 9), np.float32) ** 3 for _ in range(3)]
+    given[1][0, 0, 0, 0] = np.nan
+    works = [Work(FactorizeActivationsTask("", each, 3, rectify=False)) for each in given]
+    together = run(executor, *works)
     assert isinstance(together[1], Refusal)
     assert "NaN" in together[1].problem
     for number in (0, 2):
-        (alone,) = executor.run(tasks[:1], [given[number]])
-        assert isinstance(alone, dict)
-        found = together[number]
-        assert isinstance(found, dict)
-        for name, array in alone.items():
-            np.testing.assert_array_equal(found[name], array)
+        (alone,) = run(executor, works[number])
+        for name, array in arrays(alone).items():
+            np.testing.assert_array_equal(arrays(together[number])[name], array)
 
 
 def test_flows_are_the_slopes_of_the_later_groups_strengths(tmp_path: Path) -> None:
@@ -102,10 +146,9 @@ def test_flows_are_the_slopes_of_the_later_groups_strengths(tmp_path: Path) -> N
     torch.save(import_torchvision().models.squeezenet1_0(num_classes=5).state_dict(), tmp_path / "random.pth")
     model = load_model(ModelSettings(name="net", architecture="squeezenet1_0", weights=str(tmp_path / "random.pth")))
     pixels = torch.randn(2, 3, 224, 224)
-    (found,) = Executor([model], "cpu").run(
-        [FactorizeLayersTask("net", (), 2, layers, 2, False)], [{"images": pixels.numpy()}]
-    )
-    assert isinstance(found, dict)
+    (found,) = run(executor_of(model), Work(FactorizeLayersTask("net", (), 2, layers, 2, False), pixels.numpy()))
+    assert isinstance(found, GroupFlowsResult)
+    groups = dict(zip(layers, found.layers, strict=True))
     network, pixels = model.network.double(), pixels.double()
     captured = capture(network, pixels, layers).layers
 
@@ -116,9 +159,9 @@ def test_flows_are_the_slopes_of_the_later_groups_strengths(tmp_path: Path) -> N
         finally:
             handle.remove()
 
-    for earlier, later in pairwise(layers):
-        of = {layer: torch.from_numpy(found[f"{layer} spatial"]).double() for layer in (earlier, later)}
-        directions = {layer: torch.from_numpy(found[f"{layer} directions"]).double() for layer in of}
+    for flow, (earlier, later) in zip(found.flows, pairwise(layers), strict=True):
+        of = {layer: torch.from_numpy(groups[layer].spatial).double() for layer in (earlier, later)}
+        directions = {layer: torch.from_numpy(groups[layer].directions).double() for layer in of}
         part = {layer: torch.einsum("nhwk,kc->nkchw", of[layer], directions[layer]) for layer in of}
         unit = part[later] / part[later].flatten(2).norm(dim=2)[:, :, None, None, None]
 
@@ -131,16 +174,14 @@ def test_flows_are_the_slopes_of_the_later_groups_strengths(tmp_path: Path) -> N
         left_out = slope(captured[earlier] - part[earlier].sum(1), earlier, later, unit)
         whole = slope(captured[earlier], earlier, later, unit)
         scale = float(slopes.abs().max())
-        np.testing.assert_allclose(found[f"{earlier} flow"], slopes, rtol=0.01, atol=2e-3 * scale)
-        np.testing.assert_allclose(found[f"{earlier} flow_residual"], left_out, rtol=0.01, atol=5e-3 * scale)
-        total = found[f"{earlier} flow"].sum(1) + found[f"{earlier} flow_residual"]
+        np.testing.assert_allclose(flow.influence, slopes, rtol=0.01, atol=2e-3 * scale)
+        np.testing.assert_allclose(flow.residual, left_out, rtol=0.01, atol=5e-3 * scale)
+        total = flow.influence.sum(1) + flow.residual
         np.testing.assert_allclose(total, whole, rtol=0.01, atol=5e-3 * scale)
 
 
 def test_given_directions_stay_as_they_are(executor: Executor) -> None:
-    (found,) = executor.run([task()], [images(1, 2)])
-    assert isinstance(found, dict)
-    (again,) = executor.run([task()], [images(1, 2) | {"directions": found["directions"]}])
-    assert isinstance(again, dict)
-    np.testing.assert_array_equal(again["directions"], found["directions"])
-    np.testing.assert_allclose(again["spatial"], found["spatial"], atol=0.02 * found["spatial"].max())
+    (found,) = run(executor, Work(task(), images(1, 2)))
+    (again,) = run(executor, Work(task(directions=found.directions), images(1, 2)))
+    np.testing.assert_array_equal(again.directions, found.directions)
+    np.testing.assert_allclose(again.spatial, found.spatial, atol=0.02 * found.spatial.max())

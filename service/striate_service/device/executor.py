@@ -23,7 +23,7 @@ class Executor:
     """What the worker of a device does with batches."""
 
     def __init__(self, networks: DeviceNetworks, *, copies_early: bool = False) -> None:
-        self._networks = networks
+        self.networks = networks
         on_gpu = networks.device.type == "cuda"
         self._copy_stream = CopyStream(networks.device) if copies_early and on_gpu else None
 
@@ -60,7 +60,7 @@ class Executor:
         outcomes: dict[int, Any] = {}
         for technique, numbers in of_technique.items():
             tasks = [works[number].task for number in numbers]
-            results = technique.run_batch(tasks, [forwards[number] for number in numbers], self._networks)
+            results = technique.run_batch(tasks, [forwards[number] for number in numbers], self.networks)
             outcomes |= zip(numbers, results, strict=True)
         return [outcomes[number] for number in range(len(works))]
 
@@ -72,10 +72,10 @@ class Executor:
         if any(need is None for need in needs):
             return [None] * len(works)
         model, shared = works[0].task.model, _Shared([need for need in needs if need])
-        images = copied.get() if copied else self._networks.to_device(_images(works))
+        images = copied.get() if copied else self.networks.to_device(_images(works))
         counts = [len(work.images) for work in works if work.images is not None]
         rows = [slice(end - count, end) for end, count in zip(np.cumsum(counts).tolist(), counts, strict=True)]
-        pixels = self._networks.normalized(model, images)
+        pixels = self.networks.normalized(model, images)
         captured = self._capture(model, pixels, shared, rows, images_at_once, threads)
         return [captured.of(need, own) for need, own in zip(shared.needs, rows, strict=True)]
 
@@ -89,7 +89,7 @@ class Executor:
         """
 
         def forward(part: slice, layers: Sequence[str], gradients: Sequence[str]) -> Captured:
-            return self._networks.forward(
+            return self.networks.forward(
                 model, pixels[part], layers, logits=shared.logits, gradients=gradients, threads=threads
             )
 

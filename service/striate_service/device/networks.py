@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from striate_service.config import Precision
 from striate_service.device.compiled import CompiledNetwork
 from striate_service.device.exported import ExportedNetwork
+from striate_service.device.precision import autocast
 from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.models.layers import Captured, can_be_cut, capture, logits_with
 from striate_service.techniques.tasks.base import Array
@@ -35,7 +36,7 @@ class DeviceNetworks:
     def __init__(self, models: Sequence[ServedModel], device: str, precision: Precision = "float32") -> None:
         self._models = {model.description.name: model for model in models}
         self.device = torch.device(device)
-        self._precision = getattr(torch, precision)
+        self._precision = precision
         self._cuts: dict[tuple[str, str], bool] = {}
         """By model and layer, whether what follows the layer can be run by itself."""
         self._statistics = {name: self._mean_and_std(model.description) for name, model in self._models.items()}
@@ -93,8 +94,7 @@ class DeviceNetworks:
             return capture(served.network, pixels, layers, logits=logits, gradients=gradients)
 
     def _in_precision(self) -> torch.autocast:
-        lower = self._precision is not torch.float32
-        return torch.autocast(self.device.type, self._precision, enabled=lower)
+        return autocast(self.device.type, self._precision)
 
     def _mean_and_std(self, model: ModelDescription) -> tuple[Tensor, Tensor]:
         """[3, 1, 1] each, on the device."""

@@ -45,6 +45,7 @@ from striate_service.device.compiled import CompileError, compiled_network
 from striate_service.device.executor import Executor
 from striate_service.device.exported import ExportError, exported_network
 from striate_service.device.networks import DeviceNetworks, ServedModel
+from striate_service.device.precision import set_tf32
 from striate_service.device.staging import Copied, prefetched
 from striate_service.models.loading import ModelError, load_model
 from striate_service.techniques.factorization import compile_ahead
@@ -75,6 +76,7 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
 
 def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     torch.set_num_threads(start.threads)
+    set_tf32(start.options.precision)
     compiling = threading.Thread(target=compile_ahead, daemon=True)
     if start.device == "cpu" and start.options.compiled is not None:
         compiling.start()  # while models are loaded
@@ -114,7 +116,7 @@ def _engine(model: ServedModel, start: Start) -> str:
 
 def _faster(model: ServedModel, settings: ModelSettings, start: Start) -> ServedModel:
     """Return the model with a faster network for forwards without gradients, where there can be one."""
-    if start.device == "cpu" and start.options.exports is not None and start.options.precision == "float32":
+    if start.device == "cpu" and start.options.exports is not None and start.options.precision in ("float32", "tf32"):
         model = _exported(model, start, start.options.exports)
     if settings.compiled_layers and not model.exported:
         model = _compiled(model, settings.compiled_layers, start)
