@@ -131,8 +131,8 @@ class Settings(BaseSettings):
     be written, else in `home`. False: the first `Factorize` takes that much longer."""
     precision: Precision = "float32"
     """Of networks' forwards. float32 is exact on GPUs too; tf32 lets them round the factors of products, which is
-    faster and differs by about 0.1 % of a layer. bfloat16 and float16 (autocast) are faster still, run in torch and differ by
-    about 1 %. Answers are given in float32 all the same."""
+    faster and differs by about 0.1 % of a layer. bfloat16 and float16 (autocast) are faster still on GPUs that have
+    them, run in torch and differ by about 1 %. Answers are given in float32 all the same."""
 
     copy_ahead: bool = False
     """Whether GPU workers copy the next batch's images to the device while the present one computes."""

@@ -22,6 +22,8 @@ from striate_service.models.layers import Captured, LayersAndLogits, capture
 _TOLERANCES: dict[Precision, float] = {"float32": 1e-4, "tf32": 1e-3, "bfloat16": 3e-2, "float16": 3e-2}
 """What may lie between a compiled layer and the network's in float32, relative to the layer (2-norm)."""
 
+_LEAST = 2  # images: some of torch's kernels treat one apart, so that no one graph is right for it and for more
+
 
 class CompileError(Exception):
     """The network cannot be run this way. The text tells why."""
@@ -45,14 +47,16 @@ class CompiledNetwork:
             layers: some that it `has`.
         """
         count = len(inputs)
+        inputs = _padded(inputs)
+        torch._dynamo.mark_dynamic(inputs, 0)
         if inputs.is_cuda:
-            inputs = _padded(inputs)
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch has none
         with torch.no_grad():
             *outputs, all_logits = self._forward(inputs)
 
         def kept(output: Tensor) -> Tensor:
-            return output[:count].clone() if output.is_cuda else output  # the next replay writes to the same memory
+            own = output[:count]
+            return own.clone() if own.is_cuda else own  # the next replay writes to the same memory
 
         found = {layer: kept(output) for layer, output in zip(self._layers, outputs, strict=True) if layer in layers}
         return Captured(found, kept(all_logits) if logits else None)
@@ -91,24 +95,6 @@ def compiled_network(
     return compiled
 
 
-def _compiled_graphs(
-    network: nn.Module, images: Tensor, options: dict[str, Any]
-) -> Callable[[Tensor], Sequence[Tensor]]:
-    """Compile a network twice: for one image, which some of torch's kernels treat apart, and for any larger number."""
-    one = torch.export.export(network, (images[:1],), strict=False).module()
-    sizes = ({0: torch.export.Dim("images", min=2)},)
-    several = torch.export.export(network, (images[:2],), dynamic_shapes=sizes, strict=False).module()
-    compiled_one, compiled_several = (torch.compile(graph, options=options) for graph in (one, several))
-
-    def forward(inputs: Tensor) -> Sequence[Tensor]:
-        if len(inputs) > 1:
-            torch._dynamo.mark_dynamic(inputs, 0)
-        outputs: Sequence[Tensor] = (compiled_several if len(inputs) > 1 else compiled_one)(inputs)
-        return outputs
-
-    return forward
-
-
 def _check(
     compiled: CompiledNetwork, network: nn.Module, layers: Sequence[str], inputs: Tensor, precision: Precision
 ) -> None:
@@ -124,7 +110,9 @@ def _check(
 
 
 def _padded(inputs: Tensor) -> Tensor:
-    """Fill a batch up to 1, 2, 4 or a multiple of 8 images: each size is a CUDA graph of its own."""
+    """Fill a batch up: at least to what was compiled, and on a GPU to few sizes, each of which is a CUDA graph."""
     count = len(inputs)
-    size = -(-count // 8) * 8 if count > 4 else 1 << (count - 1).bit_length()
+    size = max(_LEAST, count)
+    if inputs.is_cuda:
+        size = -(-size // 8) * 8 if size > 4 else 1 << (size - 1).bit_length()
     return torch.cat([inputs, inputs.new_zeros(size - count, *inputs.shape[1:])]) if size > count else inputs
