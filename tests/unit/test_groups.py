@@ -11,6 +11,7 @@ import torch
 from striate_service.backends.local.messages import Refusal
 from striate_service.config import EMBEDDED, ModelSettings
 from striate_service.device.executor import Executor
+from striate_service.device.served import ServedModel
 from striate_service.models.embedded.pictures import draw
 from striate_service.models.layers import capture
 from striate_service.models.loading import load_model
@@ -26,7 +27,8 @@ from striate_service.techniques.tasks import (
 
 @pytest.fixture(scope="module")
 def executor() -> Executor:
-    return Executor([load_model(EMBEDDED)], "cpu")
+    model = load_model(EMBEDDED)
+    return Executor([ServedModel(model.description, model.network)], "cpu")
 
 
 def images(*seeds: int) -> dict[str, np.ndarray]:
@@ -102,7 +104,7 @@ def test_flows_are_the_slopes_of_the_later_groups_strengths(tmp_path: Path) -> N
     torch.save(import_torchvision().models.squeezenet1_0(num_classes=5).state_dict(), tmp_path / "random.pth")
     model = load_model(ModelSettings(name="net", architecture="squeezenet1_0", weights=str(tmp_path / "random.pth")))
     pixels = torch.randn(2, 3, 224, 224)
-    (found,) = Executor([model], "cpu").run(
+    (found,) = Executor([ServedModel(model.description, model.network)], "cpu").run(
         [FactorizeLayersTask("net", (), 2, layers, 2, False)], [{"images": pixels.numpy()}]
     )
     assert isinstance(found, dict)

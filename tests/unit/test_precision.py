@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from striate_service.config import EMBEDDED
 from striate_service.device.executor import Executor
+from striate_service.device.served import ServedModel
 from striate_service.models.embedded.pictures import draw
 from striate_service.models.loading import load_model
 from striate_service.techniques.tasks import ActivationsTask, DictionaryTask
@@ -17,13 +18,14 @@ LAYERS = ("mixed3b", "mixed4d", "mixed5b")
 def answers() -> dict[str, list[dict[str, np.ndarray]]]:
     """By precision: the activations of two pictures, and the dictionary of one of them."""
     model = load_model(EMBEDDED)
+    served = ServedModel(model.description, model.network)
     pictures = np.stack([draw(seed, name).image for seed, name in ((0, "dog"), (1, "house"))])
     model_name = model.description.name
     activations = ActivationsTask(model_name, (), 3, LAYERS, "none", (), half=False)
     dictionary = DictionaryTask(model_name, (), 3, "mixed4d", 4)
     found = {}
     for precision in ("float32", "bfloat16"):
-        executor = Executor([model], "cpu", precision)  # type: ignore[arg-type]
+        executor = Executor([served], "cpu", precision)  # type: ignore[arg-type]
         found[precision] = executor.run([activations, dictionary], [{"images": pictures}, {"images": pictures[:1]}])
         assert all(isinstance(each, dict) for each in found[precision])
     return found  # type: ignore[return-value]

@@ -15,9 +15,9 @@ from torch import Tensor
 from striate_service.backends.local.messages import Failure, Refusal
 from striate_service.backends.local.shared_memory import Arrays
 from striate_service.config import Precision
+from striate_service.device.served import ServedModel
 from striate_service.device.staging import Copied, CopyStream
 from striate_service.models.layers import Captured, can_be_cut, capture, logits_with
-from striate_service.models.loading import LoadedModel
 from striate_service.techniques import feature_visualization
 from striate_service.techniques.activations import select
 from striate_service.techniques.attribution import (
@@ -53,7 +53,7 @@ class Executor:
 
     def __init__(
         self,
-        models: Sequence[LoadedModel],
+        models: Sequence[ServedModel],
         device: str,
         precision: Precision = "float32",
         *,
@@ -246,7 +246,7 @@ class Executor:
             tensor = tensor.pin_memory()  # the device fetches it itself, while this process goes on
         return tensor.to(self._device, non_blocking=True)
 
-    def _normalize(self, model: LoadedModel, images: Tensor) -> Tensor:
+    def _normalize(self, model: ServedModel, images: Tensor) -> Tensor:
         """[N, H, W, 3] pixels become [N, 3, H, W], normalized on the device."""
         if images.dtype != torch.uint8:
             return images

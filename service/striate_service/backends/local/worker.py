@@ -1,8 +1,8 @@
 """A worker process: loads the models on its device, then answers one message after another until it is told no more.
 
-Started by `process.py` as `python -m striate_service.backends.local.worker SOCKET {INPUTS OUTPUTS}...`: descriptors that
-it inherits, two for each batch in flight. A process of its own, and not a fork: CUDA and threads survive no fork; and
-not multiprocessing's spawn, which runs the main script of whoever started the server a second time.
+Started by `process.py` as `python -m striate_service.backends.local.worker SOCKET {INPUTS OUTPUTS}...`: descriptors
+that it inherits, two for each batch in flight. A process of its own, and not a fork: CUDA and threads survive no fork;
+and not multiprocessing's spawn, which runs the main script of whoever started the server a second time.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from striate_service.config import ModelSettings
 from striate_service.device.compiled import CompileError, compiled_network
 from striate_service.device.executor import Executor
 from striate_service.device.exported import ExportError, exported_network
+from striate_service.device.served import ServedModel
 from striate_service.device.staging import Copied, ahead
 from striate_service.models.loading import LoadedModel, ModelError, load_model
 from striate_service.techniques.factorization import compile_ahead
@@ -80,11 +81,11 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     if start.device == "cpu" and start.options.compiled is not None:
         compiling.start()  # while models are loaded
     try:
-        models = [load_model(settings, start.device) for settings in start.models]
+        loaded = [load_model(settings, start.device) for settings in start.models]
         if compiling.ident is not None:
             compiling.join()
         # Not before: to trace a network, torch replaces what is in Python's `math`, which numba then fails to compile.
-        models = [_faster(model, settings, start) for model, settings in zip(models, start.models, strict=True)]
+        models = [_served(model, settings, start) for model, settings in zip(loaded, start.models, strict=True)]
     except ModelError as error:
         write(server, StartFailed(str(error)))
         return None
@@ -103,14 +104,15 @@ def _hardware(start: Start) -> str:
     return f"{next(names, platform.processor() or platform.machine())}, {start.threads} thread(s)"
 
 
-def _engine(model: LoadedModel, start: Start) -> str:
+def _engine(model: ServedModel, start: Start) -> str:
     if model.exported:
         return "onnx"
     return f"torch {start.options.precision}" + (", compiled" if model.compiled else "")
 
 
-def _faster(model: LoadedModel, settings: ModelSettings, start: Start) -> LoadedModel:
+def _served(loaded: LoadedModel, settings: ModelSettings, start: Start) -> ServedModel:
     """Return the model with a faster network for forwards without gradients, where there can be one."""
+    model = ServedModel(loaded.description, loaded.network)
     if start.device == "cpu" and start.options.exports is not None and start.options.precision == "float32":
         model = _exported(model, start, start.options.exports)
     if settings.compiled_layers and not model.exported:
@@ -118,7 +120,7 @@ def _faster(model: LoadedModel, settings: ModelSettings, start: Start) -> Loaded
     return model
 
 
-def _compiled(model: LoadedModel, layers: Sequence[str], start: Start) -> LoadedModel:
+def _compiled(model: ServedModel, layers: Sequence[str], start: Start) -> ServedModel:
     description = model.description
     for name in layers:
         if name not in description.layer_by_name:
@@ -132,7 +134,7 @@ def _compiled(model: LoadedModel, layers: Sequence[str], start: Start) -> Loaded
     return replace(model, compiled=compiled)
 
 
-def _exported(model: LoadedModel, start: Start, folder: Path) -> LoadedModel:
+def _exported(model: ServedModel, start: Start, folder: Path) -> ServedModel:
     description = model.description
     paths = [layer.path for layer in description.layers]
     file = folder / f"{description.version[:16]}-{description.preprocessing.crop}.onnx"
