@@ -83,9 +83,13 @@ def compiled_network(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compiled = CompiledNetwork(
-                _compiled_graphs(LayersAndLogits(network, layers).eval(), images, options), layers
-            )
+            graph = torch.export.export(
+                LayersAndLogits(network, layers).eval(),
+                (images[:2],),
+                dynamic_shapes=({0: torch.export.Dim("images", min=_LEAST)},),
+                strict=False,
+            ).module()
+            compiled = CompiledNetwork(torch.compile(graph, options=options), layers)
             for inputs in (images[:1], images[1:]):
                 _check(compiled, network, layers, inputs, precision)
     except CompileError:

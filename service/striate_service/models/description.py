@@ -1,4 +1,4 @@
-"""What can be said of a model without computing with it. No torch here: the server's own process reads these."""
+"""Descriptions of models, layers and preprocessing. No torch here: the server's own process reads this module."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels become the network's input, as torchvision's classification presets do it."""
+    """How pixels become the network's input: resized, cropped and normalized as torchvision's presets do it."""
 
     resize: int
-    """Pixels of the shorter side after resizing."""
+    """The shorter side after resizing, in pixels."""
     crop: int
-    """Pixels of the side of the centre square that the network sees."""
+    """The side of the center square that the network sees, in pixels."""
     interpolation: str
     """ "bilinear" or "bicubic", both antialiased."""
     mean: tuple[float, float, float]
@@ -66,10 +66,11 @@ class ModelDescription:
 
 
 def channel_axis(shape: Sequence[int]) -> int:
-    """Return which extent of a layer's output for one image counts its channels.
+    """Return the axis of the channels in a layer's output for one image.
 
-    The last of a vector's and a sequence's (a transformer's [tokens, channels]), and the first of a map's, except that
-    Swin and ConvNeXt have inner maps of [height, width, channels]. Networks see squares, so equal sides tell which.
+    Vectors and sequences (a transformer's [tokens, channels]) have their channels last. Maps have them first, except
+    that Swin and ConvNeXt have inner maps of [height, width, channels]. Input images are square, so two equal extents
+    are a map's height and width.
     """
     if len(shape) != 3 or shape[0] == shape[1] != shape[2]:
         return len(shape) - 1

@@ -1,4 +1,4 @@
-"""Layers: listing those that a network has, and capturing what they compute, no deeper than is asked for."""
+"""List a network's layers and capture their outputs, running the network no further than the last one asked for."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _GOOGLENET_BLOCK = re.compile(r"inception(\d[a-e])")
 
 @dataclass(frozen=True)
 class Captured:
-    """What one forward computed."""
+    """The outputs of one forward."""
 
     layers: dict[str, Tensor]
-    """By path: the module's output as it was when the module returned, [N, *layer shape]."""
+    """By path: the module's output, [N, *layer shape], as it was when the module returned."""
     logits: Tensor | None
-    """[N, classes], or None where they were not asked for."""
+    """[N, classes]. None where they were not asked for."""
 
     @property
     def outputs(self) -> dict[str, Tensor]:
-        """All of it, by path or, after the layers, as "the logits"."""
+        """The layers by path and, after them, the logits, if there are any, as "the logits"."""
         return self.layers if self.logits is None else self.layers | {"the logits": self.logits}
 
 
 class _Stop(Exception):
-    """Every layer that was asked for has computed."""
+    """Raised to end the forward when every layer that was asked for has returned."""
 
 
 def capture(
@@ -45,10 +45,10 @@ def capture(
         inputs: [N, 3, H, W], normalized.
         layers: paths as `describe_layers` lists them.
         logits: run to the end and return the network's output too.
-        gradients: those of `layers` that logits are to be differentiated with respect to. Only what comes after the
-            first of them is recorded, so parameters should not require gradients.
+        gradients: those of `layers` with respect to which the logits will be differentiated. Autograd records only what
+            follows the first of them if the network's parameters require no gradients.
 
-    The network's later modules work on copies: torchvision's ReLUs overwrite their input, which is a layer's output.
+    Later modules get copies of captured outputs, since torchvision's ReLUs overwrite their input.
     """
     outputs: dict[str, Tensor] = {}
 
@@ -75,7 +75,7 @@ def capture(
 
 
 class LayersAndLogits(nn.Module):
-    """A network whose outputs are some of its layers, and last its logits: what can be traced and exported."""
+    """A network that returns the outputs of some of its layers and, last, its logits, for tracing and exporting."""
 
     def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
         super().__init__()
@@ -88,12 +88,12 @@ class LayersAndLogits(nn.Module):
 
 
 def logits_with(network: nn.Module, inputs: Tensor, layer: str, outputs: Tensor) -> Tensor:
-    """Return the network's logits where `layer` gives `outputs` instead of what it computes.
+    """Return the network's logits with the output of `layer` replaced by `outputs`.
 
     Args:
-        inputs: [N, 3, H, W], normalized; what comes before the layer computes with these, and ways past it start there.
+        inputs: [N, 3, H, W], normalized. The modules before the layer run on them, and so do branches that bypass it.
             Where the network `can_be_cut`, any single input will do.
-        outputs: [N, *layer shape]. Where they require gradients, the logits can be differentiated.
+        outputs: [N, *layer shape]. Where they require gradients, the logits can be differentiated with respect to them.
     """
     handle = network.get_submodule(layer).register_forward_hook(lambda _module, _inputs, _output: outputs.clone())
     try:
@@ -106,9 +106,9 @@ def logits_with(network: nn.Module, inputs: Tensor, layer: str, outputs: Tensor)
 
 @torch.inference_mode()
 def can_be_cut(network: nn.Module, input_shape: Sequence[int], layer: str) -> bool:
-    """Say whether logits depend on nothing but the layer's outputs, whatever the inputs are and however many.
+    """Say whether the layer's outputs alone determine the logits, whatever the inputs and their number.
 
-    Not so within a block whose other branches lead past the layer, or where a module remembers the batch's size.
+    They do not where branches bypass the layer within its block, or where a module remembers the batch's size.
 
     Args:
         input_shape: of one image, [3, H, W].
@@ -119,16 +119,16 @@ def can_be_cut(network: nn.Module, input_shape: Sequence[int], layer: str) -> bo
     whole = logits_with(network, inputs, layer, outputs)
     try:
         part = logits_with(network, inputs[:1], layer, outputs)
-    except Exception:  # shapes that do not fit: whatever modules raise over them
+    except Exception:  # modules raise many types of exceptions over shapes that do not fit
         return False
     return part.shape == whole.shape and torch.allclose(part, whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
 
 
 @torch.inference_mode()
 def describe_layers(network: nn.Module, input_shape: Sequence[int]) -> tuple[LayerDescription, ...]:
-    """Return the modules that run once and give one tensor, in the order in which they finish computing.
+    """Return the modules that run once in a forward and return one tensor, in the order in which they return.
 
-    A module that runs several times in one forward (a shared ReLU) has no single output, so it is left out.
+    A module that runs several times (a shared ReLU) has no single output, so it is left out.
 
     Args:
         input_shape: of one image, [3, H, W].

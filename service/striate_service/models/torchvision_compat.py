@@ -1,4 +1,4 @@
-"""Import torchvision also where its C++ extension does not load.
+"""Import torchvision, even where its C++ extension does not load.
 
 A torchvision wheel built for another torch (a CUDA build beside a CPU torch, say) fails at import with "operator
 torchvision::nms does not exist": its Python side registers fake kernels for operators that only the extension defines.
@@ -20,7 +20,7 @@ _library: torch.library.Library | None = None  # the schemas last as long as thi
 
 
 def import_torchvision() -> ModuleType:
-    """Return `torchvision`, declaring the operators that its missing C++ extension would have declared if need be."""
+    """Return `torchvision`; if its C++ extension does not load, declare the operators that it would have declared."""
     global _library
     try:
         return importlib.import_module("torchvision")

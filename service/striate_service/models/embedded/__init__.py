@@ -1,27 +1,29 @@
-"""`parts`, the embedded model: a small GoogLeNet-style network trained on pictures that this package draws itself.
+"""`parts`, the embedded model: a small GoogLeNet-style network, trained on pictures that this package draws.
 
-Its weights, icons and names ship in this package; `train.py` reproduces them. Importing
-this imports neither torch nor training code.
+Its weights, icons and names ship with it: `train.py` reproduces the weights, `icons.py` the icons, and `card.py` the
+names. This module imports no torch, since the server's own process reads it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from striate_service.models.description import Preprocessing
 from striate_service.models.embedded.classes import CLASSES
 
 _HERE = Path(__file__).parent
 
 INPUT_SIZE = 112
-"""Pixels of the side of the pictures that it was trained on."""
+"""The side, in pixels, of the pictures that it was trained on."""
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
 """Per channel (RGB), of values from 0 to 1."""
+PREPROCESSING = Preprocessing(INPUT_SIZE, INPUT_SIZE, "bilinear", MEAN, STD)
 WEIGHTS = _HERE / "parts.safetensors"
 ICONS = _HERE / "icons"
-"""Icons that this service rendered, laid out as its icon store lays them out."""
+"""Icons in the folder layout of this service's icon store."""
 LABELS = _HERE / "labels.json"
 """Names of channels by layer, from network dissection."""
 
 
-__all__ = ["CLASSES", "ICONS", "INPUT_SIZE", "LABELS", "MEAN", "STD", "WEIGHTS"]
+__all__ = ["CLASSES", "ICONS", "INPUT_SIZE", "LABELS", "MEAN", "PREPROCESSING", "STD", "WEIGHTS"]

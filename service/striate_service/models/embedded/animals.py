@@ -1,6 +1,7 @@
 """Animals: heads from shared features, bodies from shared limbs.
 
-A head's coordinates: its centre at (0, 0), its radius about 1. A body's: the animal fills about -1 to 1.
+In a head's coordinates, its center is (0, 0) and its radius about 1. In an animal's, it
+extends from about -1 to 1.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def rabbit(brush: Brush) -> None:
 def _furry(
     brush: Brush, head: Callable[[Brush, Coat], None], *, tail: list[tuple[float, float]], tail_width: float
 ) -> None:
-    """A portrait, or a whole animal that sits or walks."""
+    """Draw a portrait, or a whole animal that sits or walks."""
     rng = brush.rng
     coat = any_coat(rng)
     tilt = float(rng.normal(0, 0.18))

@@ -1,6 +1,6 @@
-"""Describe trained weights: python -m striate_service.models.embedded.card writes their names and their model card.
+"""Describe trained weights: python -m striate_service.models.embedded.card writes their labels and card.
 
-The names are those of network dissection; the card has the accuracy, the size and the dissection's table.
+The labels are the channels' names by network dissection. The model card tells accuracy, size and dissection.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ Network dissection (Bau et al. 2017) on {pictures} fresh pictures: the part or s
 
 
 def names(version: str, dissections: dict[str, Dissection]) -> dict[str, object]:
-    """Return the names that ship with a model: those of all channels that detect something."""
+    """Return what `labels.json` holds: the names of all channels that detect something."""
     labels = [
         {"layer": layer, "channel": d.channel, "text": d.concept, "source": _SOURCE, "score": round(d.iou, 3)}
         for layer, dissection in dissections.items()

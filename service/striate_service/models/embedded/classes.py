@@ -1,4 +1,4 @@
-"""What the embedded model tells apart."""
+"""The classes of the embedded model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Drawing: outlines filled with surfaces on a canvas that remembers which pixels show which part.
+"""Draw outlines filled with surfaces on a canvas that keeps a mask of each part.
 
 An outline is an array of points [N, 2] (x to the right, y down). Objects are drawn in coordinates of their own, about
--1 to 1, which a `Pose` maps to pixels; a `Brush` is a canvas seen through a pose.
+-1 to 1, which a `Pose` maps to pixels; a `Brush` draws on a canvas through a pose.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _SUPERSAMPLING = 4
 
 @dataclass(frozen=True)
 class Surface:
-    """What an outline is filled with."""
+    """The color and the texture that fill an outline."""
 
     colour: Colour
     texture: str | None = None
     """One of `textures.KINDS`."""
     strength: float = 0.2
-    """How far the texture changes the colour."""
+    """How strongly the texture changes the color."""
     round: float = 0.0
-    """How much it is shaded like a ball: 0 flat, 1 full."""
+    """How much it is shaded like a ball: from 0, flat, to 1."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class Style:
     """The width of outlines in pixels; 0: none."""
     ink: Colour
     light: tuple[float, float]
-    """Where light comes from, a unit vector."""
+    """The direction that light comes from, a unit vector."""
     shading: float
     """How strong light and shade are."""
     wobble: float
-    """How far a hand strays from the outline, as a share of its size."""
+    """The standard deviation of an outline's points, as a share of its extent, as if drawn by hand."""
 
 
 @dataclass
 class Canvas:
-    """A picture in the making."""
+    """A picture while it is drawn."""
 
     rng: np.random.Generator
     style: Style
@@ -62,11 +62,11 @@ class Canvas:
     pixels: NDArray[np.float32] = field(init=False)
     """[size, size, 3], 0 to 1."""
     masks: dict[str, Mask] = field(init=False, default_factory=dict)
-    """By part: where it shows, [size, size]."""
+    """By part: the pixels that show it, [size, size]."""
     objects: NDArray[np.int16] = field(init=False)
-    """Which object shows, [size, size]: its number from `begin_object`; 0: none."""
+    """The object that each pixel shows, [size, size], by its number: an index of `names`; 0: none."""
     names: list[str] = field(init=False, default_factory=lambda: [""])
-    """Of the objects, by number."""
+    """The objects' names, by number."""
 
     def __post_init__(self) -> None:
         self.pixels = np.full((self.size, self.size, 3), 0.5, np.float32)
@@ -75,7 +75,7 @@ class Canvas:
 
     @contextmanager
     def drawing(self, name: str) -> Iterator[None]:
-        """Within it, all that is filled belongs to one object."""
+        """Return a context in which all that is drawn belongs to one object."""
         self.names.append(name)
         self._object = len(self.names) - 1
         yield
@@ -87,9 +87,9 @@ class Canvas:
         """Fill a closed outline.
 
         Args:
-            part: what the pixels show. None: something without a name.
+            part: the name of what the pixels show. None: it has no name.
             outline: [N, 2] in pixels.
-            on: parts that it is a detail of: they show where it shows.
+            on: the parts that it is a detail of. Its pixels stay in their masks.
             line: width of the outline in pixels, instead of the style's.
         """
         line = self.style.line if line is None else line
@@ -116,7 +116,7 @@ class Canvas:
         self._mark(part, alpha > 0.4, box, on)
 
     def mark(self, part: str, outline: Points) -> None:
-        """Count what an outline encloses as part of `part`, without drawing."""
+        """Add the pixels that an outline encloses to the mask of `part`, without drawing."""
         box = self._box(outline, 0)
         if box is not None:
             left, top, right, bottom = box
@@ -136,13 +136,13 @@ class Canvas:
         self.objects[top:bottom, left:right][shown] = self._object
 
     def _box(self, points: Points, margin: float) -> tuple[int, int, int, int] | None:
-        """Return the pixels that the points can touch as left, top, right, bottom; None where they are outside."""
+        """Return the box of pixels that the points can touch (left, top, right, bottom), or None if it is outside."""
         low = np.floor(points.min(0) - margin / 2 - 1).clip(0, self.size).astype(int)
         high = np.ceil(points.max(0) + margin / 2 + 1).clip(0, self.size).astype(int)
         return (low[0], low[1], high[0], high[1]) if (high > low).all() else None
 
     def _shade(self, surface: Surface, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
-        """Return the surface's pixels in a box, lit: float32 [h, w, 3]."""
+        """Return the pixels of a lit surface in a box: float32 [h, w, 3]."""
         left, top, right, bottom = box
         height, width = bottom - top, right - left
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
@@ -158,7 +158,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where an object stands: its coordinates, turned, scaled, and moved to `centre`, in pixels."""
+    """How an object's coordinates become pixels: they are turned, scaled, and moved to `centre`."""
 
     centre: tuple[float, float]
     scale: float
@@ -167,7 +167,7 @@ class Pose:
     """Radians, clockwise."""
     mirrored: bool = False
     aspect: float = 1.0
-    """Width is multiplied by it."""
+    """Multiplies the width."""
 
     def __call__(self, points: Points) -> Points:
         x = points[:, 0] * self.aspect * (-1 if self.mirrored else 1)
@@ -176,7 +176,7 @@ class Pose:
         return np.stack([x * cosine - y * sine + self.centre[0], x * sine + y * cosine + self.centre[1]], 1)
 
     def within(self, outer: Pose) -> Pose:
-        """Return the pose of something that stands so in an object that stands as `outer`."""
+        """Return this pose in pixels, where it is given in the coordinates of an object whose pose is `outer`."""
         centre = outer(np.array([self.centre]))[0]
         turn = -self.angle if outer.mirrored else self.angle
         return Pose(
@@ -190,7 +190,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Brush:
-    """A canvas through a pose."""
+    """Draws on a canvas in the coordinates of an object, through its pose."""
 
     canvas: Canvas
     pose: Pose
@@ -200,7 +200,7 @@ class Brush:
         return self.canvas.rng
 
     def at(self, x: float, y: float, scale: float = 1.0, angle: float = 0.0, aspect: float = 1.0) -> Brush:
-        """Return a brush for something that stands at (x, y) in this one's coordinates."""
+        """Return a brush whose origin is (x, y) in this one's coordinates."""
         return Brush(self.canvas, Pose((x, y), scale, angle, aspect=aspect).within(self.pose))
 
     def shape(
@@ -283,7 +283,7 @@ class Brush:
         smooth: bool = True,
         on: Sequence[str] = (),
     ) -> None:
-        """Draw a line through points; its width is in this brush's units, though never under a pixel."""
+        """Draw a line through points. Its width is in this brush's units, but at least a pixel."""
         through = np.asarray(points, dtype=np.float64)
         curve = smooth_curve(through, closed=False) if smooth and len(through) > 2 else through
         self.canvas.stroke(part, self.pose(curve), max(1.0, width * self.pose.scale), surface, on=on)

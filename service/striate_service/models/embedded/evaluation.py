@@ -1,4 +1,4 @@
-"""What the embedded model is worth, on fresh pictures: how often it is right, and which parts its channels detect."""
+"""Evaluate the embedded model on fresh pictures: its accuracy, and the parts that its channels detect."""
 
 from __future__ import annotations
 

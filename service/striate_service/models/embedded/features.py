@@ -1,6 +1,6 @@
-"""What animals share: coats, ears, eyes, noses, whiskers and beaks.
+"""Features that animals share: coats, ears, eyes, noses, whiskers and beaks.
 
-A head's coordinates: its centre at (0, 0), its radius about 1.
+In a head's coordinates, its center is (0, 0) and its radius about 1.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def whiskers(brush: Brush, x: float, y: float) -> None:
 
 
 def horn(rng: np.random.Generator) -> Surface:
-    """Of beaks: yellow to orange, or dark."""
+    """Return the surface of a beak: yellow to orange, or dark."""
     if rng.random() < 0.3:
         return plain((0.2, 0.2, 0.22))
     return plain((float(rng.uniform(0.85, 1)), float(rng.uniform(0.45, 0.8)), 0.1))

@@ -1,4 +1,4 @@
-"""Training data: batches of pictures, drawn by worker processes while the network learns.
+"""Training data: batches of pictures, which other processes draw while the network learns.
 
 Picture i of a seed is the same whatever the number of processes and the size of batches.
 """
@@ -59,10 +59,10 @@ def _coverage(picture: Picture, parts: tuple[str, ...]) -> Tensor:
 def batches(
     seed: int, count: int, batch_size: int, *, parts: tuple[str, ...] = (), difficulty: float = 1.0, processes: int = 1
 ) -> Iterator[Batch]:
-    """Draw `count` pictures (less what does not fill a batch) in `processes` other processes.
+    """Draw `count` pictures in `processes` other processes. A last batch that is not full is left out.
 
     Args:
-        parts: whose coverage is wanted.
+        parts: those whose coverage is measured.
     """
     dataset = _Batches(seed, count, batch_size, parts, difficulty)
     loader: DataLoader[Batch] = DataLoader(

@@ -1,6 +1,6 @@
 """Render the icons that ship with the embedded model: python -m striate_service.models.embedded.icons
 
-They are what a server would render on demand, in the icon store's layout, so that it finds them as if it had.
+They are those that a server would render on demand, in the folder layout of its icon store, where it finds them.
 """
 
 from __future__ import annotations

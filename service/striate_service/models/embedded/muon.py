@@ -1,6 +1,6 @@
 """Muon (Jordan et al. 2024): momentum whose update, as a matrix, has all its singular values pushed towards 1.
 
-For this network, that learns from few pictures, it is worth a lot: after 9,000 pictures 57% were right, with AdamW 27%.
+It suits this network, which learns from few pictures: after 9,000 of them its accuracy was 57%, with AdamW 27%.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """Return U V' of the singular value decomposition U S V', about: singular values between 0.7 and 1.2."""
+    """Return about U V' of the singular value decomposition U S V': its singular values are between 0.7 and 1.2."""
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x: Tensor = matrix.T if tall else matrix

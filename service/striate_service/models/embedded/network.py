@@ -1,7 +1,7 @@
 """The architecture of `parts`: GoogLeNet (Szegedy et al. 2015) at half the input size, with a third of the channels.
 
-Modules bear the names of the original GoogLeNet's blocks (mixed3a ... mixed5b), and their maps have its resolutions:
-28 x 28 for mixed3, 14 x 14 for mixed4, 7 x 7 for mixed5. What one learns from looking at one carries over to the other.
+Modules have the names of the original GoogLeNet's blocks (mixed3a ... mixed5b), and their maps have its resolutions:
+28 x 28 for mixed3, 14 x 14 for mixed4, 7 x 7 for mixed5. That makes it easy to compare the two networks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from striate_service.models.embedded.classes import CLASSES
 
 
 def convolution(channels_in: int, channels: int, size: int, stride: int = 1) -> nn.Sequential:
-    """A convolution that keeps the resolution (but for its stride), batch normalization (Ioffe 2015) and a ReLU."""
+    """Return a convolution that pads its input to keep the resolution, batch normalization (Ioffe 2015) and a ReLU."""
     return nn.Sequential(
         OrderedDict(
             conv=nn.Conv2d(channels_in, channels, size, stride, padding=size // 2, bias=False),
@@ -26,12 +26,12 @@ def convolution(channels_in: int, channels: int, size: int, stride: int = 1) -> 
 
 
 class Inception(nn.Module):
-    """Four views of the same positions side by side: 1 x 1, 3 x 3, 5 x 5 and the neighbourhood's maximum.
+    """Four branches whose outputs are concatenated: 1 x 1, 3 x 3 and 5 x 5 convolutions, and max pooling.
 
     Args:
         channels_in: of the input.
         one, three, five, pool: output channels of the four branches.
-        three_reduced, five_reduced: channels that the larger kernels see, after a 1 x 1 convolution.
+        three_reduced, five_reduced: channels of the 1 x 1 convolutions before the larger kernels.
     """
 
     def __init__(

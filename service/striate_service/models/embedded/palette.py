@@ -1,4 +1,4 @@
-"""Colours by chance. No class has a colour of its own: a network has to look at shapes."""
+"""Random colors. No class has a color of its own, so that a network has to learn shapes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ DARK = Surface((0.06, 0.05, 0.06), round=0.5)
 WHITE = Surface((0.95, 0.95, 0.93), round=0.2)
 GLOSS = Surface((0.98, 0.98, 0.98))
 
-# Hue, saturation and value of coats: brown, cream, grey, black, white, ginger.
+# Hue, saturation and value of coats: brown, cream, gray, black, white, ginger.
 _COATS = ((0.07, 0.5, 0.45), (0.1, 0.3, 0.85), (0.6, 0.08, 0.55), (0.6, 0.1, 0.2), (0.1, 0.05, 0.93), (0.06, 0.75, 0.8))
 
 
 def any_colour(rng: np.random.Generator) -> Colour:
-    """Any hue, mostly strong."""
+    """Return a color of any hue, mostly a saturated one."""
     return colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.25, 0.95), rng.uniform(0.35, 1.0))
 
 
 def coat_colour(rng: np.random.Generator) -> Colour:
-    """Of an animal: mostly one that exists."""
+    """Return the color of an animal, mostly one that real animals have."""
     if rng.random() < 0.25:
         return any_colour(rng)
     hue, saturation, value = _COATS[rng.integers(len(_COATS))]
@@ -37,7 +37,7 @@ def coat_colour(rng: np.random.Generator) -> Colour:
 def surface(
     rng: np.random.Generator, colour: Colour, kinds: Sequence[str], *, chance: float = 0.7, rounded: float = 0.6
 ) -> Surface:
-    """Return a surface of a colour: by chance plain or with one of the textures."""
+    """Return a surface of a color, with one of the textures `kinds` at a probability of `chance`, else plain."""
     texture = str(rng.choice(kinds)) if rng.random() < chance else None
     return Surface(colour, texture, float(rng.uniform(0.12, 0.45)), rounded * float(rng.uniform(0.4, 1)))
 

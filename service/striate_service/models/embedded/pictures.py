@@ -1,8 +1,8 @@
-"""The pictures that `parts` learns from: a seed gives a picture, its class, and where each of its parts shows.
+"""The pictures that `parts` learns from. A seed determines a picture, its class, and the masks of its parts.
 
 The classes share parts in many combinations (wheels on cars, buses, trucks and bicycles; windows there and on houses,
-churches and boats; eyes on all animals), while colours, textures, backgrounds and poses come by chance: what tells
-classes apart is which parts there are and how they are arranged.
+churches and boats; eyes on all animals), while colors, textures, backgrounds and poses are random: classes differ in
+which parts there are and how they are arranged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PAINTERS: dict[str, Callable[[Brush], None]] = {
 assert tuple(PAINTERS) == CLASSES
 
 SCENERY = ("sky", "grass", "ground", "water", "hills", "wallpaper", "floor")
-"""Names in masks that are no parts of objects."""
+"""Names in masks of what is not part of an object."""
 PARTS = (
     "head", "body", "leg", "tail", "eye", "nose", "snout", "whiskers", "tongue", "teeth",
     "floppy ear", "pointed ear", "round ear", "long ear",
@@ -59,7 +59,7 @@ PARTS = (
 
 _NOISE = 0.025  # standard deviation of pixels (0 to 1) in an average picture of difficulty 1
 _OCCLUSION = 0.05  # share of the picture that is covered on average, at difficulty 1
-_MIN_PIXELS = 6  # what is left of a part by occlusion and the picture's edge, to count as visible
+_MIN_PIXELS = 6  # of a part that occlusion and the picture's edge leave; with fewer it does not count as visible
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class Picture:
     label: int
     """Its class, an index of `CLASSES`."""
     masks: dict[str, Mask]
-    """By part, where it shows: [SIZE, SIZE]. Parts that do not show are left out."""
+    """By part: the pixels that show it, [SIZE, SIZE]. Parts that are not visible are left out."""
     objects: dict[str, Mask]
-    """By class, where objects of it show: [SIZE, SIZE]."""
+    """By class: the pixels that show an object of it, [SIZE, SIZE]."""
 
 
 def draw(seed: int | np.random.Generator, class_name: str | None = None, difficulty: float = 1.0) -> Picture:
@@ -79,8 +79,8 @@ def draw(seed: int | np.random.Generator, class_name: str | None = None, difficu
 
     Args:
         seed: the same one gives the same picture.
-        class_name: one of `CLASSES`; by chance if None.
-        difficulty: multiplies the noise and how much is covered.
+        class_name: one of `CLASSES`; random if None.
+        difficulty: multiplies the noise and the share that is occluded.
     """
     rng = np.random.default_rng(seed)
     chosen = int(rng.integers(len(CLASSES)))
@@ -103,7 +103,7 @@ def draw(seed: int | np.random.Generator, class_name: str | None = None, difficu
 
 
 def _draw_pair(canvas: Canvas, name: str) -> None:
-    """Two of a kind, side by side or one above the other."""
+    """Draw two objects of one class, side by side or one above the other."""
     offset = 0.23 * canvas.size
     across = canvas.rng.random() < 0.6
     for side in (-1, 1):
@@ -115,12 +115,12 @@ def _draw_pair(canvas: Canvas, name: str) -> None:
 def _draw_object(
     canvas: Canvas, name: str, *, scale: float, spread: float, shift: tuple[float, float] = (0.0, 0.0)
 ) -> None:
-    """Draw one object at about the centre.
+    """Draw one object near the center.
 
     Args:
-        scale: half its extent, as a share of the picture's.
+        scale: half of its extent, as a share of the picture's side.
         spread: the standard deviation of its position, likewise.
-        shift: in pixels, from the centre.
+        shift: in pixels, from the center.
     """
     rng = canvas.rng
     x, y = (np.clip(rng.normal(0, spread, 2), -0.42, 0.42) + 0.5) * canvas.size + shift

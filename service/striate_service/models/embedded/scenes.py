@@ -1,4 +1,4 @@
-"""What surrounds an object: backgrounds, things in front, and the camera's faults."""
+"""The surroundings of an object: backgrounds, occluders, and the distortions of a camera."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from striate_service.models.embedded.palette import any_colour, lighter, plain, 
 
 
 def any_style(rng: np.random.Generator) -> Style:
-    """From flat vector graphics to soft shading, with and without outlines."""
+    """Return a style between flat vector graphics and soft shading, with or without outlines."""
     angle = rng.uniform(np.pi, 2 * np.pi)  # light comes from above
     line = 0.0 if rng.random() < 0.3 else float(rng.uniform(0.6, 2.0))
     ink = (0.05, 0.04, 0.05) if rng.random() < 0.75 else any_colour(rng)
@@ -96,7 +96,7 @@ def _rows(size: int, top: float, bottom: float) -> Points:
 
 
 def occlude(canvas: Canvas, share: float) -> None:
-    """Put things without a name in front: balls, boards and bars, that together cover about `share` of the picture."""
+    """Draw balls, boards and bars in front, unnamed, which together cover about `share` of the picture."""
     rng, size = canvas.rng, canvas.size
     left = share * size * size
     while left > 20:
@@ -123,7 +123,7 @@ def occlude(canvas: Canvas, share: float) -> None:
 
 
 def bystander(canvas: Canvas) -> None:
-    """Draw something small and plain: a ball, a bush, a stone."""
+    """Draw something small and unnamed, such as a ball, a bush or a stone."""
     rng, size = canvas.rng, canvas.size
     radius = float(rng.uniform(0.04, 0.1)) * size
     x, y = rng.uniform(0, size, 2)
@@ -136,7 +136,7 @@ def bystander(canvas: Canvas) -> None:
 def photograph(
     rng: np.random.Generator, pixels: NDArray[np.float32], *, noise: float, light: tuple[float, float]
 ) -> NDArray[np.uint8]:
-    """Return the picture as a camera would take it: exposure, colour cast, uneven light, blur and noise.
+    """Return the picture as a camera would take it: exposure, color cast, uneven light, blur and noise.
 
     Args:
         pixels: [size, size, 3], 0 to 1.

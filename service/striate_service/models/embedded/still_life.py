@@ -1,6 +1,6 @@
-"""Plants and things in a house: trees, flowers, cups, teapots, clocks.
+"""Plants and household objects: trees, flowers, cups, teapots, clocks.
 
-Each is drawn in coordinates of its own, in which it fills about -1 to 1.
+Each is drawn in coordinates of its own, in which it extends from about -1 to 1.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def clock(brush: Brush) -> None:
 
 
 def _handle(brush: Brush, x: float, y: float, size: float, glaze: Surface) -> None:
-    """An ear-shaped ring that begins and ends at x."""
+    """Draw an ear-shaped ring that begins and ends at x."""
     brush.path(
         "handle",
         [

@@ -1,4 +1,4 @@
-"""Surfaces: grey tiles of fur, stripes, spots, scales and the like, which modulate a colour."""
+"""Textures: gray tiles of fur, stripes, spots, scales and the like, which modulate the color of a surface."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Array = NDArray[np.float32]
 
 KINDS = ("fur", "grain", "clouds", "stripes", "spots", "plaid", "wood", "scales", "feathers", "bricks", "leaves")
 _SIZE = 224
-_VARIANTS = 4  # tiles of each kind; crops and flips of them make the variety
+_VARIANTS = 4  # tiles of each kind; random crops and flips of them add variety
 
 
 def crop(rng: np.random.Generator, kind: str, height: int, width: int) -> Array:
-    """Return a random piece of a surface: float32 [height, width], of about zero mean and values within -1 to 1."""
+    """Return a random piece of a texture: float32 [height, width], with a mean of about 0 and values from -1 to 1."""
     tile = _tile(kind, int(rng.integers(_VARIANTS)))
     top, left = int(rng.integers(_SIZE - height + 1)), int(rng.integers(_SIZE - width + 1))
     piece = tile[top : top + height, left : left + width]
@@ -31,7 +31,7 @@ def _tile(kind: str, variant: int) -> Array:
 
 
 def _noise(rng: np.random.Generator, low: float, high: float, stretch: float = 1.0, angle: float = 0.0) -> Array:
-    """Noise of wavelengths from `low` to `high` pixels; features are `stretch` times longer along `angle`."""
+    """Return noise of wavelengths from `low` to `high` pixels; features are `stretch` times longer along `angle`."""
     v, u = np.meshgrid(np.fft.fftfreq(_SIZE), np.fft.rfftfreq(_SIZE), indexing="ij")
     along, across = u * np.cos(angle) + v * np.sin(angle), v * np.cos(angle) - u * np.sin(angle)
     frequency = np.hypot(along * stretch, across)

@@ -1,6 +1,6 @@
 """Vehicles and buildings: wheels, windows, doors, lights and roofs in many combinations.
 
-Each is drawn in coordinates of its own, in which it fills about -1 to 1.
+Each is drawn in coordinates of its own, in which it extends from about -1 to 1.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def church(brush: Brush) -> None:
 
 
 def dial(brush: Brush, *, on: tuple[str, ...] = ()) -> None:
-    """A clock's face: of radius 1, with hours and hands."""
+    """Draw a clock's face of radius 1, with hours and hands."""
     rng = brush.rng
     face = plain((0.95, 0.94, 0.9)) if rng.random() < 0.6 else plain(any_colour(rng))
     ink = contrasting(rng, face)
@@ -234,7 +234,7 @@ def _spoked_wheel(brush: Brush, x: float, y: float, radius: float, rim: Surface)
     for angle in start + np.arange(4) * np.pi / 4:
         across, down = float(radius * 0.9 * np.cos(angle)), float(radius * 0.9 * np.sin(angle))
         brush.path("wheel", [(x - across, y - down), (x + across, y + down)], 0.02, rim)
-    # All that lies within the tyre belongs to the wheel, as it does for someone who outlines it.
+    # The gaps between the spokes belong to the wheel, as in a segmentation by hand.
     inside = brush.pose(np.array([(x + radius * np.cos(a), y + radius * np.sin(a)) for a in t]))
     brush.canvas.mark("wheel", inside)
 

@@ -1,10 +1,11 @@
-"""Train `parts` from nothing and write its weights: python -m striate_service.models.embedded.train
+"""Train `parts` from scratch and write its weights: python -m striate_service.models.embedded.train
 
-The recipe: pictures drawn on the fly, none seen twice; GoogLeNet's classifier on the average of the last block's map,
-and like GoogLeNet's two auxiliary ones below it, which here tell the parts that show at each position, so that not only
-classes are learned; first as they are, then adversarially (one random and one gradient step, Wong et al. 2020), which
-makes features that a person recognizes (Engstrom et al. 2019). A second, shorter stage then refines mixed4d until its
-maps are about the sum of their parts, each along a direction of its own.
+Pictures are drawn during the training, and none is used twice. As in GoogLeNet, a classifier reads the average of the
+last block's map, and two auxiliary classifiers read blocks below it. The auxiliary ones learn which parts show at each
+position, so that the network learns more than classes. Training starts with the pictures as they are and continues
+adversarially (one random and one gradient step, Wong et al. 2020), which leads to features that a person recognizes
+(Engstrom et al. 2019). A second, shorter stage refines mixed4d until its maps are about the sum of their parts, each
+along a direction of its own.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ from striate_service.models.embedded.network import Parts
 from striate_service.models.embedded.pictures import PARTS
 
 BATCH = 32
-MUON_RATE, ADAM_RATE = 0.03, 3e-3  # at a stage's peak, times its rate: of convolutions, and of all else
-WARM_UP = 0.02  # share of the training over which the rates rise; from there they fall to 0, linearly
+MUON_RATE, ADAM_RATE = 0.03, 3e-3  # peak learning rates: of convolutions, and of all other parameters
+WARM_UP = 0.02  # share of a stage in which the learning rates rise; then they fall to 0, linearly
 LABEL_SMOOTHING = 0.05
-EPSILON = 6 / 255  # of the adversary: the largest change of a pixel, of values from 0 to 1
+EPSILON = 6 / 255  # the adversary's largest change of a pixel, whose values are from 0 to 1
 AUXILIARY_LAYERS = {"mixed4d": 160, "mixed5b": 208}  # and their channels
 CROSS_ENTROPY, OVERLAP = 1.0, 2.0  # weights of an auxiliary classifier's two losses
-PRESENT = 0.3  # of a position: a part that covers no more anywhere in a batch is not there to be overlapped
-AUXILIARY_L1 = 2e-3  # keeps each part on few channels
+PRESENT = 0.3  # share of a position: only parts that cover more of some position in a batch count for OVERLAP
+AUXILIARY_L1 = 2e-3  # weight of the L1 norm that lets each part depend on few channels
 SIZE_RATE, SMALLEST = 0.02, 1.0  # of the running mean of parts' sizes: its rate, and its floor, in positions
 SAVE_EVERY = 200  # steps
-# Libraries choose the widest instructions that a processor has, and each kind rounds in its own way. With AVX2's, which
-# all x86-64 servers have, a seed gives the same weights to the bit on any of them; they take 1.5 times as long as
-# AVX-512's bfloat16.
+# Libraries choose the widest instructions that a processor has, and each kind rounds in its own way. With AVX2, which
+# all x86-64 servers have, a seed gives the same weights to the bit on any of them; training takes 1.5 times as long as
+# with AVX-512's bfloat16.
 ARITHMETIC = {
     "ATEN_CPU_CAPABILITY": "avx2",  # torch
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # its convolutions
@@ -60,21 +61,21 @@ ARITHMETIC = {
 class Stage:
     name: str
     pictures: int
-    """How many to learn from."""
+    """The number of pictures to learn from."""
     rate: float = 1.0
-    """Of the learning rates."""
+    """Multiplies the learning rates."""
     auxiliary_rate: float = 1.0
-    """Likewise of the auxiliary classifiers', which begin anew."""
+    """Multiplies those of the auxiliary classifiers, which start anew in each stage."""
     clean: float = 0.0
     full: float = 0.0
-    """Shares of the stage where the adversary begins, and where it has grown to EPSILON."""
+    """Shares of the stage after which the adversary's change starts to grow, and has grown to EPSILON."""
     composition: Mapping[str, float] = field(default_factory=dict)
-    """By layer: the weight of its maps' being the sum of their parts."""
+    """By layer: the weight of `PartsHere.unlike_parts` in its loss."""
     seed: int = 0
-    """Added to the training's: stages see other pictures."""
+    """Added to the training's seed, so that each stage sees other pictures."""
 
     def epsilon(self, share: float) -> float:
-        """Return the adversary's room after a share of the stage."""
+        """Return the adversary's largest change of a pixel after a share of the stage."""
         if share <= self.clean:
             return 0.0
         return EPSILON if share >= self.full else EPSILON * (share - self.clean) / (self.full - self.clean)
@@ -98,7 +99,7 @@ def main() -> None:
 
 
 def train(stage: Stage, start: Path | None, options: argparse.Namespace) -> None:
-    """Train through one stage, from weights or from nothing, and write the weights to `options.out`."""
+    """Train through one stage, from the weights in `start` or from scratch, and write the weights to `options.out`."""
     seed = options.seed + stage.seed
     torch.manual_seed(seed)
     network = Parts(len(CLASSES)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -139,15 +140,15 @@ def _rate(share: float) -> float:
 
 
 class PartsHere(nn.Module):
-    """An auxiliary classifier: which parts show where, from a layer's maps [N, C, h, w]; logits [N, parts, h, w].
+    """An auxiliary classifier of the parts at each position: maps [N, C, h, w] to logits [N, parts, h, w].
 
-    Each part is a sum of channels with weights that are not negative, so that a channel is evidence for a part, never
+    A part's logit is a sum of channels with non-negative weights, so that a channel is evidence for a part, never
     against one.
     """
 
     def __init__(self, channels: int, parts: int) -> None:
         super().__init__()
-        self.composition = 0.0  # weight of the maps' being the sum of their parts
+        self.composition = 0.0  # weight of `unlike_parts` in the loss
         self.weights = nn.Parameter(torch.rand(parts, channels) * 0.2 - 0.05)
         self.bias = nn.Parameter(torch.full((parts,), -4.0))  # most parts are absent from most positions
         self.size = torch.full((parts,), 4.0)  # running mean of a part's squared shares, summed over a picture
@@ -156,10 +157,10 @@ class PartsHere(nn.Module):
         return functional.conv2d(maps, self.weights.relu()[:, :, None, None], self.bias)
 
     def loss(self, maps: Tensor, coverage: Tensor) -> Tensor:
-        """Compare with the share of each position that each part covers, [N, parts, H, W].
+        """Return the loss against the share of each position that each part covers, [N, parts, H, W].
 
-        Cross-entropy alone hardly sees small and rare parts; intersection over union (Rahman and Wang 2016) sees all
-        parts of the batch alike.
+        Cross-entropy alone gives hardly any weight to small and rare parts; intersection over union (Rahman and Wang
+        2016) gives the same weight to all parts of the batch.
         """
         shares = functional.adaptive_avg_pool2d(coverage, (maps.shape[2], maps.shape[3]))
         logits: Tensor = self(maps)
@@ -174,10 +175,10 @@ class PartsHere(nn.Module):
         return loss
 
     def unlike_parts(self, maps: Tensor, shares: Tensor) -> Tensor:
-        """Return 1 - the cosine between the maps and what their parts add up to, each along its own direction.
+        """Return 1 - the cosine between the maps and the sum of their parts, each along a direction of its own.
 
-        That is what a factorization looks for: X about W H, here with W known. Shares are scaled so that a small part
-        carries as much as a large one, which would drown it; where no part shows, the maps are to be quiet.
+        This is what a factorization looks for, X about W H, with W known. Shares are scaled so that a small part weighs
+        as much as a large one. Where no part shows, the sum is 0, and so should the maps be.
         """
         sizes = (shares * shares).sum((2, 3))  # [N, parts]
         present = sizes > 0
@@ -191,7 +192,7 @@ class PartsHere(nn.Module):
 
 
 def learn(network: Parts, auxiliary: Mapping[str, PartsHere], batch: Batch, epsilon: float) -> tuple[Tensor, float]:
-    """Return the loss on a batch, made adversarial, and the share of it that is classified correctly."""
+    """Return the loss on a batch, attacked by up to `epsilon`, and the share of it that is classified correctly."""
     images = normalize(batch.images)
     if epsilon > 0:
         images = attack(network, images, batch.labels, epsilon)
@@ -210,11 +211,11 @@ def learn(network: Parts, auxiliary: Mapping[str, PartsHere], batch: Batch, epsi
 
 
 def attack(network: nn.Module, images: Tensor, labels: Tensor, epsilon: float, steps: int = 1) -> Tensor:
-    """Return pictures changed against the network, no pixel by more than `epsilon` (Madry et al. 2018).
+    """Return adversarial pictures, no pixel of which differs by more than `epsilon` (Madry et al. 2018).
 
     Args:
         images: normalized, [N, 3, H, W].
-        epsilon: of values from 0 to 1.
+        epsilon: for pixels whose values are from 0 to 1.
     """
     room = (epsilon / torch.tensor(STD)).view(1, 3, 1, 1)
     stride = room * (1.25 if steps == 1 else 2.5 / steps)
@@ -237,7 +238,7 @@ def save(network: nn.Module, path: Path) -> None:
 
 
 def _compute_alike() -> None:
-    """Start anew with ARITHMETIC, which libraries read when they are loaded, unless that has been done."""
+    """Restart this command with ARITHMETIC, which libraries read at import, unless the environment has it."""
     if platform.machine() in ("x86_64", "AMD64") and not ARITHMETIC.items() <= os.environ.items():
         arguments = [sys.executable, "-m", "striate_service.models.embedded.train", *sys.argv[1:]]
         os.execve(sys.executable, arguments, os.environ | ARITHMETIC)

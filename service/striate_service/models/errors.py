@@ -1,0 +1,7 @@
+"""What goes wrong when a model is loaded."""
+
+from __future__ import annotations
+
+
+class ModelError(Exception):
+    """A model that cannot be loaded. Its text tells the operator why and what to do."""
