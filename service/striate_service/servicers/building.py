@@ -230,7 +230,7 @@ def _basis(plan: _Plan, found: Found, images: int) -> StoredBasis:
         model=plan.model.name,
         layer=plan.layer.path,
         directions=found.directions,
-        colors=palette.colours(len(found.directions)),
+        colors=palette.colors(len(found.directions)),
         importance=found.importance,
         scale=found.scale,
         relative_error=found.relative_error,

@@ -33,7 +33,7 @@ class Look:
     @classmethod
     def of(cls, spatial: NDArray[np.float32]) -> Look:
         """Choose colours and scale for groups in images, [N, H, W, K]."""
-        return cls(palette.colours(spatial.shape[3]), float(np.quantile(spatial.sum(axis=3), _OVERLAY_QUANTILE)))
+        return cls(palette.colors(spatial.shape[3]), float(np.quantile(spatial.sum(axis=3), _OVERLAY_QUANTILE)))
 
 
 def group_messages(
