@@ -65,7 +65,7 @@ from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.folder import Folder
 from striate_service.stores.icons import IconStore
-from striate_service.stores.labels import LabelStore, StoredLabel
+from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel
 from striate_service.stores.leases import Leases
 from striate_service.stores.unfinished import Unfinished
 
@@ -242,4 +242,7 @@ def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:
     shipped = json.loads(embedded.LABELS.read_text())
     if shipped["model_version"] != model.version:
         return []  # names of other weights
-    return [StoredLabel(model_version=model.version, **label) for label in shipped["labels"]]
+    return [
+        StoredLabel(model_version=model.version, **label | {"source": LabelSource(label["source"])})
+        for label in shipped["labels"]
+    ]
