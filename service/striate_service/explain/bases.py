@@ -1,20 +1,17 @@
-"""Bases as callers see them: by name, with the errors that they read."""
+"""Bases: neuron groups that are kept under a name, with the errors that callers read."""
 
 from __future__ import annotations
 
 import asyncio
-
-from striate.v1 import bases_pb2 as messages
-from striate.v1 import common_pb2 as pb
+from collections.abc import Sequence
 
 from striate_service.errors import AlreadyExists, InvalidArgument, NotFound, WorkFailed, WrongWeights
 from striate_service.models.description import ModelDescription
-from striate_service.servicers import validation
 from striate_service.stores.bases import NAME, BasisStore, DamagedBasis, StoredBasis
 
 
 class Library:
-    """Bases by name, with the errors that callers read."""
+    """Bases by name."""
 
     def __init__(self, store: BasisStore) -> None:
         self._store = store
@@ -22,8 +19,11 @@ class Library:
     async def find(self, name: str, field: str) -> StoredBasis:
         """Return a basis.
 
+        Args:
+            field: the request's field that names it.
+
         Raises:
-            InvalidArgument: that is no name of one.
+            InvalidArgument: no basis can have that name.
             NotFound: there is none.
         """
         check_name(name, field)
@@ -49,6 +49,7 @@ class Library:
             raise AlreadyExists("basis", basis.name, "delete it first, or save under another name") from error
 
     async def list(self, model_version: str = "") -> list[StoredBasis]:
+        """Return all bases, or those of one version of a model, by name."""
         return await asyncio.to_thread(self._store.list, model_version)
 
     async def delete(self, name: str, field: str) -> None:
@@ -59,7 +60,7 @@ class Library:
         """
         check_name(name, field)
         if not await asyncio.to_thread(self._store.delete, name):
-            await self.find(name, field)  # says that there is none, and what there is
+            await self.find(name, field)  # raises NotFound, which lists the names that there are
 
 
 def check_name(name: str, field: str) -> None:
@@ -72,14 +73,15 @@ def check_name(name: str, field: str) -> None:
         )
 
 
-def model_of(basis: StoredBasis, models: tuple[ModelDescription, ...], name: str) -> ModelDescription:
-    """Return the model to use a basis with: the one that is named, or else one whose weights it belongs to.
+def model_of(
+    basis: StoredBasis, models: Sequence[ModelDescription], named: ModelDescription | None
+) -> ModelDescription:
+    """Return the model to use a basis with: the one that the request names, or else one with the basis's weights.
 
     Raises:
-        WrongWeights: it belongs to others.
+        WrongWeights: the basis belongs to other weights.
     """
-    named = validation.find_model(models, name) if name else None
-    model = named or next((model for model in models if model.version == basis.model_version), None)
+    model = named or model_with(basis.model_version, models)
     if model is None or model.version != basis.model_version:
         there = f"{named.name} has version {named.version}" if named else "this server serves no model of that version"
         raise WrongWeights(
@@ -90,17 +92,6 @@ def model_of(basis: StoredBasis, models: tuple[ModelDescription, ...], name: str
     return model
 
 
-def basis_message(basis: StoredBasis) -> messages.Basis:
-    message = messages.Basis(
-        name=basis.name,
-        model=pb.ModelRef(name=basis.model, version=basis.model_version),
-        layer=basis.layer,
-        components=len(basis.directions),
-        image_count=basis.images,
-        relative_error=basis.relative_error,
-        fit=pb.Fit.Name(basis.fit),
-        rectify=basis.rectify,
-    )
-    if basis.created:
-        message.create_time.FromDatetime(basis.created)
-    return message
+def model_with(version: str, models: Sequence[ModelDescription]) -> ModelDescription | None:
+    """Return a model with these weights; None where none is served."""
+    return next((model for model in models if model.version == version), None)
