@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from striate_service.errors import AlreadyExists, InvalidArgument, NotFound, WorkFailed, WrongWeights
+from striate_service.errors import AlreadyExists, NotFound, WorkFailed, WrongWeights
+from striate_service.explain.icons import NO_ICON, Icon, IconFinder, IconOptions, RecipeChoice
+from striate_service.explain.names import NO_LABEL, Label, Namer
 from striate_service.models.description import ModelDescription
-from striate_service.stores.bases import NAME, BasisStore, DamagedBasis, StoredBasis
+from striate_service.scheduling.engine import Engine
+from striate_service.stores.bases import BasisStore, DamagedBasis, StoredBasis
+from striate_service.techniques.recipe import Direction
 
 
 class Library:
-    """Bases by name."""
+    """Bases by name; each has been checked to match `stores.bases.NAME`."""
 
     def __init__(self, store: BasisStore) -> None:
         self._store = store
 
-    async def find(self, name: str, field: str) -> StoredBasis:
+    async def find(self, name: str) -> StoredBasis:
         """Return a basis.
 
-        Args:
-            field: the request's field that names it.
-
         Raises:
-            InvalidArgument: no basis can have that name.
             NotFound: there is none.
         """
-        check_name(name, field)
         try:
             basis = await asyncio.to_thread(self._store.get, name)
         except DamagedBasis as error:
@@ -38,7 +38,7 @@ class Library:
         return basis
 
     async def save(self, basis: StoredBasis) -> StoredBasis:
-        """Keep a basis under a name that has been checked, and return it as it is stored.
+        """Keep a basis, and return it as it is stored.
 
         Raises:
             AlreadyExists: other groups have that name.
@@ -52,25 +52,60 @@ class Library:
         """Return all bases, or those of one version of a model, by name."""
         return await asyncio.to_thread(self._store.list, model_version)
 
-    async def delete(self, name: str, field: str) -> None:
+    async def delete(self, name: str) -> None:
         """Remove a basis, also a damaged one.
 
         Raises:
-            InvalidArgument, NotFound: as `find` does.
+            NotFound: there is none.
         """
-        check_name(name, field)
         if not await asyncio.to_thread(self._store.delete, name):
-            await self.find(name, field)  # raises NotFound, which lists the names that there are
+            await self.find(name)  # raises NotFound, which lists the names that there are
 
 
-def check_name(name: str, field: str) -> None:
-    """Raise InvalidArgument unless `name` can be a basis's."""
-    if not NAME.fullmatch(name):
-        raise InvalidArgument(
-            field,
-            f"is {name[:70]!r}; it should be 1 to 64 letters, digits, '.', '_' or '-', "
-            "beginning with a letter or digit.",
-        )
+@dataclass(frozen=True)
+class ShownBasis:
+    """A basis of K groups, with what a person sees of them."""
+
+    basis: StoredBasis
+    icons: Sequence[Icon]
+    """[K]"""
+    labels: Sequence[Label]
+    """[K]"""
+
+
+class BasisDisplay:
+    """Adds icons and names to the groups of a basis."""
+
+    def __init__(
+        self, engine: Engine, library: Library, icons: IconFinder, recipes: RecipeChoice, namer: Namer
+    ) -> None:
+        self._engine = engine
+        self._library = library
+        self._icons = icons
+        self._recipes = recipes
+        self._namer = namer
+
+    async def show(self, name: str, *, omit_icons: bool, wait_for_icons: bool, deadline: float) -> ShownBasis:
+        """Return a basis with icons and names, as far as a model with its weights is served.
+
+        Args:
+            wait_for_icons: for those that are not stored yet, until the deadline is near.
+            deadline: on time.monotonic(), in seconds.
+
+        Raises:
+            NotFound: there is no basis of that name.
+        """
+        basis = await self._library.find(name)
+        directions = basis.directions
+        model = model_with(basis.model_version, self._engine.models)
+        if model is None:
+            return ShownBasis(basis, [NO_ICON] * len(directions), [NO_LABEL] * len(directions))
+        no_effects = directions[:, :0]
+        labels = await self._namer.groups(model, basis.layer, directions, no_effects, [])
+        objectives = [Direction(tuple(direction.tolist())) for direction in directions]
+        options = IconOptions(self._recipes.choose("", model), omit=omit_icons, wait=wait_for_icons)
+        icons = await self._icons.icons(model, basis.layer, objectives, options, deadline)
+        return ShownBasis(basis, icons, labels)
 
 
 def model_of(

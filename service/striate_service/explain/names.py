@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,24 +11,10 @@ from numpy.typing import NDArray
 
 from striate_service.models.description import ModelDescription
 from striate_service.stores.examples import ExampleStore
-from striate_service.stores.labels import LabelStore, StoredLabel
+from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel
 
 # A class names a neuron when it receives more of the neuron's effect than all other classes together.
 _MAJORITY = 0.5
-
-
-class LabelSource(enum.IntEnum):
-    """Where a name comes from. The label store keeps these numbers."""
-
-    NONE = 0
-    PERSON = 1
-    DISSECTION = 2
-    """The overlap of the neuron's activations with the masks of a concept."""
-    CLASS_EFFECT = 3
-    """The class that the neuron pushes most in the answer at hand."""
-    IMPORTED = 4
-    EXAMPLES = 5
-    """The class of the indexed images that excite the neuron most."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +30,7 @@ class Label:
 
     @classmethod
     def of(cls, stored: StoredLabel) -> Label:
-        return cls(stored.text, LabelSource(stored.source), stored.score, stored.author)
+        return cls(stored.text, stored.source, stored.score, stored.author)
 
 
 NO_LABEL = Label()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from striate.tensors import array_from_tensor
+from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2 as messages
 from striate.v1.labels_pb2_grpc import LabelServiceServicer
 
 from striate_service.errors import InvalidArgument, NotFound
+from striate_service.explain.names import Label
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, reading
-from striate_service.servicers.reading import Context
+from striate_service.servicers.context import Context
 from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel, direction_bytes
 
 _DEFAULT_PAGE, _MAX_PAGE = 1000, 10_000
@@ -46,7 +48,7 @@ class LabelServicer(LabelServiceServicer):
             author=reading.text(request.label.author, "label.author"),
         )
         stored = await asyncio.to_thread(self._store.set, stored)
-        return messages.SetLabelResponse(label=encoding.neuron_label(model, stored))
+        return messages.SetLabelResponse(label=_message(model, stored))
 
     async def DeleteLabel(  # noqa: N802
         self, request: messages.DeleteLabelRequest, context: Context
@@ -73,7 +75,7 @@ class LabelServicer(LabelServiceServicer):
             )
         )
         return messages.ListLabelsResponse(
-            labels=[encoding.neuron_label(model, stored) for stored in page[:size]],
+            labels=[_message(model, stored) for stored in page[:size]],
             next_page_token=str(offset + size) if len(page) > size else "",
         )
 
@@ -84,24 +86,35 @@ class LabelServicer(LabelServiceServicer):
         return model, reading.find_layer(model, request.layer, "layer")
 
 
+def _message(model: ModelDescription, stored: StoredLabel) -> messages.NeuronLabel:
+    message = messages.NeuronLabel(
+        model=encoding.model_ref(model),
+        layer=stored.layer,
+        channel=stored.channel or 0,
+        label=encoding.label(Label.of(stored)),
+    )
+    if stored.direction is not None:
+        message.direction.CopyFrom(tensor_from_array(np.frombuffer(stored.direction, "<f4")))
+    if stored.created:
+        message.create_time.FromDatetime(stored.created)
+    if stored.ended:
+        message.end_time.FromDatetime(stored.ended)
+    return message
+
+
 def _subject(
     request: messages.SetLabelRequest | messages.DeleteLabelRequest, model: ModelDescription, layer: LayerDescription
 ) -> StoredLabel:
     """Return a label without a text of the channel or direction that a request names."""
     if request.HasField("direction"):
         direction = direction_bytes(_direction(request.direction, layer))
-        return StoredLabel(model.version, layer.path, None, "", LabelSource.PERSON, direction=direction)
-    reading.in_range(
-        request.channel, "channel", 0, layer.channels - 1, f"{layer.path} has {layer.channels} channels"
-    )
-    return StoredLabel(model.version, layer.path, request.channel, "", LabelSource.PERSON)
+        return StoredLabel(model.version, layer.path, None, "", LabelSource.NONE, direction=direction)
+    reading.in_range(request.channel, "channel", 0, layer.channels - 1, f"{layer.path} has {layer.channels} channels")
+    return StoredLabel(model.version, layer.path, request.channel, "", LabelSource.NONE)
 
 
 def _direction(tensor: pb.Tensor, layer: LayerDescription) -> NDArray[np.floating]:
-    try:
-        direction = array_from_tensor(tensor)
-    except ValueError as error:
-        raise InvalidArgument("direction", str(error)) from error
+    direction: NDArray[Any] = reading.read_tensor(tensor, "direction")
     if direction.dtype.kind != "f" or direction.shape != (layer.channels,):
         given = f"{direction.dtype.name} {list(direction.shape)}"
         raise InvalidArgument(

@@ -11,7 +11,7 @@ from striate_service.errors import InvalidArgument, NotAllowed
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.catalogue import Catalogue
 from striate_service.servicers import encoding, reading
-from striate_service.servicers.reading import Context
+from striate_service.servicers.context import Context
 
 
 class ModelServicer(ModelServiceServicer):

@@ -74,15 +74,18 @@ def _label_table(name: str, subject: Column[Any]) -> Table:
 
 
 class LabelSource(IntEnum):
-    """Who or what gave a name; numbered as in the database and in striate.v1.LabelSource."""
+    """Where a name comes from. The database keeps these numbers."""
 
+    NONE = 0
+    """There is no name."""
     PERSON = 1
     DISSECTION = 2
+    """The overlap of the neuron's activations with the masks of a concept."""
     CLASS_EFFECT = 3
-    """Never stored."""
+    """The class that the neuron pushes most in the answer at hand; never stored."""
     IMPORTED = 4
     EXAMPLES = 5
-    """Never stored."""
+    """The class of the indexed images that excite the neuron most; never stored."""
 
 
 _metadata = MetaData()
