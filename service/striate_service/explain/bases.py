@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from striate_service.errors import AlreadyExists, NotFound, WorkFailed, WrongWeights
-from striate_service.explain.icons import NO_ICON, Icon, IconFinder, IconOptions, RecipeChoice
-from striate_service.explain.names import NO_LABEL, Label, Namer
+from striate_service.explain.groups import Group, describe_groups, group_objectives
+from striate_service.explain.icons import NO_ICON, IconFinder, IconOptions, RecipeChoice
+from striate_service.explain.names import NO_LABEL, Namer
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.engine import Engine
 from striate_service.stores.bases import BasisStore, DamagedBasis, StoredBasis
-from striate_service.techniques.recipe import Direction
 
 
 class Library:
@@ -67,9 +67,7 @@ class ShownBasis:
     """A basis of K groups, with what a person sees of them."""
 
     basis: StoredBasis
-    icons: Sequence[Icon]
-    """[K]"""
-    labels: Sequence[Label]
+    groups: Sequence[Group]
     """[K]"""
 
 
@@ -97,15 +95,13 @@ class BasisDisplay:
         """
         basis = await self._library.find(name)
         directions = basis.directions
-        model = model_with(basis.model_version, self._engine.models)
-        if model is None:
-            return ShownBasis(basis, [NO_ICON] * len(directions), [NO_LABEL] * len(directions))
-        no_effects = directions[:, :0]
-        labels = await self._namer.groups(model, basis.layer, directions, no_effects, [])
-        objectives = [Direction(tuple(direction.tolist())) for direction in directions]
-        options = IconOptions(self._recipes.choose("", model), omit=omit_icons, wait=wait_for_icons)
-        icons = await self._icons.icons(model, basis.layer, objectives, options, deadline)
-        return ShownBasis(basis, icons, labels)
+        icons, labels = [NO_ICON] * len(directions), [NO_LABEL] * len(directions)
+        if model := model_with(basis.model_version, self._engine.models):
+            no_effects = directions[:, :0]
+            labels = await self._namer.groups(model, basis.layer, directions, no_effects, [])
+            options = IconOptions(self._recipes.choose("", model), omit=omit_icons, wait=wait_for_icons)
+            icons = await self._icons.icons(model, basis.layer, group_objectives(directions), options, deadline)
+        return ShownBasis(basis, describe_groups(directions, basis.importance, basis.colors, icons, labels))
 
 
 def model_of(

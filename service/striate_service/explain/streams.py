@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from striate_service.explain.concurrency import in_order
 from striate_service.explain.decoding import ImageDecoder
 from striate_service.explain.images import Fit, GivenImage
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.techniques.tasks.base import ImageTask
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 _MESSAGES_PER_WORKER = 2  # that are worked on at a time: one computes while the next is decoded
@@ -139,37 +138,6 @@ class ImageStreams:
         self, source: GivenImage | str, model: ModelDescription, fit: Fit
     ) -> NDArray[np.generic] | str:
         return source if isinstance(source, str) else await self._decoder.pixels_or_reason(source, model, fit)
-
-
-async def in_order(items: AsyncIterator[T], work: Callable[[T], Awaitable[R]], window: int) -> AsyncGenerator[R, None]:
-    """Yield what `work` makes of each item, in the items' order, working on at most `window` at a time.
-
-    The next item and the oldest result are awaited together: a caller may wait for one before it sends the next.
-    """
-
-    async def next_item() -> T | None:
-        return await anext(items, None)
-
-    running: deque[asyncio.Future[R]] = deque()
-    upcoming: asyncio.Task[T | None] | None = asyncio.create_task(next_item())
-    try:
-        while upcoming or running:
-            awaited: set[asyncio.Future[R] | asyncio.Task[T | None]] = {running[0]} if running else set()
-            if upcoming and len(running) < window:
-                awaited.add(upcoming)
-            done, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-            if upcoming in done:
-                item = upcoming.result()
-                upcoming = None if item is None else asyncio.create_task(next_item())
-                if item is not None:
-                    running.append(asyncio.ensure_future(work(item)))
-            if running and running[0] in done:
-                yield running.popleft().result()
-    finally:
-        for future in running:
-            future.cancel()
-        if upcoming:
-            upcoming.cancel()
 
 
 async def _numbered(

@@ -66,7 +66,7 @@ class BasisServicer(BasisServiceServicer):
         basis = found.basis
         return messages.GetBasisResponse(
             basis=_basis_message(basis),
-            groups=encoding.groups(basis.directions, basis.importance, basis.colors, found.icons, found.labels),
+            groups=encoding.groups(found.groups),
             directions=tensor_from_array(basis.directions),
         )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from striate.v1 import common_pb2 as pb
+from striate.v1 import interpretability_pb2
 
 from striate_service.explain import images, names
+from striate_service.explain.groups import Group
 from striate_service.explain.icons import Icon, IconStatus
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.stores.examples import StoredExample
@@ -82,7 +83,26 @@ def label(given: names.Label) -> pb.Label:
     return pb.Label(text=given.text, source=source, score=given.score, author=given.author)
 
 
-def color(rgb: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.uint8]]) -> int:
-    """0xRRGGBB"""
-    red, green, blue = (int(value) for value in rgb)
+def groups(found: Sequence[Group]) -> list[interpretability_pb2.Group]:
+    return [
+        interpretability_pb2.Group(
+            color=_color(group.color),
+            icon=icon(group.icon),
+            label=label(group.label),
+            importance=group.importance,
+            channels=group.channels,
+            effects=group.effects,
+            crops=[
+                interpretability_pb2.Crop(image=crop.image, box=box(crop.box), strength=crop.strength)
+                for crop in group.crops
+            ],
+            sobol_indices=group.sobol_indices,
+        )
+        for group in found
+    ]
+
+
+def _color(rgb: tuple[int, int, int]) -> int:
+    """Return 0xRRGGBB."""
+    red, green, blue = rgb
     return red << 16 | green << 8 | blue
