@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from striate_service import config, event_loop
-from striate_service.backends.local.supervision import StartError
-from striate_service.backends.local.tuning import tune as tuning
+from striate_service.backends.local.backend import tune as tuning
+from striate_service.backends.protocol import StartError
 from striate_service.server import serve as serving
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.", envvar="STRIATE_CONFIG")]

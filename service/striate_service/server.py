@@ -30,17 +30,13 @@ from striate.v1 import (
     models_pb2_grpc,
 )
 
-from striate_service.backends.local.catalogue import Catalogue
-from striate_service.backends.local.devices import Device
-from striate_service.backends.local.pool import Pool
-from striate_service.backends.local.tuning import BATCH_LIMITS, BatchLimits
+from striate_service.backends.local.backend import LocalBackend
 from striate_service.config import EMBEDDED, Settings
 from striate_service.explain.rendering import Claims, IconRenderer
 from striate_service.models import embedded
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Engine
-from striate_service.scheduling.scheduler import Scheduler
 from striate_service.servicers.activations import Activations
 from striate_service.servicers.bases import BasisServicer
 from striate_service.servicers.building import BasisBuilding
@@ -95,16 +91,8 @@ class Server:
         self._metrics.info.info({"version": version("striate")})
         self._health = HealthServicer()
         self._decode_threads = decode_threads(settings.decode_threads)
-        pool = Pool.of(settings)
-        devices = [worker.device for worker in pool.workers]
-        by_hand = None if settings.max_batch_size == "auto" else settings.max_batch_size
-        self._catalogue = Catalogue(pool, BatchLimits(by_hand, settings.home / BATCH_LIMITS), self._metrics)
-        scheduler = Scheduler(
-            max_queue=settings.max_queue,
-            max_queue_per_caller=settings.max_queue_per_caller,
-            workers=len(devices),
-        )
-        self._engine = Engine(scheduler, pool, self._catalogue, self._metrics)
+        self._backend = LocalBackend(settings, self._metrics)
+        self._engine = Engine(self._backend, settings, self._metrics)
         icons = Folder(settings.icons or settings.home / "icons")
         store = IconStore(icons, [embedded.ICONS], max_bytes=settings.icons_max_bytes)
         self._renderer = IconRenderer(
@@ -112,7 +100,7 @@ class Server:
             store,
             Claims(store, Leases(icons, settings.icon_lease), Unfinished(settings.home / "unfinished")),
             self._metrics,
-            batch_size=_render_batch_size(settings, devices),
+            batch_size=_render_batch_size(settings, [worker.device_name for worker in self._backend.workers]),
             slice_seconds=settings.render_slice,
         )
         self._metrics_server: tuple[WSGIServer, threading.Thread] | None = None
@@ -122,7 +110,7 @@ class Server:
 
         Raises:
             OSError: a port is taken, or STRIATE_HOME cannot be written to.
-            workers.pool.StartError: a model cannot be loaded.
+            StartError: a model cannot be loaded.
         """
         settings = self.settings
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -186,7 +174,7 @@ class Server:
             IconRendering(self._engine, self._renderer, recipes, namer),
         )
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._catalogue, self.settings), self._grpc)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._engine.catalogue, self.settings), self._grpc)
         labels_pb2_grpc.add_LabelServiceServicer_to_server(LabelServicer(self._engine, self._labels), self._grpc)
         indexing = Indexing(self._engine, decoder, examples, self._decode_threads)
         examples_pb2_grpc.add_ExampleServiceServicer_to_server(
@@ -228,10 +216,10 @@ async def serve(settings: Settings) -> None:
     await server.stop()
 
 
-def _render_batch_size(settings: Settings, devices: Sequence[Device]) -> int:
+def _render_batch_size(settings: Settings, devices: Sequence[str]) -> int:
     if settings.render_batch_size != "auto":
         return settings.render_batch_size
-    return 4 if all(device.name == "cpu" for device in devices) else 16
+    return 4 if all(device == "cpu" for device in devices) else 16
 
 
 def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:

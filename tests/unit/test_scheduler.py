@@ -90,7 +90,7 @@ def test_only_a_full_batch_is_sent_ahead_and_only_to_who_will_soon_be_free() -> 
 
 
 def test_a_batch_that_crashed_is_not_sent_ahead_since_what_is_sent_with_it_would_die_too() -> None:
-    s, crashed = scheduler(), Batch((Job("a", 1),), attempt=1)
+    s, crashed = scheduler(), Batch((Job("a", 1),), crashes=1)
     s.retry([crashed])
     assert s.next_batch(0, lambda key: 1, busy_for=0.0) == (None, ())
     assert s.next_batch(0, lambda key: 1) == (crashed, ())

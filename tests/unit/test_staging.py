@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from striate_service.device.staging import ahead
+from striate_service.device.staging import prefetched
 
 
 def test_it_yields_the_same_in_the_same_order() -> None:
-    assert list(ahead(iter(range(100)))) == list(range(100))
+    assert list(prefetched(iter(range(100)))) == list(range(100))
 
 
 def test_it_raises_what_ends_the_work_after_all_that_came_before() -> None:
@@ -20,7 +20,7 @@ def test_it_raises_what_ends_the_work_after_all_that_came_before() -> None:
         yield 2
         raise EOFError("closed")
 
-    found = ahead(until_closed())
+    found = prefetched(until_closed())
     assert [next(found), next(found)] == [1, 2]
     with pytest.raises(EOFError, match="closed"):
         next(found)
@@ -36,7 +36,7 @@ def test_the_next_is_made_while_one_is_used_and_no_more_than_is_wanted() -> None
                 making_third.set()
             yield number
 
-    found = ahead(items())
+    found = prefetched(items())
     assert next(found) == 0
     assert making_third.wait(10), "one waits to be used, and the next waits to be handed over"
     time.sleep(0.05)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from striate_service.config import ModelSettings
 from striate_service.models.description import ModelDescription
 from striate_service.techniques.outcomes import Failure, Refusal
-from striate_service.techniques.tasks.base import Array, Task
+from striate_service.techniques.tasks.base import Work
 
 
 class StartError(Exception):
@@ -29,15 +29,6 @@ class WorkerDied(Exception):
 
 class NeverBegun(WorkerDied):
     """It died of an earlier batch: this one was only waiting behind it."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """A task, with the images that it starts from."""
-
-    task: Task[Any]
-    images: Array | None = None
-    """As `tasks.base.ImageTask` takes them; None: it starts from none."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Copied:
         return self._tensor
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def prefetched(items: Iterator[T]) -> Iterator[T]:
     """Yield what `items` yields, and raise what it raises; a thread makes each while the one before it is used."""
     made: queue.Queue[T | BaseException] = queue.Queue(maxsize=1)
 

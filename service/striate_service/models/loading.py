@@ -16,8 +16,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from striate_service.config import ModelSettings
-from striate_service.device.compiled import CompiledNetwork
-from striate_service.device.exported import ExportedNetwork
 from striate_service.models import embedded
 from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.models.embedded.network import parts as build_parts
@@ -40,10 +38,6 @@ class LoadedModel:
     description: ModelDescription
     network: nn.Module
     """In evaluation mode, on its device, channels last; its parameters require no gradients."""
-    exported: ExportedNetwork | None = None
-    """The same, faster, for forwards without gradients."""
-    compiled: CompiledNetwork | None = None
-    """Likewise, for some layers."""
 
 
 @dataclass(frozen=True)

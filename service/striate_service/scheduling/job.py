@@ -30,13 +30,21 @@ class Job:
     """On the scheduler's clock, in seconds."""
     caller: str = ""
     kind: Hashable = None
-    """Jobs of one kind take time in one proportion to their work."""
+    """Jobs of one kind take time in one proportion to their forwards."""
+    family: Hashable = None
+    """What is not known of a kind yet is guessed from others of its family: of its model."""
     work: float | None = None
     """How long it takes, in forwards of one image. None: one for each of its images."""
+    forward_seconds: float | None = None
+    """How long a forward takes, as far as that is known before any job of the family has run."""
     memory_bytes: int = 0
     """That it takes of a worker, beside the network."""
     payload: object = None
     """What is to be done; none of the scheduler's business."""
+
+    @property
+    def forwards(self) -> float:
+        return self.size if self.work is None else self.work
 
 
 @dataclass(frozen=True, eq=False)

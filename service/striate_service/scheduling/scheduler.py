@@ -163,12 +163,17 @@ class Scheduler:
             return
         # Jobs of several kinds may have shared the time; each kind's part is as it was known, in proportion.
         recent = seconds / sum(map(self._seconds, batch.jobs))
-        for kind in {job.kind for job in batch.jobs}:
+        a_forward = seconds / sum(job.forwards for job in batch.jobs)
+        for kind, family in {(job.kind, job.family) for job in batch.jobs}:
             known = self._seconds_per_forward.get(kind)
             if known is None:
-                self._seconds_per_forward[kind] = _UNKNOWN_SECONDS * recent
+                one = next(job for job in batch.jobs if job.kind == kind)
+                self._seconds_per_forward[kind] = recent * self._seconds(one) / one.forwards
             else:
                 self._seconds_per_forward[kind] = known * (1 + _LEARNING_RATE * (recent - 1))
+            if family is not None:
+                known = self._seconds_per_forward.setdefault(family, a_forward)
+                self._seconds_per_forward[family] = known + _LEARNING_RATE * (a_forward - known)
 
     def seconds(self, batch: Batch) -> float:
         """Estimate how long a batch takes; infinite where nothing of a kind in it has been measured."""
@@ -220,9 +225,12 @@ class Scheduler:
             return Batch(queue.take(first, limit, self._max_job_bytes))
         return None
 
-    def _seconds(self, job: Job, unknown: float = _UNKNOWN_SECONDS) -> float:
-        work = job.size if job.work is None else job.work
-        return work * self._seconds_per_forward.get(job.kind, unknown)
+    def _seconds(self, job: Job, unknown: float | None = None) -> float:
+        """Estimate how long a job takes; where none of its kind has been measured, from `unknown` seconds a forward."""
+        rate = self._seconds_per_forward.get(job.kind, unknown)
+        if rate is None:  # of the kind nothing is known yet, but perhaps of the model
+            rate = self._seconds_per_forward.get(job.family, job.forward_seconds or _UNKNOWN_SECONDS)
+        return job.forwards * rate
 
     def _lanes_in_turn(self, now: float) -> list[Lane]:
         """Those where somebody waits: first who has been passed over for too long, then by rank."""

@@ -14,10 +14,10 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
-from striate_service.backends.local.shared_memory import ArrayRef
+from striate_service.backends.local.shared_memory import Packed
+from striate_service.backends.protocol import RunFailed
 from striate_service.config import ModelSettings, Precision
 from striate_service.models.description import ModelDescription
-from striate_service.techniques.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Options:
     precision: Precision = "float32"
     compiled: Path | None = None
     """Where compiled code is kept; None: it is compiled, or loaded, when it is first needed."""
-    copy_ahead: bool = False
+    copy_early: bool = False
     """Whether a GPU is sent the next batch's images while it computes."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """To a new worker, first of all."""
+    """The first message to a new worker: load these models."""
 
     models: tuple[ModelSettings, ...]
     device: str
@@ -59,62 +59,37 @@ class StartFailed:
 
 @dataclass(frozen=True)
 class Run:
-    """Carry out these tasks together."""
+    """Carry out a batch: a sequence of `protocol.Work`."""
 
     slot: int
-    """Where their inputs are, and their results go."""
+    """Where its arrays are, and its results go."""
+    works: Packed
+    images_at_once: int
+    """That one forward takes."""
     threads: int
     """That an exported network may take."""
-    tasks: tuple[Task, ...]
-    inputs: tuple[dict[str, ArrayRef], ...]
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """The task cannot be done, and the caller can mend it."""
+class RunEnded:
+    """The outcomes of a batch, as `protocol.Ran` has them."""
 
-    field: str
-    problem: str
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The task cannot be done, and it is not the caller's fault."""
-
-    reason: str
-
-
-Outcome = dict[str, ArrayRef] | Refusal | Failure
-
-
-@dataclass(frozen=True)
-class Ran:
-    """One outcome a task, in their order."""
-
-    outcomes: tuple[Outcome, ...]
+    outcomes: Packed
     seconds: float
 
 
 @dataclass(frozen=True)
-class RunFailed:
-    """The tasks failed together, in what they share; smaller batches may do better."""
-
-    reason: str
-    out_of_memory: bool
-
-
-@dataclass(frozen=True)
 class Ping:
-    """Still there?"""
+    """Does the worker still answer?"""
 
 
 @dataclass(frozen=True)
 class Pong:
-    """Yes."""
+    """It does."""
 
 
 Request = Run | Ping
-Reply = Ran | RunFailed | Pong
+Reply = RunEnded | RunFailed | Pong
 
 _LENGTH = struct.Struct("!Q")
 

@@ -8,25 +8,19 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from striate_service.backends.local.compiled_code import cache_variables
 from striate_service.backends.local.messages import Reply, Request, Start, Started, StartFailed, receive, to_bytes
 from striate_service.backends.local.shared_memory import Slot
+from striate_service.backends.protocol import NeverBegun, WorkerDied
 
 IN_FLIGHT = 2  # batches that a worker has at a time: one that it computes, and the next, so that it never waits for it
 
 # glibc gives a large freed block back to the kernel and asks for it again at the next layer, which halves torch's
 # throughput at large batches. Measured on squeezenet1_0, batch 32: 35 images/s before, 60 to 70 after.
 _KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
-
-
-class WorkerDied(Exception):
-    """The process ended, or had to be ended, before it answered."""
-
-
-class NeverBegun(WorkerDied):
-    """It died of an earlier request: this one was only waiting behind it."""
 
 
 class WorkerProcess:
@@ -43,8 +37,10 @@ class WorkerProcess:
         self._writer = writer
         self._unanswered: deque[asyncio.Future[Any]] = deque()
         self.free_slots = slots
-        """Memory for a batch each. Whoever runs one takes it out, and puts it back when its results are read."""
+        """Memory for a batch each. A batch takes one out, and puts it back when its results are read."""
         self._slots = tuple(slots)
+        self.on_death: Callable[[], None] = lambda: None
+        """Called when it has ended by itself, or was ended since it did not answer."""
         self._reading = asyncio.create_task(self._read(reader))
 
     @classmethod
@@ -102,7 +98,7 @@ class WorkerProcess:
         self._slots = ()
 
     async def _ask(self, message: Start | Request, timeout: float) -> Any:
-        if self._writer.is_closing():  # it ended while nobody was asking, so nobody has been told
+        if self._writer.is_closing():  # it ended while no request was under way, so no request has been told
             raise NeverBegun(f"worker {self.pid} has ended")
         before = self._unanswered[-1] if self._unanswered else None
         reply = asyncio.get_running_loop().create_future()
@@ -114,7 +110,7 @@ class WorkerProcess:
             return await asyncio.wait_for(reply, timeout)
         except asyncio.TimeoutError as error:
             how = f"did not answer within {timeout:.0f} s"
-            self._end(how)
+            self._die(how)
             raise WorkerDied(f"worker {self.pid} {how}") from error
         finally:
             reply.cancel()
@@ -127,11 +123,12 @@ class WorkerProcess:
                 if not reply.done():
                     reply.set_result(message)
         except (asyncio.IncompleteReadError, OSError):
-            self._end(f"ended: {self._how_it_ended()}")
+            self._die(f"ended: {self._how_it_ended()}")
 
-    def _end(self, how: str) -> None:
+    def _die(self, how: str) -> None:
         self._fail(how)
         self.kill()
+        self.on_death()
 
     def _fail(self, how: str) -> None:
         """Tell those who wait for replies. The first of them waits for what the process died over."""

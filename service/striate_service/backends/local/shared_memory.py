@@ -1,46 +1,44 @@
-"""Memory that the server and one worker share, so that nothing large is ever pickled.
+"""Memory that the server and one worker share, so that arrays are never pickled.
 
 A block is an anonymous file that both map. It has no name, so nothing is left behind however the processes end; it is
-reused from batch to batch and only ever grows.
+reused from batch to batch and only ever grows. A value travels as a pickle whose arrays lie in the block (PEP 574).
 """
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
+import pickle
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-Arrays = Mapping[str, NDArray[Any]]
 
 _ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
 
 
 @dataclass(frozen=True)
-class ArrayRef:
-    """Where an array lies in a block."""
+class Packed:
+    """A value whose arrays lie in a block."""
 
-    offset: int
-    shape: tuple[int, ...]
-    dtype: str
+    pickled: bytes
+    places: tuple[tuple[int, int], ...]
+    """Offset and size of each array's bytes, in the order in which the pickle names them."""
 
-    @property
-    def end(self) -> int:
-        return self.offset + math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+class BlockClosed(Exception):
+    """The block was given up: its worker has ended."""
 
 
 class SharedBlock:
-    """One direction of a batch's way. One side writes, the other reads; they take turns."""
+    """One direction of a batch's way. One side packs, the other unpacks; they take turns."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._map: mmap.mmap | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.descriptor < 0
 
     @classmethod
     def create(cls) -> SharedBlock:
@@ -49,39 +47,49 @@ class SharedBlock:
         with tempfile.TemporaryFile() as file:  # macOS: already unlinked, so as nameless as a memfd
             return cls(os.dup(file.fileno()))
 
-    def write(self, items: Sequence[Arrays]) -> tuple[dict[str, ArrayRef], ...]:
-        """Copy arrays into the block, growing it if need be, and return where they lie.
+    def pack(self, value: object) -> Packed:
+        """Pickle a value, copying its contiguous arrays into the block, which grows if need be.
 
         Raises:
             MemoryError: where the machine has no room for them.
+            BlockClosed: the block was given up. Its descriptor's number may be another file's by now.
         """
-        end = 0
-        layout: list[dict[str, ArrayRef]] = []
-        for arrays in items:
-            refs = {}
-            for name, array in arrays.items():
-                refs[name] = ArrayRef(-(-end // _ALIGNMENT) * _ALIGNMENT, array.shape, array.dtype.str)
-                end = refs[name].end
-            layout.append(refs)
+        if self.is_closed:
+            raise BlockClosed
+        buffers: list[pickle.PickleBuffer] = []
+        pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        end, places, raws = 0, [], [buffer.raw() for buffer in buffers]
+        for raw in raws:
+            start = -(-end // _ALIGNMENT) * _ALIGNMENT
+            end = start + raw.nbytes
+            places.append((start, raw.nbytes))
         self._reserve(end)
-        for arrays, refs in zip(items, layout, strict=True):
-            for name, array in arrays.items():
-                self.view(refs[name])[...] = array
-        return tuple(layout)
+        for raw, place in zip(raws, places, strict=True):
+            self._view(place)[:] = raw
+        return Packed(pickled, tuple(places))
 
-    def view(self, ref: ArrayRef) -> NDArray[np.generic]:
-        """Return an array in place. It is good until the next `write`."""
-        if self._map is None or ref.end > len(self._map):
-            size = os.fstat(self.descriptor).st_size
-            self._map = mmap.mmap(self.descriptor, size) if size else None
-        if self._map is None:
-            return np.empty(ref.shape, ref.dtype)
-        return np.ndarray(ref.shape, ref.dtype, self._map, ref.offset)
+    def unpack(self, packed: Packed, *, copy: bool) -> Any:
+        """Return a value.
+
+        Args:
+            copy: its arrays are to outlive the next `pack`.
+        """
+        views = (self._view(place) for place in packed.places)
+        return pickle.loads(packed.pickled, buffers=[bytearray(view) if copy else view for view in views])
 
     def close(self) -> None:
-        """Give the block up. Views keep what they show until they are gone themselves."""
-        self._map = None
-        os.close(self.descriptor)
+        """Give the block up. Arrays that were unpacked keep what they show until they are gone themselves."""
+        if not self.is_closed:
+            self._map = None
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _view(self, place: tuple[int, int]) -> memoryview:
+        start, size = place
+        if self._map is None or start + size > len(self._map):
+            length = os.fstat(self.descriptor).st_size
+            self._map = mmap.mmap(self.descriptor, length) if length else None
+        return memoryview(self._map)[start : start + size] if self._map else memoryview(bytearray(size))
 
     def _reserve(self, size: int) -> None:
         if size <= os.fstat(self.descriptor).st_size:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -21,38 +20,10 @@ from numpy.typing import NDArray
 
 from striate_service.backends.local.compiled_code import COMPILED, cache_variables
 from striate_service.backends.local.messages import receive
+from striate_service.backends.protocol import SpoolBasis, SpoolFailed, SpoolFull, SpoolProgress
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far the factorization is, 0 to 1."""
-
-    share: float
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the process has found."""
-
-    directions: NDArray[np.float32]
-    """[K, C]"""
-    importance: NDArray[np.float32]
-    """[K]"""
-    relative_error: float
-    scale: float
-    """The 0.9 quantile, over positions, of the sum over groups."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    reason: str
-
-
-class SpoolFull(Exception):
-    """More activations than the operator allows on disk."""
-
-
-class Spool:
+class FileSpool:
     """A file without a name of rows [C] in float16: nothing of it is left, however the server ends."""
 
     def __init__(self, folder: Path, channels: int, limit: int) -> None:
@@ -68,7 +39,7 @@ class Spool:
         self._limit = limit
         self.rows = 0
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> FileSpool:
         return self
 
     def __exit__(
@@ -88,7 +59,7 @@ class Spool:
         self._file.write(rows.tobytes())
         self.rows += len(rows)
 
-    async def factorize(self, components: int) -> AsyncGenerator[Progress | Found | Failed, None]:
+    async def factorize(self, components: int) -> AsyncGenerator[SpoolProgress | SpoolBasis | SpoolFailed, None]:
         """Factorize all rows in a process of its own; yield progress, and at last what was found or why nothing was."""
         self._file.flush()
         ours, theirs = socket.socketpair()
@@ -107,10 +78,10 @@ class Spool:
                 try:
                     message = await receive(reader)
                 except (asyncio.IncompleteReadError, OSError):
-                    yield Failed(f"the factorization ended early, with exit status {process.wait()}")
+                    yield SpoolFailed(f"the factorization ended early, with exit status {process.wait()}")
                     return
                 yield message
-                if not isinstance(message, Progress):
+                if not isinstance(message, SpoolProgress):
                     return
         finally:
             process.kill()

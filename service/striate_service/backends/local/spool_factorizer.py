@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from striate_service.backends.local.messages import write
-from striate_service.backends.local.spool import Failed, Found, Progress
+from striate_service.backends.protocol import SpoolBasis, SpoolFailed, SpoolProgress
 from striate_service.techniques import factorization
 from striate_service.techniques.factorization import factorize_batches, project
 
@@ -39,7 +39,7 @@ def main(socket_descriptor: int, spool_descriptor: int, channels: int, component
         return map(read, range(0, rows, _ROWS))
 
     def tell(progress: factorization.Progress) -> None:
-        write(server, Progress((progress.phase + min(1.0, progress.rows / rows)) / progress.phases))
+        write(server, SpoolProgress((progress.phase + min(1.0, progress.rows / rows)) / progress.phases))
 
     try:
         basis = factorize_batches(batches, components, progress=tell)
@@ -49,7 +49,7 @@ def main(socket_descriptor: int, spool_descriptor: int, channels: int, component
         )
         write(
             server,
-            Found(
+            SpoolBasis(
                 basis.directions.numpy(),
                 basis.importance.numpy(),
                 float(basis.relative_error),
@@ -57,9 +57,9 @@ def main(socket_descriptor: int, spool_descriptor: int, channels: int, component
             ),
         )
     except (BrokenPipeError, ConnectionResetError):
-        pass  # nobody waits any more
+        pass  # the caller has gone
     except Exception as error:
-        write(server, Failed(f"{type(error).__name__}: {error}"))
+        write(server, SpoolFailed(f"{type(error).__name__}: {error}"))
 
 
 if __name__ == "__main__":

@@ -5,36 +5,29 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from striate_service.backends.local.devices import Device
 from striate_service.backends.local.messages import (
-    Failure,
     Options,
     Ping,
     Pong,
-    Ran,
-    Refusal,
     Run,
-    RunFailed,
+    RunEnded,
     Start,
     Started,
     StartFailed,
 )
-from striate_service.backends.local.process import IN_FLIGHT, WorkerDied, WorkerProcess
-from striate_service.backends.local.shared_memory import Arrays, Slot
+from striate_service.backends.local.process import IN_FLIGHT, WorkerProcess
+from striate_service.backends.local.shared_memory import BlockClosed, Packed, Slot
+from striate_service.backends.protocol import NeverBegun, Ran, RunFailed, StartError, WorkerDied
 from striate_service.config import ModelSettings
 from striate_service.models.description import ModelDescription
-from striate_service.techniques.tasks import Task
+from striate_service.techniques.tasks.base import Work
 
 logger = logging.getLogger(__name__)
-
-Result = dict[str, NDArray[Any]] | Refusal | Failure
 
 # A worker that cannot start (a GPU that fell off the bus) is tried again ever less often.
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 30.0  # seconds
@@ -62,12 +55,7 @@ class Timeouts:
     """In seconds."""
 
     start: float
-    batch: float
     ping: float
-
-
-class StartError(Exception):
-    """The pool cannot start. The text tells the operator why."""
 
 
 class Worker:
@@ -91,12 +79,18 @@ class Worker:
         """Called when a process has been replaced that died."""
         self.on_start: Callable[[], None] = lambda: None
         """Called when it can take work again."""
+        self.images_at_once: Callable[[str], int] = lambda model: sys.maxsize
+        """How many images of a model's, by its name, one forward takes."""
         self._start_message = Start(tuple(models), device.name, device.threads, options)
         self.timeouts = timeouts
         self._state = WorkerState.DOWN
         self._process: WorkerProcess | None = None
         self._replacing = asyncio.Lock()
         self._down = asyncio.Event()
+
+    @property
+    def device_name(self) -> str:
+        return self.device.name
 
     @property
     def state(self) -> WorkerState:
@@ -161,6 +155,7 @@ class Worker:
 
     def _serve_with(self, process: WorkerProcess, started: Started) -> None:
         self._process = process
+        process.on_death = lambda: self.bury(process)
         self.models = {model.name: model for model in started.models}
         self.engines = dict(zip(self.models, started.engines, strict=True))
         self.hardware = started.hardware
@@ -222,7 +217,7 @@ class Worker:
                 self._process = None
 
     def bury(self, process: WorkerProcess) -> None:
-        """Give up a process that died, or of which nobody knows what it is at. For `Claim`."""
+        """Give up a process that died, or whose state is unknown. For `Claim`."""
         process.kill()
         if process is self._process:
             self._process = None
@@ -256,38 +251,45 @@ class Claim:
     slot: Slot
 
     async def run(
-        self, tasks: Sequence[Task], inputs: Sequence[Arrays], *, alone: bool = False
-    ) -> tuple[list[Result], float] | RunFailed:
-        """Have tasks carried out together; return their results in order, and the seconds that it took.
+        self, works: Sequence[Work], *, alone: bool = False, time_limit: float, images_at_once: int | None = None
+    ) -> Ran | RunFailed:
+        """Have tasks carried out together.
 
         Args:
             alone: no other worker has anything to do, so that this one may take more of the machine's cores.
+            time_limit: seconds from when the batch's turn comes. A worker that takes longer is ended.
+            images_at_once: that one forward takes; as many as the worker takes by default.
 
         Raises:
             NeverBegun: the worker ended before it came to them.
             WorkerDied: it ended over them, or took too long and was ended.
             MemoryError: the inputs do not fit in memory.
         """
+        device, model = self.worker.device, works[0].task.model
         try:
-            refs = self.slot.inputs.write(inputs)
-            device = self.worker.device
-            threads = device.threads_alone if alone else device.threads
+            run = Run(
+                self.slot.number,
+                self._packed(works),
+                images_at_once or self.worker.images_at_once(model),
+                device.threads_alone if alone else device.threads,
+            )
             try:
-                run = Run(self.slot.number, threads, tuple(tasks), refs)
-                reply = await self.process.ask(run, self.worker.timeouts.batch)
+                reply = await self.process.ask(run, time_limit)
             except Exception as error:
-                logger.warning("%s; it had %d task(s)", error, len(tasks))
+                logger.warning("%s; it had %d task(s)", error, len(works))
                 self.worker.bury(self.process)
                 raise
             if isinstance(reply, RunFailed):
                 return reply
-            assert isinstance(reply, Ran)
-            # Copies, since the block is the next batch's: whoever is slow to read them holds up no worker.
-            return [
-                {name: np.array(self.slot.outputs.view(ref)) for name, ref in outcome.items()}
-                if isinstance(outcome, dict)
-                else outcome
-                for outcome in reply.outcomes
-            ], reply.seconds
+            assert isinstance(reply, RunEnded)
+            # Copies, since the block is the next batch's: an answer that is read slowly holds up no worker.
+            return Ran(self.slot.outputs.unpack(reply.outcomes, copy=True), reply.seconds)
         finally:
             self.worker.give_back(self)
+
+    def _packed(self, works: Sequence[Work]) -> Packed:
+        try:
+            return self.slot.inputs.pack(tuple(works))
+        except BlockClosed as error:
+            self.worker.bury(self.process)
+            raise NeverBegun(f"worker {self.process.pid} has ended") from error

@@ -11,20 +11,19 @@ import logging
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from striate_service.backends.local.messages import RunFailed
-from striate_service.backends.local.pool import Pool
-from striate_service.backends.local.process import WorkerDied
 from striate_service.backends.local.supervision import Worker
+from striate_service.backends.protocol import BatchLimit, RunFailed, WorkerDied
 from striate_service.config import Settings
 from striate_service.models.description import ModelDescription
 from striate_service.stores.files import write_whole
-from striate_service.techniques.tasks import ActivationsTask
+from striate_service.techniques.tasks.activations import ActivationsTask
+from striate_service.techniques.tasks.base import Work
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +39,6 @@ _UNMEASURED = 8  # images, of a model that was loaded while others were served, 
 # worker's own measure holds. Images/s at 1, 2, 4, 8 and 16 a batch, 32 callers: squeezenet1_0 132, 140, 145, 148, 145;
 # googlenet at 4, 8 and 16: 100, 101, 100.
 _LEAST = 8
-
-
-@dataclass(frozen=True)
-class BatchLimit:
-    images: int
-    """That one forward takes."""
-    images_per_second: float = 0.0
-    """What was measured at that size; 0 where it was set by hand."""
 
 
 async def find_batch_limit(run: Callable[[int], Awaitable[float | None]]) -> BatchLimit:
@@ -79,10 +70,23 @@ async def find_batch_limit(run: Callable[[int], Awaitable[float | None]]) -> Bat
 class BatchLimits:
     """Of every worker and model: set by hand, else found in the folder, else measured."""
 
-    def __init__(self, by_hand: int | None, folder: Path) -> None:
+    def __init__(self, by_hand: int | None, folder: Path, time_limit: float = 120.0) -> None:
+        """Know of none.
+
+        Args:
+            by_hand: the limit of every worker and model. None: they are measured.
+            folder: where measured ones are kept.
+            time_limit: seconds after which a worker that is measured is ended.
+        """
         self._by_hand = by_hand
         self._folder = folder
+        self._time_limit = time_limit
         self._limits: dict[str, BatchLimit] = {}
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> BatchLimits:
+        by_hand = None if settings.max_batch_size == "auto" else settings.max_batch_size
+        return cls(by_hand, settings.home / BATCH_LIMITS, settings.batch_timeout)
 
     def of(self, worker: Worker, model: str) -> BatchLimit:
         """Return the limit of a model that the worker has."""
@@ -121,7 +125,7 @@ class BatchLimits:
 
     async def _measure(self, key: str, worker: Worker, model: ModelDescription) -> BatchLimit:
         started = time.monotonic()
-        limit = await find_batch_limit(lambda images: _seconds(worker, model, images))
+        limit = await find_batch_limit(lambda images: _seconds(worker, model, images, self._time_limit))
         if not limit.images_per_second:
             logger.warning("no batch limit could be measured for %s on %s", model.name, worker.device.name)
             return limit
@@ -148,21 +152,6 @@ class BatchLimits:
         return self._folder / f"{key}.json"
 
 
-async def tune(settings: Settings) -> list[tuple[Worker, str, BatchLimit]]:
-    """Measure anew, and keep for servers to come, the limit of every model on every device.
-
-    Raises:
-        StartError: a worker cannot start.
-    """
-    pool, limits = Pool.of(settings), BatchLimits(None, settings.home / BATCH_LIMITS)
-    await pool.start()
-    try:
-        await limits.measure(pool.workers, anew=True)
-        return [(worker, model, limits.of(worker, model)) for worker in pool.workers for model in worker.models]
-    finally:
-        await pool.stop()
-
-
 def _key(worker: Worker, model: ModelDescription) -> str:
     return _file_name(model.version, f"{worker.hardware} {worker.engines[model.name]} {model.input_shape}")
 
@@ -172,24 +161,17 @@ def _file_name(version: str, where: str) -> str:
     return f"{version[:16]}-{hashlib.sha256(where.encode()).hexdigest()[:16]}"
 
 
-async def _seconds(worker: Worker, model: ModelDescription, images: int) -> float | None:
-    """Take a whole network's classes of a batch, with all that it takes to get them there and back."""
-    task = ActivationsTask(
-        model=model.name,
-        classes=(),
-        class_count=min(5, len(model.classes)),
-        layers=(),
-        reduction="mean",
-        channels=(),
-        half=False,
-    )
+async def _seconds(worker: Worker, model: ModelDescription, images: int, time_limit: float) -> float | None:
+    """Return how long a whole network's classes of a batch take, with their way there and back."""
+    task = ActivationsTask(model=model.name, classes=(), class_count=min(5, len(model.classes)), layers=())
     _, height, width = model.input_shape
     pixels = np.zeros((1, height, width, 3), np.uint8)
     if not worker.has_room:  # a larger batch has just killed it; it is being started again
         return None
     started = time.perf_counter()
     try:
-        reply = await worker.claim().run([task] * images, [{"images": pixels}] * images)
+        works = [Work(task, pixels)] * images
+        reply = await worker.claim().run(works, time_limit=time_limit, images_at_once=images)
     except (MemoryError, WorkerDied):
         return None
     return None if isinstance(reply, RunFailed) else time.perf_counter() - started

@@ -1,8 +1,8 @@
 """A worker process: loads the models on its device, then answers one message after another until it is told no more.
 
-Started by `process.py` as `python -m striate_service.backends.local.worker SOCKET {INPUTS OUTPUTS}...`: descriptors that
-it inherits, two for each batch in flight. A process of its own, and not a fork: CUDA and threads survive no fork; and
-not multiprocessing's spawn, which runs the main script of whoever started the server a second time.
+Started by `process.py` as `python -m striate_service.backends.local.worker SOCKET {INPUTS OUTPUTS}...`: descriptors
+that it inherits, two for each batch in flight. A process of its own, and not a fork: CUDA and threads survive no fork;
+and not multiprocessing's spawn, which runs the main script of whoever started the server a second time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,11 @@ from pathlib import Path
 import torch
 
 from striate_service.backends.local.messages import (
-    Failure,
-    Ping,
     Pong,
-    Ran,
-    Refusal,
     Reply,
     Request,
     Run,
-    RunFailed,
+    RunEnded,
     Start,
     Started,
     StartFailed,
@@ -42,14 +38,17 @@ from striate_service.backends.local.messages import (
     write,
 )
 from striate_service.backends.local.niceness import NICENESS
-from striate_service.backends.local.shared_memory import Arrays, SharedBlock, Slot
+from striate_service.backends.local.shared_memory import SharedBlock, Slot
+from striate_service.backends.protocol import RunFailed
 from striate_service.config import ModelSettings
 from striate_service.device.compiled import CompileError, compiled_network
 from striate_service.device.executor import Executor
 from striate_service.device.exported import ExportError, exported_network
-from striate_service.device.staging import Copied, ahead
-from striate_service.models.loading import LoadedModel, ModelError, load_model
+from striate_service.device.networks import DeviceNetworks, ServedModel
+from striate_service.device.staging import Copied, prefetched
+from striate_service.models.loading import ModelError, load_model
 from striate_service.techniques.factorization import compile_ahead
+from striate_service.techniques.tasks.base import Work
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +65,12 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
         if executor is None:
             return
         requests = _requests(server, executor, slots)
-        if executor.copies_ahead:
-            requests = ahead(requests)
-        for request, copied in requests:
-            write(server, _answer(request, copied, executor, slots))
+        if executor.copies_early:
+            requests = prefetched(requests)
+        for request, works, copied in requests:
+            write(server, _run(request, works, copied, executor, slots) if isinstance(request, Run) else Pong())
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the server closed the socket, or is gone: either way nobody waits
+        pass  # the server closed the socket, or is gone
 
 
 def _start(server: BufferedIOBase, start: Start) -> Executor | None:
@@ -80,18 +79,22 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     if start.device == "cpu" and start.options.compiled is not None:
         compiling.start()  # while models are loaded
     try:
-        models = [load_model(settings, start.device) for settings in start.models]
+        loaded = [load_model(settings, start.device) for settings in start.models]
         if compiling.ident is not None:
             compiling.join()
         # Not before: to trace a network, torch replaces what is in Python's `math`, which numba then fails to compile.
-        models = [_faster(model, settings, start) for model, settings in zip(models, start.models, strict=True)]
+        models = [
+            _faster(ServedModel(model.description, model.network), settings, start)
+            for model, settings in zip(loaded, start.models, strict=True)
+        ]
     except ModelError as error:
         write(server, StartFailed(str(error)))
         return None
     _give_memory_back()
     engines = tuple(_engine(model, start) for model in models)
     write(server, Started(tuple(model.description for model in models), engines, _hardware(start)))
-    return Executor(models, start.device, start.options.precision, copies_ahead=start.options.copy_ahead)
+    networks = DeviceNetworks(models, start.device, start.options.precision)
+    return Executor(networks, copies_early=start.options.copy_early)
 
 
 def _hardware(start: Start) -> str:
@@ -103,13 +106,13 @@ def _hardware(start: Start) -> str:
     return f"{next(names, platform.processor() or platform.machine())}, {start.threads} thread(s)"
 
 
-def _engine(model: LoadedModel, start: Start) -> str:
+def _engine(model: ServedModel, start: Start) -> str:
     if model.exported:
         return "onnx"
     return f"torch {start.options.precision}" + (", compiled" if model.compiled else "")
 
 
-def _faster(model: LoadedModel, settings: ModelSettings, start: Start) -> LoadedModel:
+def _faster(model: ServedModel, settings: ModelSettings, start: Start) -> ServedModel:
     """Return the model with a faster network for forwards without gradients, where there can be one."""
     if start.device == "cpu" and start.options.exports is not None and start.options.precision == "float32":
         model = _exported(model, start, start.options.exports)
@@ -118,7 +121,7 @@ def _faster(model: LoadedModel, settings: ModelSettings, start: Start) -> Loaded
     return model
 
 
-def _compiled(model: LoadedModel, layers: Sequence[str], start: Start) -> LoadedModel:
+def _compiled(model: ServedModel, layers: Sequence[str], start: Start) -> ServedModel:
     description = model.description
     for name in layers:
         if name not in description.layer_by_name:
@@ -132,7 +135,7 @@ def _compiled(model: LoadedModel, layers: Sequence[str], start: Start) -> Loaded
     return replace(model, compiled=compiled)
 
 
-def _exported(model: LoadedModel, start: Start, folder: Path) -> LoadedModel:
+def _exported(model: ServedModel, start: Start, folder: Path) -> ServedModel:
     description = model.description
     paths = [layer.path for layer in description.layers]
     file = folder / f"{description.version[:16]}-{description.preprocessing.crop}.onnx"
@@ -156,34 +159,23 @@ def _give_memory_back() -> None:
 
 def _requests(
     server: BufferedIOBase, executor: Executor, slots: Sequence[Slot]
-) -> Iterator[tuple[Request, Copied | None]]:
-    """Yield requests, and images that are on their way to the device before their batch's turn has come."""
+) -> Iterator[tuple[Request, Sequence[Work], Copied | None]]:
+    """Yield requests, with their works, and images on their way to the device before their batch's turn has come."""
     while True:
         request: Request = read(server)
+        works: Sequence[Work] = ()
         copied = None
-        if executor.copies_ahead and isinstance(request, Run):
-            copied = executor.copy_ahead(request.tasks, _inputs(request, slots))
-        yield request, copied
+        if isinstance(request, Run):
+            works = slots[request.slot].inputs.unpack(request.works, copy=False)
+            copied = executor.copy_early(works)
+        yield request, works, copied
 
 
-def _inputs(run: Run, slots: Sequence[Slot]) -> list[Arrays]:
-    block = slots[run.slot].inputs
-    return [{name: block.view(ref) for name, ref in refs.items()} for refs in run.inputs]
-
-
-def _answer(request: Request, copied: Copied | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
-    if isinstance(request, Ping):
-        return Pong()
-    return _run(request, copied, executor, slots)
-
-
-def _run(run: Run, copied: Copied | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
+def _run(run: Run, works: Sequence[Work], copied: Copied | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
     started = time.perf_counter()
     try:
-        results = executor.run(run.tasks, _inputs(run, slots), run.threads, copied)
-        refs = slots[run.slot].outputs.write(
-            [{} if isinstance(result, Refusal | Failure) else result for result in results]
-        )
+        outcomes = executor.run(works, images_at_once=run.images_at_once, threads=run.threads, copied=copied)
+        packed = slots[run.slot].outputs.pack(tuple(outcomes))
     except (torch.OutOfMemoryError, MemoryError) as error:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -191,10 +183,7 @@ def _run(run: Run, copied: Copied | None, executor: Executor, slots: Sequence[Sl
     except Exception as error:
         out_of_memory = "can't allocate memory" in str(error)  # what torch says on a CPU, as a RuntimeError
         return RunFailed(f"{type(error).__name__}: {error}", out_of_memory)
-    outcomes = (
-        result if isinstance(result, Refusal | Failure) else ref for result, ref in zip(results, refs, strict=True)
-    )
-    return Ran(tuple(outcomes), time.perf_counter() - started)
+    return RunEnded(packed, time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,16 @@ class ImageTask(Task[R]):
         return len(self.classes) or self.class_count
 
 
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A task on its way to a worker, with the images that it starts from."""
+
+    task: Task[Any]
+    images: Array | None = None
+    """As `ImageTask` takes them; None: it starts from none."""
+
+
 def to_array(tensor: Tensor) -> Array:
-    """Return a tensor's values in the process's memory."""
-    array: Array = tensor.detach().cpu().numpy()
+    """Return a tensor's values in the process's memory, contiguous: so they go to shared memory without a copy."""
+    array: Array = tensor.detach().cpu().contiguous().numpy()
     return array

@@ -1,0 +1,172 @@
+"""A backend of worker processes on this machine: one worker a device, each kept alive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from striate_service.backends.local.compiled_code import COMPILED
+from striate_service.backends.local.devices import Device, choose_devices
+from striate_service.backends.local.messages import Options
+from striate_service.backends.local.spool import FileSpool
+from striate_service.backends.local.supervision import Timeouts, Worker, WorkerState
+from striate_service.backends.local.tuning import BatchLimits
+from striate_service.backends.protocol import BatchLimit, StartError, WorkerDied
+from striate_service.backends.protocol import Worker as AnyWorker
+from striate_service.config import ModelSettings, Settings
+from striate_service.errors import InvalidArgument
+from striate_service.models.description import ModelDescription
+from striate_service.monitoring.metrics import Metrics
+
+
+class LocalBackend:
+    """Implements `backends.protocol.Backend`. Each worker serves the models that are for its device."""
+
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        """Prepare the workers that the settings name."""
+        self._settings = settings
+        self._metrics = metrics
+        options = Options(
+            exports=settings.home / "onnx" if settings.cpu_engine == "onnx" else None,
+            precision=settings.precision,
+            compiled=settings.home / COMPILED if settings.compile_ahead else None,
+            copy_early=settings.copy_ahead,
+        )
+        timeouts = Timeouts(settings.start_timeout, settings.ping_interval)
+        self.workers: Sequence[Worker] = [
+            Worker(device, [model for model in settings.models if is_for(model, device)], timeouts, options)
+            for device in choose_devices(settings.devices)
+        ]
+        self.limits = BatchLimits.of_settings(settings)
+        self._models: tuple[ModelDescription, ...] = ()
+        self._supervision: list[asyncio.Task[None]] = []
+
+    @property
+    def models(self) -> tuple[ModelDescription, ...]:
+        return self._models
+
+    async def start(self, on_room: Callable[[], None] = lambda: None) -> None:
+        """Start all workers, and measure the batch limits that are not known yet.
+
+        The first worker goes ahead: what is wrong with a model is then said once, and what must be downloaded is
+        fetched once.
+
+        Raises:
+            StartError: a worker cannot start.
+        """
+        await self.start_workers()
+        await self.limits.measure(self.workers)
+        for worker in self.workers:
+            worker.images_at_once = partial(self._images_at_once, worker)
+            worker.on_start = on_room
+            if self._metrics:
+                worker.on_restart = self._metrics.worker_restarts.labels(device=worker.device_name).inc
+
+    async def start_workers(self) -> None:
+        """Start all workers, whose batch limits are not known yet.
+
+        Raises:
+            StartError: a worker cannot start.
+        """
+        models = self._settings.models
+        for model in models:
+            if not any(is_for(model, worker.device) for worker in self.workers):
+                raise StartError(f"{model.name}: the server has none of its devices, {', '.join(model.devices or ())}")
+        try:
+            await self.workers[0].start()
+            await asyncio.gather(*(worker.start() for worker in self.workers[1:]))
+        except WorkerDied as death:
+            raise StartError(str(death)) from death
+        finally:
+            if any(worker.state is not WorkerState.IDLE for worker in self.workers):
+                await self.stop()
+        self._supervision = [asyncio.create_task(worker.keep_alive()) for worker in self.workers]
+        served = {name: model for worker in self.workers for name, model in worker.models.items()}
+        self._models = tuple(served[model.name] for model in models)
+
+    async def stop(self) -> None:
+        """End all workers."""
+        for task in self._supervision:
+            task.cancel()
+        await asyncio.gather(*self._supervision, return_exceptions=True)
+        for worker in self.workers:
+            worker.stop()
+
+    async def load(self, settings: ModelSettings) -> ModelDescription:
+        """Serve one more model, on the devices that its settings name.
+
+        Raises:
+            InvalidArgument: it is for no device of this backend, or cannot be loaded.
+        """
+        devices = {worker.device.name for worker in self.workers}
+        if unknown := set(settings.devices or ()) - devices:
+            raise InvalidArgument(
+                "devices", f"names {', '.join(sorted(unknown))}; this server has {', '.join(sorted(devices))}."
+            )
+        workers = [worker for worker in self.workers if is_for(settings, worker.device)]
+        try:
+            for worker in workers:  # one after the other: the first says what is wrong, and exports for all
+                await worker.change_models(lambda models: (*models, settings))
+        except (StartError, WorkerDied) as error:
+            await self._drop(settings.name, workers)
+            raise InvalidArgument("model", f"cannot be loaded: {error}") from error
+        for worker in workers:
+            self.limits.recall(worker)
+        model = workers[0].models[settings.name]
+        self._models = (*self._models, model)
+        return model
+
+    async def unload(self, name: str) -> None:
+        self._models = tuple(model for model in self._models if model.name != name)
+        await self._drop(name, self.workers)
+
+    async def _drop(self, name: str, workers: Sequence[Worker]) -> None:
+        for worker in workers:
+            if name in worker.models:
+                await worker.change_models(lambda models: tuple(model for model in models if model.name != name))
+
+    def batch_limit(self, worker: AnyWorker, model: str) -> BatchLimit | None:
+        own = self._own(worker)
+        return self.limits.of(own, model) if model in own.models else None
+
+    def lower_batch_limit(self, worker: AnyWorker, model: str, images: int) -> None:
+        own = self._own(worker)
+        if model in own.models:
+            self.limits.lower(own, model, images)
+
+    def count_workers(self, device: str, state: str) -> int:
+        return sum(worker.device_name == device and worker.state.value == state for worker in self.workers)
+
+    def _images_at_once(self, worker: Worker, model: str) -> int:
+        return self.limits.of(worker, model).images if model in worker.models else 1
+
+    def spool(self, channels: int) -> FileSpool:
+        return FileSpool(self._settings.home, channels, self._settings.max_basis_bytes)
+
+    @staticmethod
+    def _own(worker: AnyWorker) -> Worker:
+        assert isinstance(worker, Worker), "a backend is asked about its own workers"
+        return worker
+
+
+def is_for(model: ModelSettings, device: Device) -> bool:
+    """Whether a device is to hold a model."""
+    return model.devices is None or device.name in model.devices
+
+
+async def tune(settings: Settings) -> list[tuple[Worker, str, BatchLimit]]:
+    """Measure anew, and keep for servers to come, the limit of every model on every device.
+
+    Raises:
+        StartError: a worker cannot start.
+    """
+    backend = LocalBackend(settings.model_copy(update={"max_batch_size": "auto"}))
+    await backend.start_workers()
+    try:
+        await backend.limits.measure(backend.workers, anew=True)
+        return [
+            (worker, model, backend.limits.of(worker, model)) for worker in backend.workers for model in worker.models
+        ]
+    finally:
+        await backend.stop()

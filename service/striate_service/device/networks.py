@@ -1,0 +1,103 @@
+"""The networks of one device: what techniques run them for, whole or in part, and how fast they can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from striate_service.config import Precision
+from striate_service.device.compiled import CompiledNetwork
+from striate_service.device.exported import ExportedNetwork
+from striate_service.models.description import ModelDescription, Preprocessing
+from striate_service.models.layers import Captured, can_be_cut, capture, logits_with
+from striate_service.techniques.tasks.base import Array
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A network that is ready to explain, and faster forms of it."""
+
+    description: ModelDescription
+    network: nn.Module
+    """In evaluation mode, on its device, channels last; its parameters require no gradients."""
+    exported: ExportedNetwork | None = None
+    """The same, faster, for forwards without gradients."""
+    compiled: CompiledNetwork | None = None
+    """Likewise, for some layers."""
+
+
+class DeviceNetworks:
+    """Implements `techniques.tasks.base.Networks`, and the forward that tasks share."""
+
+    def __init__(self, models: Sequence[ServedModel], device: str, precision: Precision = "float32") -> None:
+        self._models = {model.description.name: model for model in models}
+        self.device = torch.device(device)
+        self._precision = getattr(torch, precision)
+        self._cuts: dict[tuple[str, str], bool] = {}
+        """By model and layer, whether what follows the layer can be run by itself."""
+        self._statistics = {name: self._mean_and_std(model.description) for name, model in self._models.items()}
+
+    def to_device(self, array: Array) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()  # the device fetches it itself, while this process goes on
+        return tensor.to(self.device, non_blocking=True)
+
+    def module(self, model: str) -> nn.Module:
+        return self._models[model].network
+
+    def preprocessing(self, model: str) -> Preprocessing:
+        return self._models[model].description.preprocessing
+
+    def inputs(self, model: str, images: Array) -> Tensor:
+        return self.normalized(model, self.to_device(images))
+
+    def normalized(self, model: str, images: Tensor) -> Tensor:
+        """Return uint8 pixels [N, H, W, 3] as [N, 3, H, W], normalized; preprocessed images as they are."""
+        if images.dtype != torch.uint8:
+            return images
+        mean, std = self._statistics[model]
+        # Planes, as ONNX Runtime takes them: it would spend longer on rearranging floats than this does on bytes.
+        planes = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        return planes.div_(255).sub_(mean).div_(std)
+
+    def logits_with(self, model: str, pixels: Tensor, layer: str, outputs: Tensor) -> Tensor:
+        served = self._models[model]
+        if (model, layer) not in self._cuts:
+            self._cuts[model, layer] = can_be_cut(served.network, served.description.input_shape, layer)
+        with self._in_precision():  # the network's own logits are of this precision too
+            inputs = pixels[:1] if self._cuts[model, layer] else pixels
+            return logits_with(served.network, inputs, layer, outputs).float()
+
+    def forward(
+        self, model: str, pixels: Tensor, layers: Sequence[str], *, logits: bool, gradients: Sequence[str], threads: int
+    ) -> Captured:
+        """Run a network in whichever form is fastest for what is wanted of it, no deeper than that.
+
+        Args:
+            pixels: [N, 3, H, W], normalized.
+            gradients: those of `layers` that the logits are to be differentiated with respect to.
+            threads: that an exported network may take. What runs in torch has those of its process: its results would
+                depend on their number.
+        """
+        served = self._models[model]
+        if served.exported and not gradients:
+            return served.exported.capture(pixels, layers, logits=logits, threads=threads)
+        if served.compiled and not gradients and served.compiled.has(layers):
+            with self._in_precision():
+                return served.compiled.capture(pixels, layers, logits=logits)
+        with torch.set_grad_enabled(bool(gradients)), self._in_precision():
+            return capture(served.network, pixels, layers, logits=logits, gradients=gradients)
+
+    def _in_precision(self) -> torch.autocast:
+        lower = self._precision is not torch.float32
+        return torch.autocast(self.device.type, self._precision, enabled=lower)
+
+    def _mean_and_std(self, model: ModelDescription) -> tuple[Tensor, Tensor]:
+        """[3, 1, 1] each, on the device."""
+        both = (model.preprocessing.mean, model.preprocessing.std)
+        mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in both)
+        return mean, std
