@@ -31,37 +31,41 @@ from striate.v1 import (
 )
 
 from striate_service.backends.local.backend import LocalBackend
+from striate_service.backends.local.niceness import NICENESS
 from striate_service.config import EMBEDDED, Settings
+from striate_service.explain.activations import Activations
+from striate_service.explain.bases import BasisDisplay, Library
+from striate_service.explain.building import BasisBuilding
+from striate_service.explain.decoding import ImageDecoder, decode_threads
+from striate_service.explain.dictionaries import SemanticDictionaries
+from striate_service.explain.examples import Examples
+from striate_service.explain.factorizations import Factorizations
+from striate_service.explain.flows import GroupFlows
+from striate_service.explain.groups import GroupExplainer
+from striate_service.explain.icon_progress import IconProgress
+from striate_service.explain.icons import IconFinder, RecipeChoice
+from striate_service.explain.image_runner import ImageRunner
+from striate_service.explain.importance import GroupImportance
+from striate_service.explain.indexing import ExampleIndexing
+from striate_service.explain.names import Namer
 from striate_service.explain.rendering import Claims, IconRenderer
+from striate_service.explain.streams import ImageStreams
 from striate_service.models import embedded
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Engine
-from striate_service.servicers.activations import Activations
 from striate_service.servicers.bases import BasisServicer
-from striate_service.servicers.building import BasisBuilding
-from striate_service.servicers.decoding import ImageDecoder, decode_threads
-from striate_service.servicers.dictionaries import SemanticDictionaries
 from striate_service.servicers.examples import ExampleServicer
-from striate_service.servicers.explainer import Explainer
-from striate_service.servicers.factorizations import Factorizations
-from striate_service.servicers.flows import GroupFlows
-from striate_service.servicers.group_replies import GroupReplies
-from striate_service.servicers.icons import IconFinder, IconRendering
-from striate_service.servicers.importance import GroupImportance
-from striate_service.servicers.indexing import Indexing
 from striate_service.servicers.interceptor import Interceptor
 from striate_service.servicers.interpretability import InterpretabilityServicer
 from striate_service.servicers.labels import LabelServicer
-from striate_service.servicers.library import Library
 from striate_service.servicers.models import ModelServicer
-from striate_service.servicers.naming import Namer
-from striate_service.servicers.recipes import RecipeChoice
+from striate_service.servicers.questions import Questions
 from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.folder import Folder
 from striate_service.stores.icons import IconStore
-from striate_service.stores.labels import LabelStore, StoredLabel
+from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel
 from striate_service.stores.leases import Leases
 from striate_service.stores.unfinished import Unfinished
 
@@ -90,7 +94,7 @@ class Server:
         self._metrics = Metrics()
         self._metrics.info.info({"version": version("striate")})
         self._health = HealthServicer()
-        self._decode_threads = decode_threads(settings.decode_threads)
+        self._decode_threads = decode_threads(settings.decode_threads, NICENESS)
         self._backend = LocalBackend(settings, self._metrics)
         self._engine = Engine(self._backend, settings, self._metrics)
         icons = Folder(settings.icons or settings.home / "icons")
@@ -158,37 +162,38 @@ class Server:
         self._close_metrics()
 
     def _register(self) -> None:
-        decoder = ImageDecoder(self.settings, self._decode_threads, self._metrics)
-        explainer = Explainer(self._engine, decoder)
-        examples = ExampleStore(self.settings.home / "examples")
-        recipes = RecipeChoice.of(self.settings)
-        icons, namer = IconFinder(self._renderer, recipes), Namer(self._labels, examples)
-        replies = GroupReplies(icons, namer)
-        library = Library(BasisStore(self.settings.home / "bases"))
-        importance = GroupImportance(self._engine)
+        settings, engine, server = self.settings, self._engine, self._grpc
+        decoder = ImageDecoder(settings, self._decode_threads, self._metrics)
+        example_store = ExampleStore(settings.home / "examples")
+        library = Library(BasisStore(settings.home / "bases"))
+        recipes = RecipeChoice.of(settings)
+        icons, namer = IconFinder(self._renderer), Namer(self._labels, example_store)
+        runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, settings.max_message_bytes)
+        groups = GroupExplainer(icons, namer)
+
         interpretability = InterpretabilityServicer(
-            Activations(explainer, self.settings.max_message_bytes),
-            SemanticDictionaries(explainer, icons, namer, examples),
-            Factorizations(explainer, self._engine, replies, library, importance),
-            GroupFlows(explainer, replies),
-            IconRendering(self._engine, self._renderer, recipes, namer),
+            Questions(engine, library, recipes, settings),
+            Activations(runner),
+            SemanticDictionaries(runner, icons, namer, example_store),
+            Factorizations(runner, engine, groups, library, GroupImportance(engine)),
+            GroupFlows(runner, groups),
+            IconProgress(self._renderer, namer),
         )
-        interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, self._grpc)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelServicer(self._engine.catalogue, self.settings), self._grpc
-        )
-        labels_pb2_grpc.add_LabelServiceServicer_to_server(LabelServicer(self._engine, self._labels), self._grpc)
-        indexing = Indexing(self._engine, decoder, examples, self._decode_threads)
-        examples_pb2_grpc.add_ExampleServiceServicer_to_server(
-            ExampleServicer(self._engine, indexing, examples, namer, self.settings.max_message_bytes), self._grpc
-        )
-        building = BasisBuilding(self._engine, decoder, library, self.settings)
-        bases_pb2_grpc.add_BasisServiceServicer_to_server(
-            BasisServicer(self._engine, library, building, icons, namer), self._grpc
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        models = ModelServicer(engine.catalogue, settings)
+        labels = LabelServicer(engine, self._labels)
+        indexing = ExampleIndexing(streams, example_store, self._decode_threads)
+        examples = ExampleServicer(engine, Examples(example_store, namer), indexing, settings)
+        display = BasisDisplay(engine, library, icons, recipes, namer)
+        building = BasisBuilding(streams, library, self._backend.spool, settings)
+        bases = BasisServicer(engine, library, display, building, settings)
+        interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
+        labels_pb2_grpc.add_LabelServiceServicer_to_server(labels, server)
+        examples_pb2_grpc.add_ExampleServiceServicer_to_server(examples, server)
+        bases_pb2_grpc.add_BasisServiceServicer_to_server(bases, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        reflection.enable_server_reflection((*SERVICES, health, reflection.SERVICE_NAME), self._grpc)
+        reflection.enable_server_reflection((*SERVICES, health, reflection.SERVICE_NAME), server)
 
     def _close_metrics(self) -> None:
         if self._metrics_server:
@@ -232,4 +237,7 @@ def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:
     shipped = json.loads(embedded.LABELS.read_text())
     if shipped["model_version"] != model.version:
         return []  # names of other weights
-    return [StoredLabel(model_version=model.version, **label) for label in shipped["labels"]]
+    return [
+        StoredLabel(model_version=model.version, **label | {"source": LabelSource(label["source"])})
+        for label in shipped["labels"]
+    ]

@@ -12,7 +12,7 @@ from conftest import settings
 from striate.cli.output import contact_sheet
 from striate_service.config import EMBEDDED
 from striate_service.models.loading import load_model
-from striate_service.servicers.recipes import RecipeChoice
+from striate_service.explain.icons import RecipeChoice
 from striate_service.techniques.recipe import SOFT, Fourier, Maco
 
 LAYER = "mixed3a"

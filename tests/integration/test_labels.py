@@ -16,7 +16,7 @@ import pytest
 import striate
 from conftest import settings
 from striate_service.local import LocalServer
-from striate_service.stores.labels import LabelStore, LabelStoreError, StoredLabel, direction_bytes
+from striate_service.stores.labels import LabelSource, LabelStore, LabelStoreError, StoredLabel, direction_bytes
 
 VERSION = "v" * 64
 OTHER = "w" * 64
@@ -39,15 +39,15 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def of_channel(layer: str, text: str, *, version: str = VERSION, author: str = "", score: float | None = None):
-    return StoredLabel(version, layer, 3, text, 1, score, author)
+    return StoredLabel(version, layer, 3, text, LabelSource.PERSON, score, author)
 
 
 def of_direction(layer: str, text: str, *direction: float) -> StoredLabel:
-    return StoredLabel(VERSION, layer, None, text, 1, direction=direction_bytes(np.array(direction)))
+    return StoredLabel(VERSION, layer, None, text, LabelSource.PERSON, direction=direction_bytes(np.array(direction)))
 
 
 def test_a_name_replaces_a_shipped_one_until_it_is_deleted_and_history_is_kept(store_url: str) -> None:
-    shipped = StoredLabel(VERSION, "shipped", 3, "wheel", 2, 0.3)
+    shipped = StoredLabel(VERSION, "shipped", 3, "wheel", LabelSource.DISSECTION, 0.3)
     store = LabelStore(store_url, [shipped])
     assert store.of_channels(VERSION, "shipped", [3, 4]) == {3: shipped}
     store.set(of_channel("shipped", "hub cap", author="ann", score=0.5))

@@ -10,9 +10,10 @@ from PIL import Image
 from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate_service.errors import InvalidArgument
+from striate_service.explain.images import DecodedImage, decode, open_image
 from striate_service.models.description import Preprocessing
 from striate_service.models.torchvision_compat import import_torchvision
-from striate_service.servicers.images import Decoded, decode, open_image
+from striate_service.servicers.reading import read_fit, read_image
 
 PREPROCESSING = Preprocessing(64, 48, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -23,8 +24,9 @@ def encoded(picture: Image.Image, file_format: str, **options: object) -> pb.Ima
     return pb.Image(encoded=buffer.getvalue())
 
 
-def opened_and_decoded(image: pb.Image, fit: pb.Fit = pb.FIT_STRETCH) -> Decoded:
-    return decode(open_image(image, "image", PREPROCESSING, 10**8), "image", PREPROCESSING, fit)
+def opened_and_decoded(image: pb.Image, fit: pb.Fit = pb.FIT_STRETCH) -> DecodedImage:
+    opened = open_image(read_image(image, "image", PREPROCESSING), 10**8)
+    return decode(opened, "image", PREPROCESSING, read_fit(fit))
 
 
 def pixels(image: pb.Image, fit: pb.Fit = pb.FIT_STRETCH) -> np.ndarray:
@@ -135,7 +137,7 @@ def test_padding_keeps_the_whole_picture_and_its_proportions(picture: Image.Imag
 )
 def test_what_is_no_picture_is_refused_with_what_would_be(image: pb.Image, said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
-        open_image(image, "image", PREPROCESSING, 10**8)
+        open_image(read_image(image, "image", PREPROCESSING), 10**8)
 
 
 def test_a_floating_point_tiff_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Groups' colours can be told apart, and an overlay shows where each group is."""
+"""Groups' colors can be told apart, and an overlay shows where each group is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import colorsys
 
 import numpy as np
 import pytest
-from striate_service.techniques.palette import colours, overlay
+from striate_service.techniques.palette import colors, overlay
 
 
-def lightness(colour: np.ndarray) -> float:
-    """CIE L* of an sRGB colour: another scale than the one that the colours were made on."""
-    channels = colour / 255
+def lightness(color: np.ndarray) -> float:
+    """CIE L* of an sRGB color: another scale than the one that the colors were made on."""
+    channels = color / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ (0.2126, 0.7152, 0.0722))
     return 116 * luminance ** (1 / 3) - 16
@@ -31,7 +31,7 @@ XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1
 
 
 def cielab(found: np.ndarray, sight: np.ndarray) -> np.ndarray:
-    """CIELAB of sRGB colours as someone sees them: another space than the one that the colours were made in."""
+    """CIELAB of sRGB colors as someone sees them: another space than the one that the colors were made in."""
     channels = found / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     ratios = (linear @ sight.T).clip(0, 1) @ XYZ.T / XYZ.sum(1)
@@ -41,23 +41,23 @@ def cielab(found: np.ndarray, sight: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("sight", SIGHT)
 @pytest.mark.parametrize(("count", "least"), [(2, 80), (3, 40), (4, 15), (6, 9), (8, 8), (12, 6)])
-def test_colours_can_be_told_apart_whatever_cones_one_has(count: int, least: float, sight: str) -> None:
+def test_colors_can_be_told_apart_whatever_cones_one_has(count: int, least: float, sight: str) -> None:
     """A difference of 2.3 in CIELAB is just noticeable (Mahy et al. 1994)."""
-    seen = cielab(colours(count), SIGHT[sight])
+    seen = cielab(colors(count), SIGHT[sight])
     distances = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(count, 1)]
     assert distances.min() > least
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 8, 12, 64])
-def test_colours_are_distinct_and_alike_in_lightness(count: int) -> None:
-    found = colours(count)
-    assert len({tuple(colour) for colour in found}) == count
-    assert np.ptp([lightness(colour) for colour in found]) < 12
-    hues = [colorsys.rgb_to_hsv(*(colour / 255))[0] for colour in found]
+def test_colors_are_distinct_and_alike_in_lightness(count: int) -> None:
+    found = colors(count)
+    assert len({tuple(color) for color in found}) == count
+    assert np.ptp([lightness(color) for color in found]) < 12
+    hues = [colorsys.rgb_to_hsv(*(color / 255))[0] for color in found]
     assert len({round(hue, 4) for hue in hues}) == count
 
 
-def test_an_overlay_has_each_groups_colour_where_it_is() -> None:
+def test_an_overlay_has_each_groups_color_where_it_is() -> None:
     spatial = np.zeros((2, 2, 2), np.float32)
     spatial[0, 0, 0] = spatial[1, 1, 1] = 1
     two = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)

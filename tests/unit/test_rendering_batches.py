@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-from striate_service.explain.rendering.batch import Batch, Rendering, batches, parts
+from striate_service.explain.rendering.batch import Batch, Rendering, batches, split_state
 from striate_service.stores.icons import IconAddress
 from striate_service.techniques.feature_visualization import start
 from striate_service.techniques.recipe import Channel, Facets, Fourier, Objective, picture_texts
@@ -22,7 +22,7 @@ def test_facets_stay_together_when_a_batch_is_taken_apart() -> None:
         objectives: list[Objective] = [Channel(1), Facets(Channel(2), 3), Channel(3)]
         renderings = [rendering(objective, recipe) for objective in objectives]
         state = start(recipe, objectives).to_arrays() | {"attention": np.arange(5)}
-        saved = parts(Batch(renderings, state))
+        saved = split_state(Batch(renderings, state))
         assert [part["attention"].tolist() for part in saved] == [[0], [1, 2, 3], [4]]
         (again,) = batches(renderings[::-1], saved[::-1])
         assert again.state["attention"].tolist() == [4, 1, 2, 3, 0]

@@ -1,88 +1,148 @@
-"""BasisService: listing, building and deleting bases."""
+"""BasisService: listing, showing, building and deleting bases."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 from striate.tensors import tensor_from_array
 from striate.v1 import bases_pb2 as messages
 from striate.v1 import common_pb2 as pb
 from striate.v1.bases_pb2_grpc import BasisServiceServicer
 
+from striate_service.config import Settings
+from striate_service.errors import InvalidArgument
+from striate_service.explain.bases import BasisDisplay, Library
+from striate_service.explain.building import (
+    BasisBuilding,
+    BasisPlan,
+    BuildProgress,
+    Factorizing,
+    ReadingImages,
+    Saved,
+)
+from striate_service.explain.streams import StreamedImage
+from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.scheduling.engine import Engine
-from striate_service.scheduling.job import Lane
-from striate_service.servicers import validation
-from striate_service.servicers.building import BasisBuilding
-from striate_service.servicers.groups import group_messages
-from striate_service.servicers.icons import IconFinder
-from striate_service.servicers.library import Library, basis_message
-from striate_service.servicers.naming import Namer
-from striate_service.servicers.validation import Context
-from striate_service.techniques.recipe import Direction, Objective
+from striate_service.servicers import encoding, reading
+from striate_service.servicers.context import Context, read_stream_terms, read_terms
+from striate_service.servicers.streams import read_source, skipped_messages
+from striate_service.stores.bases import StoredBasis
 
 _DEFAULT_PAGE, _MAX_PAGE = 100, 1000
 
 
 class BasisServicer(BasisServiceServicer):
     def __init__(
-        self, engine: Engine, library: Library, building: BasisBuilding, icons: IconFinder, namer: Namer
+        self, engine: Engine, library: Library, display: BasisDisplay, building: BasisBuilding, settings: Settings
     ) -> None:
         self._engine = engine
         self._library = library
+        self._display = display
         self._building = building
-        self._icons = icons
-        self._namer = namer
+        self._max_images = settings.max_images_per_request
 
     async def ListBases(  # noqa: N802 - gRPC's name
         self, request: messages.ListBasesRequest, context: Context
     ) -> messages.ListBasesResponse:
-        version = validation.find_model(self._engine.models, request.model).version if request.model else ""
-        size = validation.in_range(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
+        version = reading.find_model(self._engine.models, request.model).version if request.model else ""
+        size = reading.in_range(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
         bases = [basis for basis in await self._library.list(version) if basis.name > request.page_token]
         return messages.ListBasesResponse(
-            bases=[basis_message(basis) for basis in bases[:size]],
+            bases=map(_basis_message, bases[:size]),
             next_page_token=bases[size - 1].name if len(bases) > size else "",
         )
 
     async def GetBasis(  # noqa: N802
         self, request: messages.GetBasisRequest, context: Context
     ) -> messages.GetBasisResponse:
-        terms = validation.terms(context)
-        basis = await self._library.find(request.name, "name")
-        model = next((model for model in self._engine.models if model.version == basis.model_version), None)
-        icons = [pb.Icon(status=pb.ICON_STATUS_NOT_REQUESTED)] * len(basis.directions)
-        labels = [pb.Label()] * len(basis.directions)
-        if model is not None:
-            no_effects = basis.directions[:, :0]
-            labels = await self._namer.groups(model, basis.layer, basis.directions, no_effects, [])
-            objectives: list[Objective] = [Direction(tuple(direction.tolist())) for direction in basis.directions]
-            icons = await self._icons.icons(
-                model,
-                basis.layer,
-                objectives,
-                self._icons.recipe("", model),
-                omit=request.omit_icons,
-                wait=request.wait_for_icons,
-                deadline=terms.deadline,
-            )
+        terms = read_terms(context)
+        found = await self._display.show(
+            reading.basis_name(request.name, "name"),
+            omit_icons=request.omit_icons,
+            wait_for_icons=request.wait_for_icons,
+            deadline=terms.deadline,
+        )
+        basis = found.basis
         return messages.GetBasisResponse(
-            basis=basis_message(basis),
-            groups=group_messages(basis.directions, basis.importance, basis.colors, icons, labels),
+            basis=_basis_message(basis),
+            groups=encoding.groups(found.groups),
             directions=tensor_from_array(basis.directions),
         )
 
     async def BuildBasis(  # noqa: N802
         self, request_iterator: AsyncIterator[messages.BuildBasisRequest], context: Context
     ) -> AsyncIterator[messages.BuildBasisResponse]:
-        terms = replace(validation.terms(context, Lane.BATCH), patient=True)
-        async with aclosing(self._building.build(aiter(request_iterator), terms)) as responses:
-            async for response in responses:
-                yield response
+        terms = read_stream_terms(context)
+        requests = aiter(request_iterator)
+        plan = _read_plan(await anext(requests, None), self._engine.models)
+        images = self._read_images(requests, plan.model.preprocessing)
+        async with aclosing(self._building.build(plan, images, terms)) as updates:
+            async for progress in updates:
+                yield _progress_message(progress)
 
     async def DeleteBasis(  # noqa: N802
         self, request: messages.DeleteBasisRequest, context: Context
     ) -> messages.DeleteBasisResponse:
-        await self._library.delete(request.name, "name")
+        await self._library.delete(reading.basis_name(request.name, "name"))
         return messages.DeleteBasisResponse()
+
+    async def _read_images(
+        self, requests: AsyncIterator[messages.BuildBasisRequest], preprocessing: Preprocessing
+    ) -> AsyncGenerator[Sequence[StreamedImage], None]:
+        async for request in requests:
+            if request.WhichOneof("part") != "images":
+                raise InvalidArgument("images", "are missing; every message but the first one brings some.")
+            images = request.images.images
+            reading.check_image_count(len(images), "images", self._max_images)
+            yield [StreamedImage(read_source(image, preprocessing)) for image in images]
+
+
+def _read_plan(first: messages.BuildBasisRequest | None, models: Sequence[ModelDescription]) -> BasisPlan:
+    if first is None or first.WhichOneof("part") != "start":
+        raise InvalidArgument("start", "is missing; the first message says what to build.")
+    start = first.start
+    name = reading.basis_name(start.name, "start.name")
+    model = reading.find_model(models, start.model)
+    layer = reading.find_spatial_layer(model, start.layer, "start.layer")
+    most = min(layer.channels, reading.MAX_COMPONENTS)
+    components = reading.in_range(
+        start.components if start.HasField("components") else min(reading.USUAL_COMPONENTS, most),
+        "start.components",
+        1,
+        most,
+        f"{layer.path} has {layer.channels} channels",
+    )
+    return BasisPlan(name, model, layer, components, reading.read_fit(start.fit), start.rectify, start.folder)
+
+
+def _progress_message(progress: BuildProgress) -> messages.BuildBasisResponse:
+    message = messages.BuildBasisResponse(image_count=progress.image_count, total_images=progress.total_images)
+    match progress.phase:
+        case ReadingImages(skipped):
+            message.phase = messages.BUILD_PHASE_READING
+            message.skipped.extend(skipped_messages(skipped))
+        case Factorizing(share):
+            message.phase = messages.BUILD_PHASE_FACTORIZING
+            message.progress = share
+        case Saved(basis):
+            message.phase = messages.BUILD_PHASE_SAVED
+            message.progress = 1.0
+            message.basis.CopyFrom(_basis_message(basis))
+    return message
+
+
+def _basis_message(basis: StoredBasis) -> messages.Basis:
+    message = messages.Basis(
+        name=basis.name,
+        model=pb.ModelRef(name=basis.model, version=basis.model_version),
+        layer=basis.layer,
+        components=len(basis.directions),
+        image_count=basis.images,
+        relative_error=basis.relative_error,
+        fit=pb.Fit.Name(basis.fit),
+        rectify=basis.rectify,
+    )
+    if basis.created:
+        message.create_time.FromDatetime(basis.created)
+    return message

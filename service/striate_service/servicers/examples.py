@@ -2,75 +2,67 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
-import numpy as np
 from striate.v1 import examples_pb2 as messages
 from striate.v1.examples_pb2_grpc import ExampleServiceServicer
 
-from striate_service.errors import InvalidArgument, NotFound
+from striate_service.config import Settings
+from striate_service.errors import InvalidArgument
+from striate_service.explain.examples import ChannelExamples, Examples
+from striate_service.explain.indexing import MAX_EXAMPLES, ExampleIndexing, IndexPlan, IndexProgress
+from striate_service.explain.streams import StreamedImage
+from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.scheduling.engine import Engine
-from striate_service.scheduling.job import Lane
-from striate_service.servicers import encoding, validation
-from striate_service.servicers.indexing import MAX_EXAMPLES, Indexing
-from striate_service.servicers.naming import Namer
-from striate_service.servicers.validation import Context
-from striate_service.stores.examples import ExampleStore, LayerExamples
+from striate_service.servicers import encoding, reading
+from striate_service.servicers.context import Context, read_stream_terms
+from striate_service.servicers.streams import read_source, skipped_messages
 
+_USUAL_INDEXED_EXAMPLES = 5
 _USUAL_CLASSES, _MAX_CLASSES = 5, 1000
 
 
 class ExampleServicer(ExampleServiceServicer):
-    def __init__(
-        self, engine: Engine, indexing: Indexing, store: ExampleStore, namer: Namer, max_reply_bytes: int
-    ) -> None:
+    def __init__(self, engine: Engine, examples: Examples, indexing: ExampleIndexing, settings: Settings) -> None:
         self._engine = engine
+        self._examples = examples
         self._indexing = indexing
-        self._store = store
-        self._namer = namer
-        self._max_reply_bytes = max_reply_bytes
+        self._max_images = settings.max_images_per_request
+        self._max_reply_bytes = settings.max_message_bytes
 
     async def IndexExamples(  # noqa: N802 - gRPC's name
         self, request_iterator: AsyncIterator[messages.IndexExamplesRequest], context: Context
     ) -> AsyncIterator[messages.IndexExamplesResponse]:
-        terms = replace(validation.terms(context, Lane.BATCH), patient=True)
-        async with aclosing(self._indexing.index(aiter(request_iterator), terms)) as responses:
-            async for response in responses:
-                yield response
+        terms = read_stream_terms(context)
+        requests = aiter(request_iterator)
+        plan = _read_plan(await anext(requests, None), self._engine.models)
+        images = self._read_images(requests, plan.model.preprocessing)
+        async with aclosing(self._indexing.index(plan, images, terms)) as updates:
+            async for progress in updates:
+                yield _progress_message(progress)
 
     async def GetExamples(  # noqa: N802
         self, request: messages.GetExamplesRequest, context: Context
     ) -> messages.GetExamplesResponse:
-        model = validation.find_model(self._engine.models, request.model)
-        layer = validation.find_layer(model, request.layer, "layer")
-        channels = validation.find_channels(request.channels, [layer]) or tuple(range(layer.channels))
-        most = validation.in_range(request.examples, "examples", 0, MAX_EXAMPLES)
-        most = most if request.HasField("examples") else MAX_EXAMPLES
-        classes = validation.in_range(request.classes, "classes", 0, _MAX_CLASSES)
-        classes = classes if request.HasField("classes") else _USUAL_CLASSES
-        found = await asyncio.to_thread(self._store.get, model.version, layer.path)
-        if found is None:
-            advice = f"send a folder of images: striate index FOLDER --layer {layer.path} --model {model.name}"
-            raise NotFound("index of", layer.path, advice)
-        labels = await self._namer.named(model, layer.path, channels)
+        model = reading.find_model(self._engine.models, request.model)
+        layer = reading.find_layer(model, request.layer, "layer")
+        channels = reading.find_channels(request.channels, [layer]) or tuple(range(layer.channels))
+        examples = reading.in_range(request.examples, "examples", 0, MAX_EXAMPLES)
+        classes = reading.in_range(request.classes, "classes", 0, _MAX_CLASSES)
+        found = await self._examples.of_channels(
+            model,
+            layer,
+            channels,
+            examples=examples if request.HasField("examples") else MAX_EXAMPLES,
+            classes=classes if request.HasField("classes") else _USUAL_CLASSES,
+        )
         response = messages.GetExamplesResponse(
             model=encoding.model_ref(model),
             layer=encoding.layer(layer),
             images=found.images,
             shares=found.shares,
-            channels=[
-                messages.ChannelExamples(
-                    channel=channel,
-                    label=labels.get(channel),
-                    examples=encoding.examples(found, channel, most),
-                    quantiles=found.quantiles[channel].tolist(),
-                    classes=_classes(found, channel, classes),
-                )
-                for channel in channels
-            ],
+            channels=map(_channel_message, found.channels),
         )
         response.index_time.FromDatetime(found.created)
         if response.ByteSize() > self._max_reply_bytes:
@@ -81,12 +73,54 @@ class ExampleServicer(ExampleServiceServicer):
             )
         return response
 
+    async def _read_images(
+        self, requests: AsyncIterator[messages.IndexExamplesRequest], preprocessing: Preprocessing
+    ) -> AsyncGenerator[Sequence[StreamedImage], None]:
+        async for request in requests:
+            if request.WhichOneof("part") != "images":
+                raise InvalidArgument("images", "are missing; every message but the first one brings some.")
+            given = request.images.images
+            reading.check_image_count(len(given), "images", self._max_images)
+            for number, each in enumerate(given):
+                reading.text(each.class_name, f"images[{number}].class_name")
+                reading.text(each.name, f"images[{number}].name")
+                if each.image.WhichOneof("source") == "preprocessed":
+                    raise InvalidArgument(
+                        f"images[{number}].image", "is preprocessed and cannot be shown; send a file."
+                    )
+            yield [StreamedImage(read_source(each.image, preprocessing), each.name, each.class_name) for each in given]
 
-def _classes(found: LayerExamples, channel: int, count: int) -> list[messages.ClassResponse]:
-    means = found.class_means[channel]
-    return [
-        messages.ClassResponse(
-            class_name=found.classes[number], images=int(found.class_counts[number]), mean_peak=float(means[number])
-        )
-        for number in np.argsort(-means, kind="stable")[:count].tolist()
-    ]
+
+def _read_plan(first: messages.IndexExamplesRequest | None, models: Sequence[ModelDescription]) -> IndexPlan:
+    if first is None or first.WhichOneof("part") != "start":
+        raise InvalidArgument("start", "is missing; the first message says which model and layers to index.")
+    start = first.start
+    model = reading.find_model(models, start.model)
+    layers = reading.find_layers(model, start.layers)
+    examples = start.examples if start.HasField("examples") else _USUAL_INDEXED_EXAMPLES
+    examples = reading.in_range(examples, "examples", 1, MAX_EXAMPLES)
+    return IndexPlan(model, layers, examples, reading.read_fit(start.fit))
+
+
+def _progress_message(progress: IndexProgress) -> messages.IndexExamplesResponse:
+    return messages.IndexExamplesResponse(
+        indexed=progress.indexed,
+        skipped=skipped_messages(progress.skipped),
+        layers=[
+            messages.IndexedLayer(layer=encoding.layer(layer), named_channels=examples.named_channels)
+            for layer, examples in (progress.stored or {}).items()
+        ],
+    )
+
+
+def _channel_message(found: ChannelExamples) -> messages.ChannelExamples:
+    return messages.ChannelExamples(
+        channel=found.channel,
+        label=encoding.label(found.label) if found.label.text else None,
+        examples=encoding.examples(found.examples),
+        quantiles=found.quantiles,
+        classes=[
+            messages.ClassResponse(class_name=each.class_name, images=each.images, mean_peak=each.mean_peak)
+            for each in found.classes
+        ],
+    )

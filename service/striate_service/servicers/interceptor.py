@@ -28,7 +28,7 @@ from striate_service.errors import (
     WrongWeights,
 )
 from striate_service.monitoring.metrics import Metrics
-from striate_service.servicers.validation import Context
+from striate_service.servicers.context import Context
 
 logger = logging.getLogger(__name__)
 

@@ -1,70 +1,105 @@
-"""InterpretabilityService: what the caller may expect, and who answers."""
+"""InterpretabilityService: a request becomes a question, which is answered, and the answer becomes a reply."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
-from dataclasses import replace
 
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceServicer
 
-from striate_service.scheduling.job import Lane
-from striate_service.servicers import validation
-from striate_service.servicers.activations import Activations
-from striate_service.servicers.dictionaries import SemanticDictionaries
-from striate_service.servicers.factorizations import Factorizations
-from striate_service.servicers.flows import GroupFlows
-from striate_service.servicers.icons import IconRendering
-from striate_service.servicers.validation import Context
+from striate_service.explain.activations import Activations
+from striate_service.explain.concurrency import as_finished
+from striate_service.explain.dictionaries import SemanticDictionaries
+from striate_service.explain.factorizations import Factorizations
+from striate_service.explain.flows import GroupFlows
+from striate_service.explain.icon_progress import IconProgress
+from striate_service.scheduling.engine import Terms
+from striate_service.servicers import answers
+from striate_service.servicers.context import Context, read_stream_terms, read_terms
+from striate_service.servicers.interceptor import status_of
+from striate_service.servicers.questions import Questions
+
+_STREAM_WINDOW = 32  # requests of one stream that are worked on at a time; more wait in gRPC's own flow control
 
 
 class InterpretabilityServicer(InterpretabilityServiceServicer):
     def __init__(
         self,
+        questions: Questions,
         activations: Activations,
         dictionaries: SemanticDictionaries,
         factorizations: Factorizations,
         flows: GroupFlows,
-        rendering: IconRendering,
+        icons: IconProgress,
     ) -> None:
+        self._questions = questions
         self._activations = activations
         self._dictionaries = dictionaries
         self._factorizations = factorizations
         self._flows = flows
-        self._rendering = rendering
+        self._icons = icons
 
     async def Activations(  # noqa: N802 - gRPC's name
         self, request: messages.ActivationsRequest, context: Context
     ) -> messages.ActivationsResponse:
-        return await self._activations.answer(request, validation.terms(context))
+        return await self._answer(request, read_terms(context))
 
     async def StreamActivations(  # noqa: N802
         self, request_iterator: AsyncIterator[messages.StreamActivationsRequest], context: Context
     ) -> AsyncIterator[messages.StreamActivationsResponse]:
-        terms = replace(validation.terms(context, Lane.BATCH), patient=True)
-        async with aclosing(self._activations.stream(request_iterator, terms)) as responses:
+        terms = read_stream_terms(context)
+
+        def answer(item: messages.StreamActivationsRequest) -> Awaitable[messages.StreamActivationsResponse]:
+            return self._answer_item(item, terms)
+
+        async with aclosing(as_finished(aiter(request_iterator), answer, _STREAM_WINDOW)) as responses:
             async for response in responses:
                 yield response
 
     async def SemanticDictionary(  # noqa: N802
         self, request: messages.SemanticDictionaryRequest, context: Context
     ) -> messages.SemanticDictionaryResponse:
-        return await self._dictionaries.answer(request, validation.terms(context))
+        terms = read_terms(context)
+        question = self._questions.dictionary(request)
+        return answers.dictionary(question, await self._dictionaries.answer(question, terms))
 
     async def Factorize(  # noqa: N802
         self, request: messages.FactorizeRequest, context: Context
     ) -> messages.FactorizeResponse:
-        return await self._factorizations.answer(request, validation.terms(context))
+        terms = read_terms(context)
+        question = await self._questions.factorization(request)
+        return answers.groups(await self._factorizations.answer(question, terms))
 
     async def FactorizeLayers(  # noqa: N802
         self, request: messages.FactorizeLayersRequest, context: Context
     ) -> messages.FactorizeLayersResponse:
-        return await self._flows.answer(request, validation.terms(context))
+        terms = read_terms(context)
+        question = self._questions.flows(request)
+        return answers.flows(await self._flows.answer(question, terms))
 
     async def RenderIcons(  # noqa: N802
         self, request: messages.RenderIconsRequest, context: Context
     ) -> AsyncIterator[messages.RenderIconsResponse]:
-        async with aclosing(self._rendering.render(request)) as responses:
-            async for response in responses:
-                yield response
+        question = self._questions.rendering(request)
+        async with aclosing(self._icons.render(question)) as updates:
+            async for progress in updates:
+                yield answers.rendering(question, progress)
+
+    async def _answer(self, request: messages.ActivationsRequest, terms: Terms) -> messages.ActivationsResponse:
+        question = self._questions.activations(request)
+        return answers.activations(question, await self._activations.answer(question, terms))
+
+    async def _answer_item(
+        self, item: messages.StreamActivationsRequest, terms: Terms
+    ) -> messages.StreamActivationsResponse:
+        """Answer one request of a stream; its failure ends nothing else."""
+        message = messages.StreamActivationsResponse(id=item.id)
+        try:
+            message.response.CopyFrom(await self._answer(item.request, terms))
+        except Exception as error:
+            status = status_of(error)
+            message.error.CopyFrom(
+                messages.StreamError(code=status.code, message=status.message, details=status.details)
+            )
+        return message

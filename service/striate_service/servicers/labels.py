@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from striate.tensors import array_from_tensor
+from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2 as messages
 from striate.v1.labels_pb2_grpc import LabelServiceServicer
 
 from striate_service.errors import InvalidArgument, NotFound
+from striate_service.explain.names import Label
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Engine
-from striate_service.servicers import encoding, validation
-from striate_service.servicers.validation import Context
-from striate_service.stores.labels import LabelStore, StoredLabel, direction_bytes
+from striate_service.servicers import encoding, reading
+from striate_service.servicers.context import Context
+from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel, direction_bytes
 
 _DEFAULT_PAGE, _MAX_PAGE = 1000, 10_000
+_STORED_SOURCES = (LabelSource.PERSON, LabelSource.DISSECTION, LabelSource.IMPORTED)
 
 
 class LabelServicer(LabelServiceServicer):
@@ -39,13 +42,13 @@ class LabelServicer(LabelServiceServicer):
             )
         stored = replace(
             _subject(request, model, layer),
-            text=validation.text(request.label.text, "label.text", least=1),
+            text=reading.text(request.label.text, "label.text", least=1),
             source=_source(request.label.source),
             score=request.label.score if request.label.HasField("score") else None,
-            author=validation.text(request.label.author, "label.author"),
+            author=reading.text(request.label.author, "label.author"),
         )
         stored = await asyncio.to_thread(self._store.set, stored)
-        return messages.SetLabelResponse(label=encoding.neuron_label(model, stored))
+        return messages.SetLabelResponse(label=_message(model, stored))
 
     async def DeleteLabel(  # noqa: N802
         self, request: messages.DeleteLabelRequest, context: Context
@@ -60,9 +63,9 @@ class LabelServicer(LabelServiceServicer):
     async def ListLabels(  # noqa: N802
         self, request: messages.ListLabelsRequest, context: Context
     ) -> messages.ListLabelsResponse:
-        model = validation.find_model(self._engine.models, request.model)
-        layer = validation.find_layer(model, request.layer, "layer").path if request.layer else ""
-        size = validation.in_range(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
+        model = reading.find_model(self._engine.models, request.model)
+        layer = reading.find_layer(model, request.layer, "layer").path if request.layer else ""
+        size = reading.in_range(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
         if request.page_token and not request.page_token.isdecimal():
             raise InvalidArgument("page_token", "should be the next_page_token of the page before.")
         offset = int(request.page_token or 0)
@@ -72,35 +75,46 @@ class LabelServicer(LabelServiceServicer):
             )
         )
         return messages.ListLabelsResponse(
-            labels=[encoding.neuron_label(model, stored) for stored in page[:size]],
+            labels=[_message(model, stored) for stored in page[:size]],
             next_page_token=str(offset + size) if len(page) > size else "",
         )
 
     def _find_layer(
         self, request: messages.SetLabelRequest | messages.DeleteLabelRequest
     ) -> tuple[ModelDescription, LayerDescription]:
-        model = validation.find_model(self._engine.models, request.model)
-        return model, validation.find_layer(model, request.layer, "layer")
+        model = reading.find_model(self._engine.models, request.model)
+        return model, reading.find_layer(model, request.layer, "layer")
+
+
+def _message(model: ModelDescription, stored: StoredLabel) -> messages.NeuronLabel:
+    message = messages.NeuronLabel(
+        model=encoding.model_ref(model),
+        layer=stored.layer,
+        channel=stored.channel or 0,
+        label=encoding.label(Label.of(stored)),
+    )
+    if stored.direction is not None:
+        message.direction.CopyFrom(tensor_from_array(np.frombuffer(stored.direction, "<f4")))
+    if stored.created:
+        message.create_time.FromDatetime(stored.created)
+    if stored.ended:
+        message.end_time.FromDatetime(stored.ended)
+    return message
 
 
 def _subject(
     request: messages.SetLabelRequest | messages.DeleteLabelRequest, model: ModelDescription, layer: LayerDescription
 ) -> StoredLabel:
-    """Return a nameless label of the channel or direction that a request is about."""
+    """Return a label without a text of the channel or direction that a request names."""
     if request.HasField("direction"):
         direction = direction_bytes(_direction(request.direction, layer))
-        return StoredLabel(model.version, layer.path, None, "", 0, direction=direction)
-    validation.in_range(
-        request.channel, "channel", 0, layer.channels - 1, f"{layer.path} has {layer.channels} channels"
-    )
-    return StoredLabel(model.version, layer.path, request.channel, "", 0)
+        return StoredLabel(model.version, layer.path, None, "", LabelSource.NONE, direction=direction)
+    reading.in_range(request.channel, "channel", 0, layer.channels - 1, f"{layer.path} has {layer.channels} channels")
+    return StoredLabel(model.version, layer.path, request.channel, "", LabelSource.NONE)
 
 
 def _direction(tensor: pb.Tensor, layer: LayerDescription) -> NDArray[np.floating]:
-    try:
-        direction = array_from_tensor(tensor)
-    except ValueError as error:
-        raise InvalidArgument("direction", str(error)) from error
+    direction: NDArray[Any] = reading.read_tensor(tensor, "direction")
     if direction.dtype.kind != "f" or direction.shape != (layer.channels,):
         given = f"{direction.dtype.name} {list(direction.shape)}"
         raise InvalidArgument(
@@ -112,9 +126,8 @@ def _direction(tensor: pb.Tensor, layer: LayerDescription) -> NDArray[np.floatin
     return direction
 
 
-def _source(source: pb.LabelSource) -> int:
-    allowed = (pb.LABEL_SOURCE_PERSON, pb.LABEL_SOURCE_DISSECTION, pb.LABEL_SOURCE_IMPORTED)
-    chosen = int(source) or int(pb.LABEL_SOURCE_PERSON)
-    if chosen not in allowed:
+def _source(source: pb.LabelSource) -> LabelSource:
+    chosen = int(source) or LabelSource.PERSON
+    if chosen not in _STORED_SOURCES:
         raise InvalidArgument("label.source", "should be PERSON, DISSECTION or IMPORTED; others are never stored.")
-    return chosen
+    return LabelSource(chosen)

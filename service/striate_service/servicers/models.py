@@ -1,4 +1,4 @@
-"""ModelService: what this server explains."""
+"""ModelService: which models this server explains, and loading and unloading them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pydantic import ValidationError
 from striate.v1 import models_pb2 as messages
 from striate.v1.models_pb2_grpc import ModelServiceServicer
 
-from striate_service.backends.local.catalogue import Catalogue
 from striate_service.config import ModelSettings, Settings
 from striate_service.errors import InvalidArgument, NotAllowed
 from striate_service.models.description import ModelDescription
-from striate_service.servicers import encoding, validation
-from striate_service.servicers.validation import Context
+from striate_service.scheduling.catalogue import Catalogue
+from striate_service.servicers import encoding, reading
+from striate_service.servicers.context import Context
 
 
 class ModelServicer(ModelServiceServicer):
@@ -32,9 +32,8 @@ class ModelServicer(ModelServiceServicer):
     async def GetModel(  # noqa: N802
         self, request: messages.GetModelRequest, context: Context
     ) -> messages.GetModelResponse:
-        return messages.GetModelResponse(
-            model=self._message(validation.find_model(self._catalogue.models, request.name))
-        )
+        model = reading.find_model(self._catalogue.models, request.name)
+        return messages.GetModelResponse(model=self._message(model))
 
     async def LoadModel(  # noqa: N802
         self, request: messages.LoadModelRequest, context: Context
@@ -51,8 +50,27 @@ class ModelServicer(ModelServiceServicer):
         return messages.UnloadModelResponse()
 
     def _message(self, model: ModelDescription) -> messages.Model:
-        limits = self._catalogue.batch_limits(model)
-        return encoding.model(model, limits, default=model is self._catalogue.models[0])
+        preprocessing = model.preprocessing
+        return messages.Model(
+            name=model.name,
+            version=model.version,
+            architecture=model.architecture,
+            input_shape=model.input_shape,
+            preprocessing=messages.Preprocessing(
+                resize=preprocessing.resize,
+                crop=preprocessing.crop,
+                interpolation=preprocessing.interpolation,
+                mean=preprocessing.mean,
+                std=preprocessing.std,
+            ),
+            classes=model.classes,
+            layers=map(encoding.layer, model.layers),
+            default=model is self._catalogue.models[0],
+            batch_limits=[
+                messages.BatchLimit(device=device, images=limit.images, images_per_second=limit.images_per_second)
+                for device, limit in self._catalogue.batch_limits(model.name).items()
+            ],
+        )
 
     def _check_changes_are_allowed(self) -> None:
         if not self._allow_changes:

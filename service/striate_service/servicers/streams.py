@@ -1,42 +1,28 @@
-"""Working on a stream: several items at a time, results in order, no more taken in than is worked on."""
+"""Streams of images: the messages that IndexExamples and BuildBasis have in common."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Sequence
 
-T = TypeVar("T")
-R = TypeVar("R")
+from striate.v1 import common_pb2 as pb
+from striate.v1 import examples_pb2
+
+from striate_service.errors import InvalidArgument
+from striate_service.explain.images import GivenImage
+from striate_service.explain.streams import SkippedImage
+from striate_service.models.description import Preprocessing
+from striate_service.servicers import reading
 
 
-async def in_order(items: AsyncIterator[T], work: Callable[[T], Awaitable[R]], window: int) -> AsyncGenerator[R, None]:
-    """Yield what `work` makes of each item, in the items' order, working on at most `window` at a time.
-
-    The next item and the oldest result are awaited together: a caller may wait for one before it sends the next.
-    """
-
-    async def next_item() -> T | None:
-        return await anext(items, None)
-
-    running: deque[asyncio.Future[R]] = deque()
-    upcoming: asyncio.Task[T | None] | None = asyncio.create_task(next_item())
+def read_source(image: pb.Image, preprocessing: Preprocessing) -> GivenImage | str:
+    """Return an image, or why it cannot be used: in a stream, that is no error."""
+    if image.WhichOneof("source") == "preprocessed":
+        return "is preprocessed; send files or pixels."
     try:
-        while upcoming or running:
-            listening: set[asyncio.Future[R] | asyncio.Task[T | None]] = {running[0]} if running else set()
-            if upcoming and len(running) < window:
-                listening.add(upcoming)
-            done, _ = await asyncio.wait(listening, return_when=asyncio.FIRST_COMPLETED)
-            if upcoming in done:
-                item = upcoming.result()
-                upcoming = None if item is None else asyncio.create_task(next_item())
-                if item is not None:
-                    running.append(asyncio.ensure_future(work(item)))
-            if running and running[0] in done:
-                yield running.popleft().result()
-    finally:
-        for future in running:
-            future.cancel()
-        if upcoming:
-            upcoming.cancel()
+        return reading.read_image(image, "image", preprocessing)
+    except InvalidArgument as error:
+        return error.problem
+
+
+def skipped_messages(skipped: Sequence[SkippedImage]) -> list[examples_pb2.SkippedImage]:
+    return [examples_pb2.SkippedImage(name=image.name, reason=image.reason) for image in skipped]

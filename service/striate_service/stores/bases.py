@@ -48,7 +48,7 @@ class StoredBasis:
     images: int
     """How many it was made of."""
     fit: int
-    """A striate.v1.Fit: how they were brought to the model's input size."""
+    """How they were brought to the model's input size: 1 cropped, 2 stretched, 3 padded."""
     rectify: bool
     created: datetime | None = None
     """UTC."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
+from enum import IntEnum
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,8 +45,8 @@ _WRITERS_TAKE_TURNS = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": "LOCK TABLE labels, direction_labels IN SHARE ROW EXCLUSIVE MODE",
 }
-"""What to say first in a transaction, so that of two who name the same neuron one comes after the other. Readers do not
-wait."""
+"""The first statement of a transaction that changes names, so that two writers of the same neuron's name take turns.
+Readers do not wait."""
 
 Result = TypeVar("Result")
 
@@ -72,6 +73,21 @@ def _label_table(name: str, subject: Column[Any]) -> Table:
     )
 
 
+class LabelSource(IntEnum):
+    """Where a name comes from. The database keeps these numbers."""
+
+    NONE = 0
+    """There is no name."""
+    PERSON = 1
+    DISSECTION = 2
+    """The overlap of the neuron's activations with the masks of a concept."""
+    CLASS_EFFECT = 3
+    """The class that the neuron pushes most in the answer at hand; never stored."""
+    IMPORTED = 4
+    EXAMPLES = 5
+    """The class of the indexed images that excite the neuron most; never stored."""
+
+
 _metadata = MetaData()
 _of_channels = _label_table("labels", Column("channel", Integer, nullable=False))
 _of_directions = _label_table("direction_labels", Column("direction", LargeBinary, nullable=False))
@@ -86,8 +102,7 @@ class StoredLabel:
     channel: int | None
     """None for a direction."""
     text: str
-    source: int
-    """A striate.v1.LabelSource."""
+    source: LabelSource
     score: float | None = None
     author: str = ""
     created: datetime | None = None
@@ -125,7 +140,8 @@ class LabelStore:
             self._end(connection, label, now)
             stored = replace(label, created=now, ended=None)
             table = _table(label)
-            connection.execute(insert(table).values(**{name: getattr(stored, name) for name in _columns(table)}))
+            values = {name: getattr(stored, name) for name in _columns(table)}
+            connection.execute(insert(table).values(**values | {"source": int(stored.source)}))
             return stored
 
         return self._changed(change)
@@ -134,7 +150,7 @@ class LabelStore:
         """End the name of a channel or direction, and return whether it had one in the database. Shipped names stay.
 
         Args:
-            subject: whatever its text, the neuron that it is a name of.
+            subject: any label of the same channel or direction; its text does not matter.
         """
         now = datetime.now(timezone.utc).replace(tzinfo=None)
         return self._changed(lambda connection: self._end(connection, subject, now))
@@ -213,7 +229,7 @@ class LabelStore:
         return bool(ids)
 
     def _changed(self, change: Callable[[Connection], Result]) -> Result:
-        """Change names in one transaction, after whoever is changing any: it is rare, and takes a moment."""
+        """Change names in one transaction. Writers take turns: changes are rare and take a moment."""
         with self._engine.begin() as connection:
             if lock := _WRITERS_TAKE_TURNS.get(connection.dialect.name):
                 connection.exec_driver_sql(lock)
@@ -265,7 +281,7 @@ def _current(table: Table, model_version: str, layer: str) -> Select[Any]:
 def _read(connection: Connection, query: Select[Any], table: Table) -> list[StoredLabel]:
     names = _columns(table)
     return [
-        StoredLabel(**{"channel": None, **{name: row[name] for name in names}})
+        StoredLabel(**{"channel": None, **{name: row[name] for name in names}, "source": LabelSource(row["source"])})
         for row in connection.execute(query).mappings()
     ]
 

@@ -1,10 +1,10 @@
-"""Colours for neuron groups: distinct in hue, alike in lightness, so that no group looks more important than another.
+"""Colors for neuron groups: distinct in hue, alike in lightness, so that no group looks more important than another.
 
 Hues lie on a circle of OKLab (Ottosson 2020), a space in which equal steps look equal: its axis a goes from green to
 red, b from blue to yellow. People who lack one kind of cone for red or green (one man in twelve, in some degree) see b
-nearly as others do, and next to nothing of a. So colours are evenly spaced in b, and go to the two sides of it in turn,
+nearly as others do, and next to nothing of a. So colors are evenly spaced in b, and go to the two sides of it in turn,
 for everybody else. Whatever cones are missing (by Machado et al. 2009), the smallest difference of two in CIELAB is 9
-of 8 colours and 7 of 12; of hues evenly spaced around the circle, 1.4 and 2.8. A difference of 2.3 is just noticeable.
+of 8 colors and 7 of 12; of hues evenly spaced around the circle, 1.4 and 2.8. A difference of 2.3 is just noticeable.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LIGHTNESS, _CHROMA = 0.74, 0.125  # about the largest chroma that sRGB has for every hue at this lightness
-_TILT = np.radians(-4)  # from b to what is left of seeing without one kind of cone; by trial, best for 4 to 12 colours
+_TILT = np.radians(-4)  # from b to what is left of seeing without one kind of cone; by trial, best for 4 to 12 colors
 _DIMMED = 0.35  # of the image's own brightness, where no group is present
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of RGB (ITU-R BT.601)
 
@@ -29,8 +29,8 @@ _LMS_TO_RGB = np.array(
 )
 
 
-def colours(count: int) -> NDArray[np.uint8]:
-    """Return `count` colours as sRGB, uint8 [count, 3]. Neighbours in the order, which are looked at together, are far
+def colors(count: int) -> NDArray[np.uint8]:
+    """Return `count` colors as sRGB, uint8 [count, 3]. Neighbours in the order, which are looked at together, are far
     apart: half the range of b, where there are more than two.
     """
     b = np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
@@ -47,20 +47,20 @@ def colours(count: int) -> NDArray[np.uint8]:
 def overlay(
     image: NDArray[np.uint8] | None,
     spatial: NDArray[np.float32],
-    group_colours: NDArray[np.uint8],
+    group_colors: NDArray[np.uint8],
     *,
     scale: float,
     size: tuple[int, int] = (224, 224),
 ) -> NDArray[np.uint8]:
     """Lay neuron groups over the image that they were found in.
 
-    The colour at a point blends the groups' colours by their shares there; its opacity is their sum, as a share of
+    The color at a point blends the groups' colors by their shares there; its opacity is their sum, as a share of
     `scale`. The image shows beneath in grey, dimmed.
 
     Args:
         image: uint8 [H, W, 3]; None: black, of `size`.
         spatial: float [h, w, K], how strongly each group is present at each position.
-        group_colours: uint8 [K, 3].
+        group_colors: uint8 [K, 3].
         scale: the sum over groups that is fully opaque; the same for images that are to be compared.
 
     Returns:
@@ -69,10 +69,10 @@ def overlay(
     height, width = image.shape[:2] if image is not None else size
     groups = _enlarge(spatial, height, width)
     total = groups.sum(axis=2, keepdims=True)
-    blended = groups @ group_colours.astype(np.float64) / np.maximum(total, 1e-12)
+    blended = groups @ group_colors.astype(np.float64) / np.maximum(total, 1e-12)
     opacity = (total / max(scale, 1e-12)).clip(0, 1)
     beneath = np.zeros((height, width, 1)) if image is None else (image @ _GREY)[..., None]
-    # The image's own light and shade stay visible in the coloured places.
+    # The image's own light and shade stay visible in the colored places.
     lit = blended * (0.55 + 0.45 * beneath / 255) if image is not None else blended
     return np.asarray((opacity * lit + (1 - opacity) * _DIMMED * beneath).round().clip(0, 255), np.uint8)
 

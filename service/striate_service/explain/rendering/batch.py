@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 
 import numpy as np
 
-from striate_service.backends.local.shared_memory import Arrays
 from striate_service.stores.icons import IconAddress
 from striate_service.stores.leases import Lease
 from striate_service.techniques.recipe import Objective, Recipe
+from striate_service.techniques.tasks.base import Array
+
+State = Mapping[str, Array]
+"""How far an optimization is, as `RenderTask` has it."""
 
 _COMMON = ("step",)  # of a batch's state; everything else has a row a picture
 
@@ -58,18 +61,18 @@ class Batch:
     """Icons that are optimized together."""
 
     renderings: Sequence[Rendering]
-    state: Arrays
-    """The optimization so far, as `workers.tasks.RenderTask` has it; empty before the first slice."""
+    state: State
+    """Of all of them; empty before the first slice."""
 
     @property
     def urgent(self) -> bool:
         return any(rendering.urgent for rendering in self.renderings)
 
 
-def batches(renderings: Sequence[Rendering], saved: Sequence[Arrays | None]) -> list[Batch]:
+def batches(renderings: Sequence[Rendering], saved: Sequence[State | None]) -> list[Batch]:
     """Gather icons that are equally far: those that begin, and those that go on from what was saved of them."""
 
-    def step(pair: tuple[Rendering, Arrays | None]) -> int:
+    def step(pair: tuple[Rendering, State | None]) -> int:
         return int(pair[1]["step"]) if pair[1] else 0
 
     found = []
@@ -80,8 +83,8 @@ def batches(renderings: Sequence[Rendering], saved: Sequence[Arrays | None]) -> 
     return found
 
 
-def parts(batch: Batch) -> list[Arrays]:
-    """Return each rendering's own part of the state, as `batches` joins them again."""
+def split_state(batch: Batch) -> list[State]:
+    """Return each rendering's own state, as `batches` joins them again."""
     return [
         {name: array if name in _COMMON else array[rows] for name, array in batch.state.items()}
         for rows in picture_rows(batch)
@@ -94,7 +97,7 @@ def picture_rows(batch: Batch) -> list[slice]:
     return [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
 
 
-def _joined(states: Sequence[Arrays]) -> Arrays:
+def _joined(states: Sequence[State]) -> State:
     return {
         name: states[0][name] if name in _COMMON else np.concatenate([state[name] for state in states])
         for name in states[0]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from striate_service.explain.rendering.batch import Batch, Rendering, batches, parts, picture_rows
+from striate_service.explain.rendering.batch import Batch, Rendering, batches, picture_rows, split_state
 from striate_service.stores.icons import IconStore
 from striate_service.stores.leases import Held, Lease, Leases
 from striate_service.stores.unfinished import Unfinished
+from striate_service.techniques.tasks.base import Array
 
 
 class Claims:
@@ -44,15 +45,19 @@ class Claims:
 
     def save(self, batch: Batch) -> None:
         """Keep what a slice has done."""
-        for rendering, part in zip(batch.renderings, parts(batch), strict=True):
-            self._unfinished.save(rendering.name, part)
+        for rendering, state in zip(batch.renderings, split_state(batch), strict=True):
+            self._unfinished.save(rendering.name, state)
 
-    def finish(self, batch: Batch) -> list[list[bytes]]:
-        """Store the pictures of a finished batch and return each rendering's as WebP files."""
+    def finish(self, batch: Batch, pictures: Array) -> list[list[bytes]]:
+        """Store the pictures of a finished batch and return each rendering's as WebP files.
+
+        Args:
+            pictures: as `RenderResult` has them.
+        """
         files = []
         for rendering, rows in zip(batch.renderings, picture_rows(batch), strict=True):
-            pictures = zip(rendering.addresses, batch.state["pictures"][rows], strict=True)
-            files.append([self._store.put(address, picture) for address, picture in pictures])
+            own = zip(rendering.addresses, pictures[rows], strict=True)
+            files.append([self._store.put(address, picture) for address, picture in own])
             self._unfinished.delete(rendering.name)
         self.give_back(batch.renderings)
         return files

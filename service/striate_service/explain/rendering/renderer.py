@@ -17,7 +17,7 @@ from striate_service.scheduling.job import Lane
 from striate_service.stores.icons import IconAddress, IconStore
 from striate_service.stores.leases import Lease
 from striate_service.techniques.recipe import Objective, Recipe, picture_texts
-from striate_service.techniques.tasks import RenderTask
+from striate_service.techniques.tasks.icons import RenderTask
 
 logger = logging.getLogger(__name__)
 
@@ -138,10 +138,10 @@ class IconRenderer:
     def _choose(self) -> list[Rendering]:
         """Take a batch's worth of one group from the backlog."""
         waiting = sorted(self._backlog, key=lambda rendering: not rendering.urgent)
-        alike = [rendering for rendering in waiting if rendering.group == waiting[0].group]
-        pictures = accumulate(len(rendering.addresses) for rendering in alike)
+        candidates = [rendering for rendering in waiting if rendering.group == waiting[0].group]
+        pictures = accumulate(len(rendering.addresses) for rendering in candidates)
         fitting = sum(1 for count in pictures if count <= self._batch_size)
-        chosen = alike[: max(1, fitting)]  # facets of one objective are never parted, however many there are
+        chosen = candidates[: max(1, fitting)]  # facets of one objective are never parted, however many there are
         taken = set(map(id, chosen))
         self._backlog = [rendering for rendering in self._backlog if id(rendering) not in taken]
         return chosen
@@ -164,17 +164,19 @@ class IconRenderer:
     async def _render_slice(self, batch: Batch) -> None:
         model, layer, recipe = batch.renderings[0].group
         objectives = tuple(rendering.objective for rendering in batch.renderings)
-        task = RenderTask(model, layer, objectives, recipe, self._slice_seconds)
-        batch.state = await self._engine.submit(task, batch.state, Terms(Lane.RENDERING))
+        task = RenderTask(model, layer, objectives, recipe, batch.state, self._slice_seconds)
+        result = await self._engine.submit(task, Terms(Lane.RENDERING))
+        batch.state = result.state
         for rendering in batch.renderings:
             rendering.progress = int(batch.state["step"]) / recipe.steps
-        if "pictures" not in batch.state:
+        if result.pictures is None:
             await asyncio.to_thread(self._claims.save, batch)
             self._begun.append(batch)
             return
-        for rendering, files in zip(batch.renderings, await asyncio.to_thread(self._claims.finish, batch), strict=True):
+        finished = await asyncio.to_thread(self._claims.finish, batch, result.pictures)
+        for rendering, files in zip(batch.renderings, finished, strict=True):
             self._finished(rendering, files)
-        self._metrics.icons_rendered.labels(model=model).inc(len(batch.state["pictures"]))
+        self._metrics.icons_rendered.labels(model=model).inc(len(result.pictures))
 
     def _finished(self, rendering: Rendering, files: Sequence[bytes]) -> None:
         self._under_way.pop(rendering.addresses, None)

@@ -1,16 +1,16 @@
-"""From an Image message to the array that a network takes: header check first, pixels later, in a decode thread."""
+"""Images: what callers give, and the pixels that a network takes. A file's header is read first, its pixels later."""
 
 from __future__ import annotations
 
+import enum
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps
-from striate.tensors import array_from_tensor
-from striate.v1 import common_pb2 as pb
 
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import Preprocessing
@@ -22,56 +22,100 @@ _RESAMPLING = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampl
 Pillow.MAX_IMAGE_PIXELS = None
 
 
-Opened = Pillow.Image | NDArray[np.generic]
-"""A file whose header has been read; pixels, uint8 [H, W, 3]; or a preprocessed image, floats [3, H, W]."""
+class Fit(enum.IntEnum):
+    """How an image is brought to the network's input size. Bases store these numbers."""
+
+    CROP = 1
+    """As the model was evaluated: resize the shorter side, then cut out the middle."""
+    STRETCH = 2
+    """Resize both sides, ignoring the aspect ratio."""
+    PAD = 3
+    """Resize the longer side, then pad with the model's mean color."""
 
 
 @dataclass(frozen=True)
-class Decoded:
+class GivenImage:
+    """An image as it came."""
+
+    source: bytes | NDArray[np.generic]
+    """A whole file; pixels, uint8 [H, W, 3]; or what the network takes, float32 or float16 [3, H, W], preprocessed."""
+    field: str
+    """The request's field that holds it, for errors: "images[2]"."""
+
+    @property
+    def preprocessed(self) -> bool:
+        return not isinstance(self.source, bytes) and self.source.dtype.kind == "f"
+
+
+@dataclass(frozen=True)
+class GivenImages:
+    """The images of one request: at least one, all preprocessed or none."""
+
+    images: Sequence[GivenImage]
+    fit: Fit
+
+    @property
+    def preprocessed(self) -> bool:
+        return self.images[0].preprocessed
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of an image."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of an image the network saw."""
+
+    width: int
+    height: int
+    """Of the image in pixels, after EXIF orientation."""
+    crop: Box
+    """The part of it that fills the network's input. Padding reaches beyond the image."""
+
+
+Opened = Pillow.Image | NDArray[np.generic]
+"""A file whose header has been read, or an array as `GivenImage` holds it."""
+
+
+@dataclass(frozen=True)
+class DecodedImage:
     pixels: NDArray[np.generic]
     """uint8 [H, W, 3] of the network's input size, or float32 [3, H, W], preprocessed."""
-    view: pb.View
+    view: View
 
 
-def open_image(image: pb.Image, field: str, preprocessing: Preprocessing, max_pixels: int) -> Opened:
-    """Look at what costs nothing to look at: the kind of source, a file's header, a tensor's shape.
+def open_image(given: GivenImage, max_pixels: int) -> Opened:
+    """Read a file's header, and nothing more of it.
 
     Raises:
-        InvalidArgument: naming `field`.
+        InvalidArgument: it is no image, or has more pixels than `max_pixels`.
     """
-    match image.WhichOneof("source"):
-        case "encoded":
-            opened = _open(image.encoded, field)
-            width, height = opened.size
-            if width * height > max_pixels:
-                raise InvalidArgument(
-                    field, f"has {width} x {height} pixels; this server takes at most {max_pixels:,}. Send it smaller."
-                )
-            return opened
-        case "pixels":
-            shape, tensor = tuple(image.pixels.shape), image.pixels
-            if tensor.dtype != pb.DATA_TYPE_UINT8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-                raise InvalidArgument(
-                    f"{field}.pixels", f"should be uint8 [height, width, 3], RGB, and is {_describe(tensor)}."
-                )
-            return _array(tensor, f"{field}.pixels")
-        case "preprocessed":
-            expected, tensor = (3, preprocessing.crop, preprocessing.crop), image.preprocessed
-            floats = (pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16)
-            if tensor.dtype not in floats or tuple(tensor.shape) != expected:
-                raise InvalidArgument(
-                    f"{field}.preprocessed",
-                    f"should be float32 or float16 {list(expected)}, normalized, and is {_describe(tensor)}.",
-                )
-            return _array(tensor, f"{field}.preprocessed")
-    raise InvalidArgument(field, "is empty; set encoded, pixels or preprocessed.")
+    if not isinstance(given.source, bytes):
+        return given.source
+    try:
+        opened = Pillow.open(io.BytesIO(given.source), formats=FORMATS)
+    except Exception as error:  # Pillow's readers raise whatever the damaged bytes provoke
+        raise InvalidArgument(given.field, f"is no image that can be read; send {', '.join(FORMATS)}.") from error
+    width, height = opened.size
+    if width * height > max_pixels:
+        raise InvalidArgument(
+            given.field, f"has {width} x {height} pixels; this server takes at most {max_pixels:,}. Send it smaller."
+        )
+    return opened
 
 
-def decode(opened: Opened, field: str, preprocessing: Preprocessing, fit: pb.Fit) -> Decoded:
+def decode(opened: Opened, field: str, preprocessing: Preprocessing, fit: Fit) -> DecodedImage:
     """Decode an image, and fit it to the network's input.
 
     Raises:
-        InvalidArgument: naming `field`, where the file is damaged.
+        InvalidArgument: naming `field`, where the file is damaged or an array is not finite.
     """
     if isinstance(opened, Pillow.Image):
         return _fit(_read(opened, field), preprocessing, fit)
@@ -81,14 +125,7 @@ def decode(opened: Opened, field: str, preprocessing: Preprocessing, fit: pb.Fit
     if not np.isfinite(array).all():
         raise InvalidArgument(f"{field}.preprocessed", "holds NaN or infinity.")
     _, height, width = array.shape
-    return Decoded(array, pb.View(width=width, height=height, crop=pb.Box(right=width, bottom=height)))
-
-
-def _open(data: bytes, field: str) -> Pillow.Image:
-    try:
-        return Pillow.open(io.BytesIO(data), formats=FORMATS)
-    except Exception as error:  # Pillow's readers raise whatever the damaged bytes provoke
-        raise InvalidArgument(field, f"is no image that can be read; send {', '.join(FORMATS)}.") from error
+    return DecodedImage(array, View(width, height, Box(0, 0, width, height)))
 
 
 def _read(opened: Pillow.Image, field: str) -> Pillow.Image:
@@ -96,7 +133,7 @@ def _read(opened: Pillow.Image, field: str) -> Pillow.Image:
         with opened:
             ImageOps.exif_transpose(opened, in_place=True)  # else it copies the whole picture, and most are upright
             return _to_rgb(opened)
-    except Exception as error:  # as above
+    except Exception as error:  # as in `open_image`
         raise InvalidArgument(field, f"is damaged and cannot be decoded ({error}).") from error
 
 
@@ -116,14 +153,14 @@ def _to_rgb(picture: Pillow.Image) -> Pillow.Image:
     return picture.convert("RGB")
 
 
-def _fit(picture: Pillow.Image, preprocessing: Preprocessing, fit: pb.Fit) -> Decoded:
+def _fit(picture: Pillow.Image, preprocessing: Preprocessing, fit: Fit) -> DecodedImage:
     width, height = picture.size
     side = preprocessing.crop
     resampling = _RESAMPLING[preprocessing.interpolation]
-    if fit == pb.FIT_STRETCH:
+    if fit == Fit.STRETCH:
         box = (0.0, 0.0, float(width), float(height))
         fitted = picture.resize((side, side), resampling)
-    elif fit == pb.FIT_PAD:
+    elif fit == Fit.PAD:
         scale = side / max(width, height)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
         left, top = (side - inner[0]) // 2, (side - inner[1]) // 2
@@ -140,16 +177,4 @@ def _fit(picture: Pillow.Image, preprocessing: Preprocessing, fit: pb.Fit) -> De
         fitted = picture.resize(resized, resampling).crop((left, top, left + side, top + side))
         across, down = width / resized[0], height / resized[1]
         box = (left * across, top * down, (left + side) * across, (top + side) * down)
-    crop = pb.Box(left=box[0], top=box[1], right=box[2], bottom=box[3])
-    return Decoded(np.asarray(fitted), pb.View(width=width, height=height, crop=crop))
-
-
-def _describe(tensor: pb.Tensor) -> str:
-    return f"{pb.DataType.Name(tensor.dtype).removeprefix('DATA_TYPE_').lower()} {list(tensor.shape)}"
-
-
-def _array(tensor: pb.Tensor, field: str) -> NDArray[np.generic]:
-    try:
-        return array_from_tensor(tensor)
-    except ValueError as error:
-        raise InvalidArgument(field, str(error)) from error
+    return DecodedImage(np.asarray(fitted), View(width, height, Box(*box)))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from striate_service.backends.local.shared_memory import Arrays
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.techniques import sobol
-from striate_service.techniques.tasks import MaskedGroupsTask
+from striate_service.techniques.tasks.groups import GroupsResult, MaskedGroupsTask
 
 
 class GroupImportance:
@@ -27,38 +26,40 @@ class GroupImportance:
         self,
         model: ModelDescription,
         layer: str,
-        classes: Sequence[int],
+        groups: GroupsResult,
         pixels: NDArray[np.generic],
-        groups: Arrays,
         points: int,
         terms: Terms,
     ) -> NDArray[np.float32]:
-        """Return total-effect indices, [N, K, M].
+        """Return total-effect indices on the classes that the groups' effects are on, [N, K, M].
 
         Args:
-            pixels: [N, ...], as the groups were found in them.
-            groups: spatial [N, H, W, K] and directions [K, C].
+            groups: K, in N images.
+            pixels: [N, ...], the images, as `ImageTask` takes them.
             points: as `techniques.sobol.masks` takes them.
 
         Raises:
             RequestError: it cannot be done in time, or fails.
         """
-        components = len(groups["directions"])
+        assert groups.classes is not None
+        classes, components = tuple(groups.classes.tolist()), len(groups.directions)
         masks = await asyncio.to_thread(sobol.masks, points, components)
-        task = MaskedGroupsTask(model.name, layer, tuple(classes))
         turn = asyncio.Semaphore(self._engine.worker_count)
-        batch_size = self._engine.batch_limit(model)
+        batch_size = self._engine.batch_limit(model.name)
         patient = replace(terms, patient=True)  # the groups are found already: a full queue is no reason to lose them
 
         async def logits(image: int, start: int) -> NDArray[np.float32]:
-            inputs = {
-                "images": pixels[image : image + 1],
-                "spatial": groups["spatial"][image],
-                "directions": groups["directions"],
-                "masks": masks[start : start + batch_size],
-            }
+            task = MaskedGroupsTask(
+                model.name,
+                layer,
+                classes,
+                image=pixels[image : image + 1],
+                spatial=groups.spatial[image],
+                directions=groups.directions,
+                masks=masks[start : start + batch_size],
+            )
             async with turn:
-                return (await self._engine.submit(task, inputs, patient))["logits"]
+                return (await self._engine.submit(task, patient)).logits
 
         starts = range(0, len(masks), batch_size)
         slices = await _all(logits(image, start) for image in range(len(pixels)) for start in starts)

@@ -1,25 +1,27 @@
-"""What every request is asked before it costs anything. Each check names the field and what would be right."""
+"""From messages to values: what several services' requests have in common. Each check names the field and what would
+be right."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
-from typing import Any, TypeAlias
 
-import grpc
+import numpy as np
+from numpy.typing import NDArray
+from striate.tensors import array_from_tensor
+from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
 from striate_service.errors import InvalidArgument, NotFound
-from striate_service.models.description import LayerDescription, ModelDescription
-from striate_service.scheduling.engine import Terms
-from striate_service.scheduling.job import Lane
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+from striate_service.explain.icons import IconOptions, RecipeChoice
+from striate_service.explain.images import Fit, GivenImage, GivenImages
+from striate_service.models.description import LayerDescription, ModelDescription, Preprocessing
+from striate_service.stores.bases import NAME
 
 MAX_CLASSES = 20
+MAX_COMPONENTS, USUAL_COMPONENTS = 64, 6  # groups of neurons that a request may ask for; the article's number
+_USUAL_CLASSES = 5
 _MAX_TEXT = 200  # characters: a name, not an essay
-_LANES = {lane.value: lane for lane in (Lane.INTERACTIVE, Lane.BATCH)}
+_FITS = {pb.FIT_STRETCH: Fit.STRETCH, pb.FIT_PAD: Fit.PAD}
 
 
 def find_model(models: Sequence[ModelDescription], name: str) -> ModelDescription:
@@ -95,7 +97,9 @@ def class_count(
 ) -> int:
     """Return how many classes to predict, 5 by default."""
     most = min(MAX_CLASSES, len(model.classes))
-    return in_range(request.classes, "classes", 0, most) if request.HasField("classes") else min(5, most)
+    if request.HasField("classes"):
+        return in_range(request.classes, "classes", 0, most)
+    return min(_USUAL_CLASSES, most)
 
 
 def find_channels(channels: Sequence[int], layers: Sequence[LayerDescription]) -> tuple[int, ...]:
@@ -122,17 +126,85 @@ def find_positions(
     return tuple((position.row, position.column) for position in positions)
 
 
-def terms(context: Context, lane: Lane = Lane.INTERACTIVE) -> Terms:
-    """Return what the caller may expect: its deadline; the metadata `striate-priority`, else `lane`; and its account,
-    the metadata `striate-caller`, else its address without the port.
+def check_image_count(count: int, field: str, most: int) -> None:
+    """Refuse no images, and more than `most`, which one message may bring."""
+    if not count:
+        raise InvalidArgument(field, f"is empty; send 1 to {most} images.")
+    if count > most:
+        raise InvalidArgument(field, f"holds {count} images; send at most {most} in one request.")
+
+
+def read_images(images: Sequence[pb.Image], field: str, fit: pb.Fit, model: ModelDescription, most: int) -> GivenImages:
+    """Read the field that holds a request's images.
+
+    Raises:
+        InvalidArgument: there are none, or more than `most`, or of different kinds, or one of them is no image.
     """
-    metadata = dict(context.invocation_metadata() or ())
-    remaining = context.time_remaining()
-    priority = str(metadata.get("striate-priority", lane.value))
-    if priority not in _LANES:
-        raise InvalidArgument("metadata striate-priority", f"is {priority!r}; it should be {' or '.join(_LANES)}.")
-    return Terms(
-        lane=_LANES[priority],
-        deadline=math.inf if remaining is None else time.monotonic() + remaining,
-        caller=str(metadata.get("striate-caller") or context.peer().rpartition(":")[0]),
-    )
+    check_image_count(len(images), field, most)
+    if len({image.WhichOneof("source") == "preprocessed" for image in images}) > 1:
+        raise InvalidArgument(field, "mixes preprocessed images with others; send them in requests of their own.")
+    given = [read_image(image, f"{field}[{number}]", model.preprocessing) for number, image in enumerate(images)]
+    return GivenImages(given, read_fit(fit))
+
+
+def read_image(image: pb.Image, field: str, preprocessing: Preprocessing) -> GivenImage:
+    """Read an image, whose files are left as they are.
+
+    Raises:
+        InvalidArgument: it is empty, or a tensor of another type or shape than it should be.
+    """
+    match image.WhichOneof("source"):
+        case "encoded":
+            return GivenImage(image.encoded, field)
+        case "pixels":
+            shape, tensor = tuple(image.pixels.shape), image.pixels
+            if tensor.dtype != pb.DATA_TYPE_UINT8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+                raise InvalidArgument(
+                    f"{field}.pixels", f"should be uint8 [height, width, 3], RGB, and is {_describe(tensor)}."
+                )
+            return GivenImage(read_tensor(tensor, f"{field}.pixels"), field)
+        case "preprocessed":
+            expected, tensor = (3, preprocessing.crop, preprocessing.crop), image.preprocessed
+            floats = (pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16)
+            if tensor.dtype not in floats or tuple(tensor.shape) != expected:
+                raise InvalidArgument(
+                    f"{field}.preprocessed",
+                    f"should be float32 or float16 {list(expected)}, normalized, and is {_describe(tensor)}.",
+                )
+            return GivenImage(read_tensor(tensor, f"{field}.preprocessed"), field)
+    raise InvalidArgument(field, "is empty; set encoded, pixels or preprocessed.")
+
+
+def read_fit(fit: pb.Fit) -> Fit:
+    return _FITS.get(fit, Fit.CROP)
+
+
+def read_tensor(tensor: pb.Tensor, field: str) -> NDArray[np.generic]:
+    """Return a tensor's elements, which cannot be written to."""
+    try:
+        return array_from_tensor(tensor)
+    except ValueError as error:
+        raise InvalidArgument(field, str(error)) from error
+
+
+def read_icon_options(
+    request: messages.SemanticDictionaryRequest | messages.FactorizeRequest | messages.FactorizeLayersRequest,
+    model: ModelDescription,
+    recipes: RecipeChoice,
+) -> IconOptions:
+    return IconOptions(recipes.choose(request.recipe, model), omit=request.omit_icons, wait=request.wait_for_icons)
+
+
+def basis_name(name: str, field: str) -> str:
+    """Return a name that a basis can have."""
+    if not NAME.fullmatch(name):
+        raise InvalidArgument(
+            field,
+            f"is {name[:70]!r}; it should be 1 to 64 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or digit.",
+        )
+    return name
+
+
+def _describe(tensor: pb.Tensor) -> str:
+    return f"{pb.DataType.Name(tensor.dtype).removeprefix('DATA_TYPE_').lower()} {list(tensor.shape)}"

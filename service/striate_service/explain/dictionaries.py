@@ -1,0 +1,162 @@
+"""Semantic dictionaries: what each position of a layer means, in icons, names and effects of its strongest neurons."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate_service.explain.icons import NO_ICON, Icon, IconFinder, IconOptions
+from striate_service.explain.image_runner import ImageRunner
+from striate_service.explain.images import GivenImages, View
+from striate_service.explain.names import Label, Namer
+from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Terms
+from striate_service.stores.examples import ExampleStore, StoredExample
+from striate_service.techniques.recipe import Channel, Direction, Objective
+from striate_service.techniques.tasks.base import Array
+from striate_service.techniques.tasks.dictionary import DictionaryResult, DictionaryTask
+
+
+@dataclass(frozen=True)
+class DictionaryQuestion:
+    model: ModelDescription
+    image: GivenImages
+    """One."""
+    layer: LayerDescription
+    """[C, H, W]"""
+    neurons: int
+    """K: how many of each position."""
+    positions: NDArray[np.int32]
+    """[P, 2]: row and column."""
+    classes: tuple[int, ...]
+    """Explain these logits. Empty: the most probable ones."""
+    class_count: int
+    """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+    attribution: Literal["gradient", "path", "none"]
+    steps: int
+    """On the path."""
+    examples: int
+    """How many natural examples of each neuron."""
+    position_icons: bool
+    """Whether to show what each position's whole activation vector looks for."""
+    icons: IconOptions
+
+
+@dataclass(frozen=True)
+class Word:
+    """One neuron of the dictionary."""
+
+    channel: int
+    label: Label
+    icon: Icon
+    examples: Sequence[StoredExample]
+    """Strongest first."""
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """P positions with K neurons each, and their effects on M classes."""
+
+    result: DictionaryResult
+    """Of all positions."""
+    view: View
+    channels: Array
+    """int32 [P, K], strongest first."""
+    activations: Array
+    """[P, K]"""
+    effects: Array
+    """[P, K, M]; M is 0 where no classes are explained."""
+    words: Sequence[Word]
+    """Of all channels that `channels` holds, in ascending order."""
+    position_icons: Sequence[Icon]
+    """[P], or none where they were not asked for."""
+
+
+class SemanticDictionaries:
+    def __init__(self, runner: ImageRunner, icons: IconFinder, namer: Namer, examples: ExampleStore) -> None:
+        self._runner = runner
+        self._icons = icons
+        self._namer = namer
+        self._examples = examples
+
+    async def answer(self, question: DictionaryQuestion, terms: Terms) -> Dictionary:
+        model, layer = question.model, question.layer
+        decoded, result = await self._runner.run(_task(question), model, question.image, terms)
+        rows, columns = question.positions.T
+        channels = result.channels[rows, columns]
+        effects = np.zeros((*channels.shape, 0), np.float32)
+        if result.effects is not None:
+            effects = result.effects[rows, columns].astype(np.float32, copy=False)
+        mentioned = np.unique(channels).tolist()
+        labels = await self._namer.neurons(
+            model, layer.path, _effects_by_channel(channels, effects, layer.channels), result.classes.tolist()
+        )
+        objectives: list[Objective] = [*map(Channel, mentioned), *_directions(result.vectors)]
+        icons = await self._icons.icons(model, layer.path, objectives, question.icons, terms.deadline)
+        examples = await self._examples_of(model, layer, mentioned, question.examples)
+        return Dictionary(
+            result=result,
+            view=decoded.views[0],
+            channels=channels,
+            activations=result.activations[rows, columns],
+            effects=effects,
+            words=[
+                Word(channel, labels[channel], icon, examples.get(channel, ()))
+                for channel, icon in zip(mentioned, icons, strict=False)
+            ],
+            position_icons=_position_icons(result.vectors, icons[len(mentioned) :]),
+        )
+
+    async def _examples_of(
+        self, model: ModelDescription, layer: LayerDescription, channels: Sequence[int], most: int
+    ) -> dict[int, Sequence[StoredExample]]:
+        """Return at most so many natural examples of each channel; none where the layer has not been indexed."""
+        indexed = await asyncio.to_thread(self._examples.get, model.version, layer.path) if most else None
+        return {channel: indexed.of_channel(channel)[:most] for channel in channels} if indexed else {}
+
+
+def _task(question: DictionaryQuestion) -> DictionaryTask:
+    return DictionaryTask(
+        model=question.model.name,
+        classes=question.classes,
+        class_count=question.class_count,
+        layer=question.layer.path,
+        neurons=question.neurons,
+        attribution=question.attribution,
+        steps=question.steps,
+        vectors=tuple(map(tuple, question.positions.tolist())) if question.position_icons else (),
+    )
+
+
+def _effects_by_channel(channels: Array, effects: Array, count: int) -> dict[int, NDArray[np.float32]]:
+    """Return the effects [M] of each channel that is mentioned, summed over positions.
+
+    Args:
+        channels: [P, K], below `count`.
+        effects: [P, K, M].
+    """
+    total = np.zeros((count, effects.shape[2]), np.float32)
+    np.add.at(total, channels, effects)
+    return {channel: total[channel] for channel in np.unique(channels).tolist()}
+
+
+def _directions(vectors: Array | None) -> list[Direction]:
+    """Return the directions of activation vectors [P, C], but for those that are 0."""
+    if vectors is None:
+        return []
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    # To 3 decimals, so that the same image finds its icons again: the 6th depends on whether torch or ONNX Runtime
+    # computes it, and in what batch.
+    unit = np.round(vectors / np.where(lengths > 0, lengths, 1), 3)
+    return [Direction(tuple(each)) for each in unit.tolist() if any(each)]
+
+
+def _position_icons(vectors: Array | None, icons: Sequence[Icon]) -> list[Icon]:
+    """Return an icon for each of the activation vectors [P, C], from those of `_directions`."""
+    remaining = iter(icons)
+    return [next(remaining) if vector.any() else NO_ICON for vector in (() if vectors is None else vectors)]

@@ -1,0 +1,145 @@
+"""Factorization: groups found in images or activations, or those of a basis found again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate_service.explain.bases import Library
+from striate_service.explain.group_pictures import GroupStyle, overlays
+from striate_service.explain.groups import GroupExplainer, GroupsAnswer, describe_groups
+from striate_service.explain.icons import NO_ICON, IconOptions
+from striate_service.explain.image_runner import ImageRunner
+from striate_service.explain.images import GivenImages
+from striate_service.explain.importance import GroupImportance
+from striate_service.explain.names import NO_LABEL
+from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Engine, Terms
+from striate_service.stores.bases import StoredBasis
+from striate_service.techniques.tasks.base import Array
+from striate_service.techniques.tasks.groups import FactorizeActivationsTask, FactorizeTask, GroupsResult
+
+_NO_PICTURE = (224, 224)  # pixels of an overlay over nothing
+
+
+@dataclass(frozen=True)
+class ImageGroupsQuestion:
+    """Which groups of neurons work together in images?"""
+
+    model: ModelDescription
+    images: GivenImages
+    layer: LayerDescription
+    """[C, H, W]"""
+    components: int
+    """How many groups. 0: as many as the activations ask for."""
+    classes: tuple[int, ...]
+    """Explain these logits. Empty: the most probable ones."""
+    class_count: int
+    """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+    rectify: bool
+    """Count negative activations as 0."""
+    basis: StoredBasis | None
+    """Look for its groups, and find no others."""
+    save_as: str
+    """Keep the groups as a basis of this name. Empty: do not."""
+    sobol_points: int
+    """At which the groups' strengths are varied for Sobol indices. 0: compute none."""
+    icons: IconOptions
+
+
+@dataclass(frozen=True)
+class ActivationGroupsQuestion:
+    """Which groups are in activations from elsewhere?"""
+
+    activations: NDArray[np.float32]
+    """[N, C, H, W]"""
+    components: int
+    rectify: bool
+
+
+class Factorizations:
+    def __init__(
+        self,
+        runner: ImageRunner,
+        engine: Engine,
+        explainer: GroupExplainer,
+        library: Library,
+        importance: GroupImportance,
+    ) -> None:
+        self._runner = runner
+        self._engine = engine
+        self._explainer = explainer
+        self._library = library
+        self._importance = importance
+
+    async def answer(self, question: ImageGroupsQuestion | ActivationGroupsQuestion, terms: Terms) -> GroupsAnswer:
+        if isinstance(question, ImageGroupsQuestion):
+            return await self._in_images(question, terms)
+        return await self._in_activations(question, terms)
+
+    async def _in_images(self, question: ImageGroupsQuestion, terms: Terms) -> GroupsAnswer:
+        model, layer, basis = question.model, question.layer, question.basis
+        decoded, result = await self._runner.run(_task(question), model, question.images, terms)
+        style = GroupStyle(basis.colors, basis.scale) if basis else GroupStyle.of(result.spatial)
+        answer = await self._explainer.explain(model, layer, result, decoded, style, question.icons, terms)
+        if question.sobol_points:
+            indices = await self._importance.sobol_indices(
+                model, layer.path, result, decoded.pixels, question.sobol_points, terms
+            )
+            answer = _with_sobol_indices(answer, indices)
+        if question.save_as:
+            await self._library.save(_basis(question, result, style))
+        return replace(answer, basis=basis.name if basis else question.save_as)
+
+    async def _in_activations(self, question: ActivationGroupsQuestion, terms: Terms) -> GroupsAnswer:
+        activations, components = question.activations, question.components
+        task = FactorizeActivationsTask("", activations, components, question.rectify)
+        result = await self._engine.submit(task, terms, batch_key=(activations.shape, components))
+        style = GroupStyle.of(result.spatial)
+        images, *_, found = result.spatial.shape
+        return GroupsAnswer(
+            result,
+            describe_groups(result.directions, result.importance, style.colors, [NO_ICON] * found, [NO_LABEL] * found),
+            np.zeros((images, found, 0), np.float32),
+            await asyncio.to_thread(overlays, result.spatial, style, None, _NO_PICTURE),
+        )
+
+
+def _task(question: ImageGroupsQuestion) -> FactorizeTask:
+    return FactorizeTask(
+        model=question.model.name,
+        classes=question.classes,
+        class_count=question.class_count,
+        layer=question.layer.path,
+        components=question.components,
+        rectify=question.rectify,
+        directions=question.basis.directions if question.basis else None,
+    )
+
+
+def _with_sobol_indices(answer: GroupsAnswer, indices: Array) -> GroupsAnswer:
+    groups = [
+        replace(group, sobol_indices=means.tolist())
+        for group, means in zip(answer.groups, indices.mean(axis=0), strict=True)
+    ]
+    return replace(answer, groups=groups, sobol_indices=indices)
+
+
+def _basis(question: ImageGroupsQuestion, result: GroupsResult, style: GroupStyle) -> StoredBasis:
+    return StoredBasis(
+        name=question.save_as,
+        model_version=question.model.version,
+        model=question.model.name,
+        layer=question.layer.path,
+        directions=result.directions,
+        colors=style.colors,
+        importance=result.importance,
+        scale=style.scale,
+        relative_error=float(result.relative_error),
+        images=len(result.spatial),
+        fit=int(question.images.fit),
+        rectify=question.rectify,
+    )

@@ -1,0 +1,143 @@
+"""Neuron groups as they are shown: with icons, names, effects, and the places where they are strong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate_service.explain.decoding import DecodedImages
+from striate_service.explain.group_pictures import Crop, GroupStyle, crops, overlays
+from striate_service.explain.icons import Icon, IconFinder, IconOptions
+from striate_service.explain.images import View
+from striate_service.explain.names import Label, Namer
+from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.scheduling.engine import Terms
+from striate_service.techniques.recipe import Direction, Objective
+from striate_service.techniques.tasks.base import Array
+from striate_service.techniques.tasks.groups import GroupsResult
+
+_STRONGEST_CHANNELS = 5  # of a group, that are named
+
+
+@dataclass(frozen=True)
+class Group:
+    """One of K groups, and its effects on M classes."""
+
+    color: tuple[int, int, int]
+    """sRGB, 0 to 255."""
+    icon: Icon
+    label: Label
+    importance: float
+    """The share of the activations' squared norm that it explains alone."""
+    channels: Sequence[int]
+    """The strongest, strongest first."""
+    effects: Sequence[float] = ()
+    """[M], summed over images."""
+    crops: Sequence[Crop] = ()
+    sobol_indices: Sequence[float] = ()
+    """[M], the mean over images."""
+
+
+@dataclass(frozen=True)
+class GroupsAnswer:
+    """K groups in N images, and their effects on M classes."""
+
+    result: GroupsResult
+    groups: Sequence[Group]
+    effects: Array
+    """[N, K, M]; M is 0 where no classes are explained."""
+    overlays: Sequence[bytes]
+    """One WebP file an image."""
+    model: ModelDescription | None = None
+    """None where the activations come from elsewhere."""
+    layer: LayerDescription | None = None
+    views: Sequence[View] = ()
+    """One an image."""
+    sobol_indices: Array | None = None
+    """[N, K, M]; None where they were not asked for."""
+    basis: str = ""
+    """What the groups are kept as. Empty: they are not."""
+
+
+class GroupExplainer:
+    """Says of groups in images what they look for, what they are called, and what they do for classes."""
+
+    def __init__(self, icons: IconFinder, namer: Namer) -> None:
+        self._icons = icons
+        self._namer = namer
+
+    async def explain(
+        self,
+        model: ModelDescription,
+        layer: LayerDescription,
+        result: GroupsResult,
+        decoded: DecodedImages,
+        style: GroupStyle,
+        icons: IconOptions,
+        terms: Terms,
+    ) -> GroupsAnswer:
+        """Return the groups of a result.
+
+        Args:
+            decoded: the images that the groups are in.
+        """
+        images, *_, components = result.spatial.shape
+        effects = np.zeros((images, components, 0), np.float32)
+        if result.effects is not None:
+            effects = result.effects.astype(np.float32, copy=False)
+        total = effects.sum(axis=0)
+        classes = [] if result.classes is None else result.classes.tolist()
+        labels = await self._namer.groups(model, layer.path, result.directions, total, classes)
+        found = await self._icons.icons(model, layer.path, group_objectives(result.directions), icons, terms.deadline)
+        groups = describe_groups(result.directions, result.importance, style.colors, found, labels)
+        pictures = list(decoded.pixels) if decoded.pixels.dtype == np.uint8 else None
+        return GroupsAnswer(
+            result,
+            [
+                replace(group, effects=total[k].tolist(), crops=crops(result.spatial[..., k], decoded.views))
+                for k, group in enumerate(groups)
+            ],
+            effects,
+            await asyncio.to_thread(overlays, result.spatial, style, pictures, model.input_shape[1:]),
+            model,
+            layer,
+            decoded.views,
+        )
+
+
+def describe_groups(
+    directions: NDArray[np.float32],
+    importance: NDArray[np.float32],
+    colors: NDArray[np.uint8],
+    icons: Sequence[Icon],
+    labels: Sequence[Label],
+) -> list[Group]:
+    """Return groups without what they are in images.
+
+    Args:
+        directions: [K, C].
+        importance: [K].
+        colors: [K, 3].
+        icons: one a group.
+        labels: one a group.
+    """
+    strongest = np.argsort(-directions, axis=1, kind="stable")[:, :_STRONGEST_CHANNELS]
+    return [
+        Group(
+            color=tuple(colors[k].tolist()),
+            icon=icons[k],
+            label=labels[k],
+            importance=float(importance[k]),
+            channels=[channel for channel in strongest[k].tolist() if directions[k, channel] > 0],
+        )
+        for k in range(len(directions))
+    ]
+
+
+def group_objectives(directions: NDArray[np.float32]) -> list[Objective]:
+    """Return what the icons of groups show, by their directions [K, C]."""
+    return [Direction(tuple(direction.tolist())) for direction in directions]

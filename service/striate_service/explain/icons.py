@@ -1,0 +1,108 @@
+"""Icons for a reply: found in the store or rendered, as far as the caller wants to wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from striate_service.config import Settings
+from striate_service.errors import InvalidArgument
+from striate_service.explain.rendering import IconRenderer, Rendering
+from striate_service.models.description import ModelDescription
+from striate_service.techniques.recipe import RECIPES, Objective, Recipe
+
+# Waiting for icons ends this long before the caller's deadline, so that the reply still arrives: a fixed part for the
+# reply itself, and a share for a caller with little time.
+_REPLY_SECONDS, _REPLY_SHARE = 1.0, 0.1
+
+
+class IconStatus(enum.Enum):
+    READY = enum.auto()
+    QUEUED = enum.auto()
+    """It is not rendered yet."""
+    NOT_REQUESTED = enum.auto()
+    FAILED = enum.auto()
+
+
+@dataclass(frozen=True)
+class Icon:
+    """A picture of what excites a neuron or a direction."""
+
+    status: IconStatus
+    data: bytes = b""
+    """A WebP file; empty unless the icon is ready."""
+
+
+NO_ICON = Icon(IconStatus.NOT_REQUESTED)
+
+
+@dataclass(frozen=True)
+class IconOptions:
+    """What a request says of the icons in its reply."""
+
+    recipe: Recipe
+    omit: bool
+    """Show none, and render none."""
+    wait: bool
+    """For those that are not in the store, until the deadline is near."""
+
+
+class RecipeChoice:
+    """Which recipe makes icons: the one that a request names, else its model's, else the server's."""
+
+    def __init__(self, usual: str, by_model: Mapping[str, str]) -> None:
+        self._usual = usual
+        self._by_model = by_model
+
+    @classmethod
+    def of(cls, settings: Settings) -> RecipeChoice:
+        return cls(settings.recipe, {model.name: model.recipe for model in settings.models if model.recipe})
+
+    def choose(self, name: str, model: ModelDescription) -> Recipe:
+        """Return the recipe that a request's field `recipe` means; it may be empty."""
+        name = name or self._by_model.get(model.name, self._usual)
+        if name not in RECIPES:
+            raise InvalidArgument(
+                "recipe", f"is {name!r}; it should be {' or '.join(map(repr, RECIPES))}, or empty for the server's own."
+            )
+        return RECIPES[name]
+
+
+class IconFinder:
+    def __init__(self, renderer: IconRenderer) -> None:
+        self._renderer = renderer
+
+    async def icons(
+        self,
+        model: ModelDescription,
+        layer: str,
+        objectives: Sequence[Objective],
+        options: IconOptions,
+        deadline: float,
+    ) -> list[Icon]:
+        """Return one icon an objective. What is not ready in time is marked, and goes on being rendered.
+
+        Args:
+            deadline: on time.monotonic(), in seconds: when the reply has to be with the caller.
+        """
+        if options.omit:
+            return [NO_ICON] * len(objectives)
+        renderings = await self._renderer.request(model, layer, objectives, options.recipe, urgent=options.wait)
+        if options.wait:
+            remaining = deadline - time.monotonic()
+            timeout = None if remaining == math.inf else remaining - max(_REPLY_SECONDS, _REPLY_SHARE * remaining)
+            await asyncio.wait([rendering.icons for rendering in renderings], timeout=timeout and max(0.0, timeout))
+        return [icons_of(rendering)[0] for rendering in renderings]
+
+
+def icons_of(rendering: Rendering) -> list[Icon]:
+    """Return the icon, or its facets, as they stand."""
+    if not rendering.icons.done():
+        return [Icon(IconStatus.QUEUED)] * len(rendering.addresses)
+    if rendering.icons.cancelled() or rendering.icons.exception():
+        return [Icon(IconStatus.FAILED)] * len(rendering.addresses)
+    return [Icon(IconStatus.READY, data) for data in rendering.icons.result()]
