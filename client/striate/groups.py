@@ -134,7 +134,7 @@ class Factorization:
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return an interactive page that needs nothing else, and write it to `path`."""
-        from striate.html import page
+        from striate.show.html import page
 
         return page(self.layer.name if self.layer else "activations", [self], path)
 
@@ -160,7 +160,7 @@ class FactorizedLayers:
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return an interactive page that needs nothing else, and write it to `path`."""
-        from striate.html import page
+        from striate.show.html import page
 
         return page(" to ".join(each.layer.name for each in self.layers if each.layer), [self, *self.layers], path)
 

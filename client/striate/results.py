@@ -245,7 +245,7 @@ class SemanticDictionary:
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return an interactive page that needs nothing else, and write it to `path`."""
-        from striate.html import page
+        from striate.show.html import page
 
         return page(self.layer.name, [self], path)
 

@@ -28,8 +28,8 @@ from striate.cli.output import (
 from striate.client import Client
 from striate.errors import NotFound, StriateError
 from striate.groups import Factorization
-from striate.html import page
 from striate.results import Model, Neuron, SemanticDictionary
+from striate.show.html import page
 
 app = typer.Typer()
 

@@ -32,7 +32,7 @@ def page(title: str, parts: Sequence[Part], path: str | Path | None = None) -> s
     Names of neurons are other people's text: they travel as data, and the page sets them as text, never as markup.
     """
     data = [_part(part) for part in parts]
-    template = files("striate.html").joinpath("page.html").read_text(encoding="utf-8")
+    template = files("striate.show").joinpath("page/page.html").read_text(encoding="utf-8")
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     text = template.replace("{{title}}", escape(title)).replace("{{data}}", content)
     if path is not None:
