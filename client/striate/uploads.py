@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -79,7 +80,7 @@ class Upload(Generic[Request]):
         """Raise the error that ended the upload on this side, instead of gRPC's, which says only that it ended."""
         try:
             yield
-        except grpc.RpcError:
+        except (grpc.RpcError, asyncio.CancelledError):  # the awaited channel cancels a call whose requests fail
             if self._failure is not None:
                 raise self._failure from None
             raise

@@ -38,8 +38,9 @@ class ActivationsCall(ImageOptions):
     channels: Sequence[int] | None = None
     """Only these channels, in this order, of every layer."""
     positions: Sequence[tuple[int, int]] | None = None
-    """Only these (row, column), in this order; tensors are then [N, C, P]."""
+    """Only these (row, column), in this order, of every layer; tensors are then [N, C, P]."""
     dtype: DType = "float32"
+    """Of the tensors; "float16" halves the reply."""
     classes: int | None = None
     """How many classes to predict, 5 by default. 0: none, and the network runs no further than the deepest layer."""
 

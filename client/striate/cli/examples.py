@@ -40,7 +40,7 @@ def index(
     examples: Annotated[int, typer.Option(help="To keep of each channel.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Run a folder of images once, and keep what excites each channel of some layers most.
+    """Run the images of a folder through a model once, and keep those that excite each channel of some layers most.
 
     Dictionaries then show natural examples beside icons, and the images' classes name channels that nobody named.
     """
@@ -74,7 +74,7 @@ def examples(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a sheet, a channel a row.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what natural images have shown of a layer's channels."""
+    """Say which natural images and classes excite the channels of a layer."""
     with Client(server) as client:
         found = client.examples(layer, channel_ranges(channels), model=model)
     if output:

@@ -116,7 +116,7 @@ def factorize(
         int | None,
         typer.Option("--components", "-k", help="How many groups. 0: as many as it takes.", show_default="6"),
     ] = None,
-    basis: Annotated[str, typer.Option(help="Look for the groups of this basis, instead of finding others.")] = "",
+    basis: Annotated[str, typer.Option(help="Look for the groups of this basis, instead of finding new ones.")] = "",
     save_as: Annotated[str, typer.Option(help="Keep the groups as a basis of this name.")] = "",
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
     recipe: Recipe = "",
@@ -156,7 +156,7 @@ def factorize(
 def flows(
     photos: Photos,
     layers: Annotated[
-        list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat, in the order of computing.")
+        list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat, in the order of computation.")
     ],
     server: Server = DEFAULT_SERVER,
     model: ModelName = "",

@@ -68,7 +68,7 @@ def import_labels(
         bool, typer.Option("--other-weights", help="Take names that were given to other weights, too.")
     ] = False,
 ) -> None:
-    """Read names from a file; they are marked as imported. Nothing is taken unless everything is right."""
+    """Read names from a file; they are marked as imported. Nothing is imported unless every name can be."""
     labels = read_labels(source)
     with Client(server) as client:
         served = client.model(model)
@@ -91,7 +91,7 @@ def import_labels(
 
 
 def _check(label: Label, model: Model, source: Path, other_weights: bool) -> None:
-    """Say what the server would refuse, before anything is sent."""
+    """Refuse what the server would refuse, before anything is sent."""
     what = f"{source.name}: {label.text!r}"
     if label.model_version not in ("", model.version) and not other_weights:
         raise ValueError(

@@ -65,7 +65,7 @@ def load(
 
 @models_app.command()
 def unload(name: Annotated[str, typer.Argument(help="The model's name.")], server: Server = DEFAULT_SERVER) -> None:
-    """Have the server explain a model no more, once what is under way has been answered."""
+    """Have the server stop explaining a model, once the requests under way have been answered."""
     with Client(server) as client, console.status(f"unloading {name}"):
         client.unload_model(name)
     console.print(f"{server} explains {name} no more")
