@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## start a server, run the three RPCs through the client, lea
 test: $(INSTALLED) check ## all tests
 	$(PYTHON) -m pytest
 
-check: $(INSTALLED) ## style, types, architecture, fresh stubs, client and docs
+check: $(INSTALLED) ## style, types, architecture, fresh stubs and docs
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy client service
