@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test check serve bench protos docs gpu clean
+.PHONY: help install demo test check serve bench protos client docs gpu clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -29,6 +29,7 @@ check: $(INSTALLED) ## style, types, architecture, fresh stubs and docs
 	$(VENV)/bin/mypy client service
 	$(VENV)/bin/lint-imports
 	PATH="$(abspath $(VENV)/bin):$$PATH" $(PYTHON) scripts/protos.py --check
+	$(PYTHON) scripts/sync_client.py --check
 	$(PYTHON) scripts/metrics_docs.py --check
 
 serve: $(INSTALLED) ## serve the embedded model on port 50051
@@ -39,6 +40,9 @@ bench: $(INSTALLED) ## the headline figures: ours, the peer's, the ratio
 
 protos: $(INSTALLED) ## regenerate client/striate/v1 from protos/
 	PATH="$(abspath $(VENV)/bin):$$PATH" $(PYTHON) scripts/protos.py
+
+client: $(INSTALLED) ## regenerate client/striate/_sync, the client that blocks, from _async
+	$(PYTHON) scripts/sync_client.py
 
 docs: $(INSTALLED) ## regenerate docs/metrics.md from the code
 	$(PYTHON) scripts/metrics_docs.py

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import striate
 from sklearn.datasets import load_sample_image
-from striate.html import page
+from striate.show.html import page
 from striate_service.models.embedded.pictures import draw
 
 REPORT = Path("report.html")

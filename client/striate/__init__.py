@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from striate import aio
-from striate.client import Client
+from striate._sync.client import Client
 from striate.errors import (
     AlreadyExists,
     Cancelled,
@@ -29,22 +29,29 @@ from striate.errors import (
     StriateError,
     Unavailable,
 )
-from striate.example_results import ChannelExamples, IndexProgress, LayerExamples
-from striate.groups import Basis, BuildProgress, Crop, Factorization, FactorizedLayers, Fidelity, Flow, Group
 from striate.image_folders import image_folder
 from striate.images import LabelledImage
 from striate.label_files import read_labels, write_labels
 from striate.local import local
 from striate.results import (
     Activations,
+    Basis,
+    BuildProgress,
+    ChannelExamples,
+    Crop,
     Example,
+    Fidelity,
+    Flow,
+    Group,
+    IndexProgress,
     Label,
     Layer,
+    LayerExamples,
     Model,
     Neuron,
     RenderProgress,
-    SemanticDictionary,
 )
+from striate.show import Factorization, FactorizedLayers, SemanticDictionary
 
 __version__ = version("striate")
 

@@ -4,18 +4,18 @@ StriateError
 ├── InvalidArgument      a field of the request holds what it must not: `violations`
 ├── NotFound             no such model, layer, class, label or basis: `kind`, `name`
 ├── AlreadyExists        something else has that name: `kind`, `name`
-├── FailedPrecondition   a basis that belongs to other weights than the model has
-├── PermissionDenied     the server's operator has not allowed it
-├── ResourceExhausted    the server has too much work: come again after `retry_after` seconds
-│   ├── QuotaExceeded    this caller has too much work there
+├── FailedPrecondition   the basis belongs to other weights than the model has
+├── PermissionDenied     the server's operator does not allow the call
+├── ResourceExhausted    the server has too much work: try again after `retry_after` seconds
+│   ├── QuotaExceeded    this caller has given the server too much work
 │   └── MessageTooLarge  the request or the reply is larger than one side takes
 ├── DeadlineExceeded     no answer within the timeout
-├── Unavailable          the server does not answer now: starting, stopping, gone
+├── Unavailable          the server does not answer now: it starts, stops, or is gone
 │   └── ConnectionFailed nothing listens at the address
 ├── Cancelled            the call was cancelled
-└── InternalError        the server's own fault
+└── InternalError        the server failed
 
-Each reads as a sentence for a person. `code` is the gRPC status.
+The message of each is a sentence for a person. `code` is the gRPC status.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ class AlreadyExists(StriateError):
 
 
 class FailedPrecondition(StriateError):
-    """A basis that belongs to other weights than the model has."""
+    """The basis belongs to other weights than the model has."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class PermissionDenied(StriateError):
-    """The server's operator has not allowed it."""
+    """The server's operator does not allow the call."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 
@@ -93,7 +93,7 @@ class ResourceExhausted(StriateError):
 
 
 class QuotaExceeded(ResourceExhausted):
-    """This caller has too much work at the server."""
+    """This caller has given the server too much work."""
 
 
 class MessageTooLarge(ResourceExhausted):
@@ -127,7 +127,7 @@ class Cancelled(StriateError):
 
 
 class InternalError(StriateError):
-    """The server's own fault."""
+    """The server failed."""
 
     code = grpc.StatusCode.INTERNAL
 
@@ -136,7 +136,7 @@ def from_rpc_error(error: Any, target: str) -> StriateError:
     """Return the error that a failed call raises.
 
     Args:
-        error: the grpc.RpcError that it raised, which is the grpc.Call too.
+        error: the grpc.RpcError that the call raised, which has the methods of a grpc.Call too.
         target: the server's address.
     """
     code = error.code()
@@ -148,7 +148,7 @@ def from_rpc_error(error: Any, target: str) -> StriateError:
 
 
 def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessage], target: str) -> StriateError:
-    """Return the error for a status and its google.rpc details."""
+    """Return the error for a gRPC status and its google.rpc details."""
     violations: dict[str, str] = {}
     resource, retry_after, quota = error_details_pb2.ResourceInfo(), None, False
     for detail in details:
@@ -172,7 +172,7 @@ def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessag
     if code is grpc.StatusCode.PERMISSION_DENIED:
         return PermissionDenied(message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        if "message larger than max" in message:  # gRPC's own refusal, before any code of the server
+        if "message larger than max" in message:  # refused by gRPC itself, on either side
             return MessageTooLarge(
                 f"{message}. Send fewer images at a time, ask for less (reduce, channels, float16), or raise "
                 "max_message_bytes of the server and of this client."

@@ -1,4 +1,4 @@
-"""Folders of images, and what each of them shows."""
+"""Folders of images, and the class that each image shows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def image_folder(folder: str | Path, classes: str | Path | None = None) -> list[LabelledImage]:
-    """List the images below a folder, with their classes as far as they are known.
+    """List the images in a folder and its subfolders, with their classes as far as they are known.
 
-        FOLDER/CLASS/...NAME.jpg    an image's class is the subfolder that it is in
-        FOLDER/NAME.jpg             its class is unknown, unless `classes` tells it
+        FOLDER/CLASS/...NAME.jpg    its class is the first subfolder on its path
+        FOLDER/NAME.jpg             its class is unknown, unless `classes` names it
 
-    Images are not read. One of each class comes in turn, so that the first few show most classes.
+    The images are not read. They come class by class in turn, so that the first few show most classes.
 
     Args:
         classes: a CSV file with the columns file (relative to the folder) and class, instead of subfolders. Images that
@@ -53,10 +53,10 @@ def _read_classes(file: Path) -> dict[Path, str]:
 
 
 def _interleaved(images: list[LabelledImage]) -> list[LabelledImage]:
-    """Take one image of each class in turn."""
-    turn: dict[str, int] = {}
-    keyed = []
+    """Return the images so that the classes take turns."""
+    counts: dict[str, int] = {}
+    numbered = []
     for image in images:
-        keyed.append((turn.setdefault(image.class_name, 0), image))
-        turn[image.class_name] += 1
-    return [image for _, image in sorted(keyed, key=lambda pair: pair[0])]
+        numbered.append((counts.setdefault(image.class_name, 0), image))
+        counts[image.class_name] += 1
+    return [image for _, image in sorted(numbered, key=lambda pair: pair[0])]

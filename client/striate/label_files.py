@@ -18,7 +18,7 @@ _NEEDED = ("layer", "text")
 
 
 def write_labels(path: str | Path, labels: Iterable[Label]) -> None:
-    """Write names to a file: JSON where it is called so, else CSV."""
+    """Write names to a file: JSON if its name ends in .json, else CSV."""
     rows = [_row(label) for label in labels]
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         if Path(path).suffix.lower() == ".json":
@@ -31,20 +31,20 @@ def write_labels(path: str | Path, labels: Iterable[Label]) -> None:
 
 
 def read_labels(path: str | Path) -> list[Label]:
-    """Read names from a file as `write_labels` writes it; only layer, text, and channel or direction are needed.
+    """Read names from a file as `write_labels` writes it; only layer, text, and a channel or direction are required.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no CSV or JSON, or a row is wrong. Says which and what would be right.
+        ValueError: the file is neither CSV nor JSON, or a row is wrong. Says which row, and what would be right.
     """
     path = Path(path)
     return [_label(row, f"{path.name}, {place}") for place, row in _rows(path)]
 
 
 def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Return a file's rows, and where in it they are."""
+    """Return a file's rows, each with its place in the file."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a mark in front
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name} is no text in UTF-8: {error}") from error
     if path.suffix.lower() == ".json":

@@ -1,4 +1,4 @@
-"""A server in this program, for trying things without one."""
+"""A server within the calling program, for trying things out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Any
 
-from striate.client import Client
+from striate._sync.client import Client
 
 
 @contextlib.contextmanager
 def local(**options: Any) -> Iterator[Client]:
-    """Yield a client of a server that lives in this program, with the embedded model, on a free loopback port.
+    """Yield a client of a server within this program, with the embedded model, on a free loopback port.
 
         with striate.local() as client:
             client.models()
 
     Args:
-        **options: those of `Client` but its target.
+        **options: those of `Client`, without its target.
 
     Raises:
         ImportError: the server is not installed.

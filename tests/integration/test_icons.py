@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import striate
 from conftest import settings
-from striate.cli.output import contact_sheet
+from striate.show.sheets import contact_sheet
 from striate_service.config import EMBEDDED
 from striate_service.models.loading import load_model
 from striate_service.explain.icons import RecipeChoice

@@ -1,4 +1,4 @@
-"""The key of an overlay: a row a group, with its colour, icon, name and share."""
+"""The key of an overlay: a row a group, with its color, icon, name and share."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import io
 
 import numpy as np
 from PIL import Image
-from striate.group_key import draw_key
-from striate.groups import Group
-from striate.results import Icon, Label
+from striate.results import Group, Icon, Label
+from striate.show.group_key import draw_key
 
 
 def group(color: str, name: str, importance: float, icon: Icon) -> Group:
     return Group(color, icon, Label(name), importance, channels=[1, 2, 3], effects={})
 
 
-def test_a_key_shows_each_groups_colour_icon_and_share() -> None:
+def test_a_key_shows_each_groups_color_icon_and_share() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 40), "#0000ff").save(buffer, "WEBP", lossless=True)
     long = "a name that is far too long for the row that it is to be written in"

@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
+from striate import StriateError
 from striate.cli import bases, examples, explain, labels, status
-from striate.errors import StriateError
 
 app = typer.Typer(
     help="See what the layers of a vision network respond to.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -25,7 +25,7 @@ app.add_typer(bases.app, name="bases")
 def main() -> None:
     """Run the command line."""
     own = typer.main.get_group(app).commands
-    if len(sys.argv) < 2 or sys.argv[1] not in own:  # loading the server takes seconds: only where needed
+    if len(sys.argv) < 2 or sys.argv[1] not in own:  # only then: loading the server takes seconds
         _add_commands(tuple(entry_points(group="striate.commands")))
     try:
         app()
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _add_commands(entries: tuple[EntryPoint, ...]) -> None:
-    """Add the server's commands, where it is installed, and a word on installing it where it is not."""
+    """Add the server's commands, or, where it is not installed, commands that say how to install it."""
     for entry in entries:
         app.command(entry.name)(_loaded(entry))
 

@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Server
-from striate.cli.output import console, print_json
-from striate.client import Client
-from striate.errors import StriateError
-from striate.groups import Basis
-from striate.image_folders import image_folder
+from striate import Basis, Client, StriateError, image_folder
+from striate.cli.facts import basis_facts, print_json
+from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Server, console, progress_console
+from striate.show.tables import bases_table, basis_groups_table
 
 app = typer.Typer(help="Groups of neurons that are kept under names.", no_args_is_help=True)
 
-_LISTED = 10  # images that could not be read
+_LISTED = 10  # images that could not be read, by name
 
 Name = Annotated[str, typer.Argument(help="A basis's name.")]
 
 
 @app.command("list")
 def list_bases(server: Server = DEFAULT_SERVER, model: ModelName = "", as_json: Json = False) -> None:
-    """List the bases that there are."""
+    """List bases."""
     with Client(server) as client:
         found = client.bases(model=model)
     if as_json:
-        print_json([_facts(basis) for basis in found])
+        print_json([basis_facts(basis) for basis in found])
         return
-    table = Table("name", "model", "layer", "groups", "images", "left out", "saved", box=None, padding=(0, 2))
-    for basis in found:
-        table.add_row(
-            basis.name,
-            f"{basis.model.name} {basis.model.version[:12]}",
-            basis.layer,
-            str(basis.components),
-            str(basis.image_count),
-            f"{basis.relative_error:.0%}",
-            f"{basis.created:%Y-%m-%d %H:%M} UTC",
-        )
-    console.print(table)
+    console.print(bases_table(found))
 
 
 @app.command()
@@ -52,16 +37,12 @@ def show(name: Name, server: Server = DEFAULT_SERVER, as_json: Json = False) -> 
     with Client(server) as client:
         basis = client.basis(name, icons=False)
     if as_json:
-        print_json(_facts(basis))
+        print_json(basis_facts(basis))
         return
     console.print(f"[bold]{basis.name}[/bold]: {basis.components} groups of {basis.layer}, {basis.model.name}")
     console.print(f"  version {basis.model.version}")
     console.print(f"  found in {basis.image_count} images, of which they leave {basis.relative_error:.0%} unexplained")
-    table = Table("", "group", "explains", "channels", box=None, padding=(0, 2))
-    for group in basis.groups:
-        channels = ", ".join(map(str, group.channels))
-        table.add_row(f"[{group.color}]\u25a0[/]", group.name, f"{group.importance:.0%}", channels)
-    console.print(table)
+    console.print(basis_groups_table(basis))
 
 
 @app.command()
@@ -83,24 +64,24 @@ def build(
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     skipped: list[tuple[str, str]] = []
     basis: Basis | None = None
-    with Client(server) as client, Progress(*columns, console=Console(stderr=True)) as progress:
+    with Client(server) as client, Progress(*columns, console=progress_console) as progress:
         reading = progress.add_task("images", total=len(images) or None)
         factorizing = progress.add_task("groups", total=1.0)
         for update in client.build_basis(
             name, images, layer, model=model, components=components, folder=str(folder) if on_server else ""
         ):
-            skipped += [(at if on_server else names[int(at)], reason) for at, reason in update.skipped]
+            skipped += [(which if on_server else names[int(which)], reason) for which, reason in update.skipped]
             progress.update(
                 reading, completed=update.image_count + len(skipped), total=update.total_images or len(images)
             )
             progress.update(factorizing, completed=update.progress)
             basis = update.basis
-    for at, reason in skipped[:_LISTED]:
-        Console(stderr=True).print(f"skipped {at}: it {reason}", highlight=False)
+    for which, reason in skipped[:_LISTED]:
+        progress_console.print(f"skipped {which}: it {reason}", highlight=False)
     if basis is None:
         raise StriateError("the server ended the stream without a basis")
     if as_json:
-        print_json(_facts(basis) | {"skipped": dict(skipped)})
+        print_json(basis_facts(basis) | {"skipped": dict(skipped)})
         return
     console.print(
         f"{basis.name}: {basis.components} groups of {basis.layer}, found in {basis.image_count} images, of which they "
@@ -113,20 +94,3 @@ def delete(name: Name, server: Server = DEFAULT_SERVER) -> None:
     """Delete a basis."""
     with Client(server) as client:
         client.delete_basis(name)
-
-
-def _facts(basis: Basis) -> dict[str, Any]:
-    return {
-        "name": basis.name,
-        "model": basis.model.name,
-        "version": basis.model.version,
-        "layer": basis.layer,
-        "components": basis.components,
-        "images": basis.image_count,
-        "relative_error": basis.relative_error,
-        "created": f"{basis.created.isoformat()}Z",
-        "groups": [
-            {"name": group.name, "color": group.color, "importance": group.importance, "channels": group.channels}
-            for group in basis.groups
-        ],
-    }

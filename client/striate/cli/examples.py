@@ -6,19 +6,26 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Server
-from striate.cli.output import channel_ranges, console, example_sheet, print_json
-from striate.client import Client
-from striate.example_results import IndexProgress, LayerExamples
-from striate.image_folders import image_folder
+from striate import Client, IndexProgress, image_folder
+from striate.cli.facts import examples_facts, print_json
+from striate.cli.options import (
+    DEFAULT_SERVER,
+    Json,
+    LayerName,
+    ModelName,
+    Server,
+    channel_ranges,
+    console,
+    progress_console,
+)
+from striate.show.sheets import example_sheet
+from striate.show.tables import examples_table
 
 app = typer.Typer()
 
-_LISTED = 10  # images that could not be read
+_LISTED = 10  # images that could not be read, by name
 
 
 @app.command()
@@ -33,7 +40,7 @@ def index(
     examples: Annotated[int, typer.Option(help="To keep of each channel.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Run a folder of images once, and keep what excites each channel of some layers most.
+    """Run the images of a folder through a model once, and keep those that excite each channel of some layers most.
 
     Dictionaries then show natural examples beside icons, and the images' classes name channels that nobody named.
     """
@@ -41,7 +48,7 @@ def index(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     skipped: list[tuple[str, str]] = []
     update = IndexProgress(0, [], {})
-    with Client(server) as client, Progress(*columns, console=Console(stderr=True)) as progress:
+    with Client(server) as client, Progress(*columns, console=progress_console) as progress:
         task = progress.add_task("images", total=len(images))
         for update in client.index_examples(images, layers, model=model, examples=examples):
             skipped += update.skipped
@@ -67,35 +74,12 @@ def examples(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a sheet, a channel a row.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what natural images have shown of a layer's channels."""
+    """Say which natural images and classes excite the channels of a layer."""
     with Client(server) as client:
         found = client.examples(layer, channel_ranges(channels), model=model)
     if output:
         example_sheet(found).save(output)
     if as_json:
-        print_json(_facts(found))
+        print_json(examples_facts(found))
         return
-    table = Table("channel", "name", "classes (mean peak)", "median", "99.9%", box=None, padding=(0, 2))
-    for channel, each in found.channels.items():
-        excites = ", ".join(f"{name} {peak:.3g}" for name, peak in list(each.mean_peaks.items())[:3])
-        values = list(each.quantiles.values())
-        table.add_row(str(channel), each.label.text, excites, f"{values[0]:.3g}", f"{values[-1]:.3g}")
-    console.print(table)
-
-
-def _facts(found: LayerExamples) -> list[dict[str, object]]:
-    return [
-        {
-            "channel": each.channel,
-            "name": each.label.text,
-            "source": each.label.source,
-            "score": each.label.score,
-            "quantiles": {str(share): value for share, value in each.quantiles.items()},
-            "mean_peaks": each.mean_peaks,
-            "examples": [
-                {"image": one.image_name, "class": one.class_name, "activation": one.activation}
-                for one in each.examples
-            ],
-        }
-        for each in found.channels.values()
-    ]
+    console.print(examples_table(found))

@@ -1,4 +1,4 @@
-"""`striate activations | dictionary | factorize | render | report`: what a model sees."""
+"""`striate activations | dictionary | factorize | flows | render | report`: what a model sees."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Photo, Photos, Recipe, Server, Wait
-from striate.cli.output import (
+from striate import Client, Factorization, Model, Neuron, NotFound, SemanticDictionary, StriateError
+from striate.cli.facts import groups_facts, neuron_facts, print_json
+from striate.cli.options import (
+    DEFAULT_SERVER,
+    Json,
+    LayerName,
+    ModelName,
+    Photo,
+    Photos,
+    Recipe,
+    Server,
+    Wait,
     channel_ranges,
     console,
-    contact_sheet,
-    flow_tables,
-    groups_facts,
-    groups_table,
-    neuron_facts,
-    print_json,
+    progress_console,
     row_and_column,
-    said,
-    strongest_positions,
-    what_is_lost,
 )
-from striate.client import Client
-from striate.errors import NotFound, StriateError
-from striate.groups import Factorization
-from striate.html import page
-from striate.results import Model, Neuron, SemanticDictionary
+from striate.show import page
+from striate.show.sheets import contact_sheet
+from striate.show.tables import fidelity_sentence, flow_tables, groups_table, positions_table, predictions_text
 
 app = typer.Typer()
 
@@ -54,7 +53,7 @@ def activations(
         print_json({"predictions": found.predictions, "shapes": shapes})
         return
     for photo, predictions in zip(photos, found.predictions, strict=True):
-        console.print(f"[bold]{photo.name}[/bold]: {said(predictions)}")
+        console.print(f"[bold]{photo.name}[/bold]: {predictions_text(predictions)}")
     for name, array in found.items():
         console.print(f"{name}: {array.dtype} {list(array.shape)}, {array.min():.3g} to {array.max():.3g}")
 
@@ -103,8 +102,8 @@ def dictionary(
             ]
         )
         return
-    console.print(f"{photo.name}: {said(found.predictions)}")
-    console.print(strongest_positions(found))
+    console.print(f"{photo.name}: {predictions_text(found.predictions)}")
+    console.print(positions_table(found))
 
 
 @app.command()
@@ -117,7 +116,7 @@ def factorize(
         int | None,
         typer.Option("--components", "-k", help="How many groups. 0: as many as it takes.", show_default="6"),
     ] = None,
-    basis: Annotated[str, typer.Option(help="Look for the groups of this basis, instead of finding others.")] = "",
+    basis: Annotated[str, typer.Option(help="Look for the groups of this basis, instead of finding new ones.")] = "",
     save_as: Annotated[str, typer.Option(help="Keep the groups as a basis of this name.")] = "",
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
     recipe: Recipe = "",
@@ -150,14 +149,14 @@ def factorize(
     console.print(groups_table(found))
     console.print(f"The groups leave {found.relative_error:.0%} of the activations' norm unexplained.")
     if found.fidelity:
-        console.print(what_is_lost(found))
+        console.print(fidelity_sentence(found))
 
 
 @app.command()
 def flows(
     photos: Photos,
     layers: Annotated[
-        list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat, in the order of computing.")
+        list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat, in the order of computation.")
     ],
     server: Server = DEFAULT_SERVER,
     model: ModelName = "",
@@ -206,7 +205,7 @@ def render(
     """Render a layer's icons ahead of time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     neurons: list[Neuron] = []
-    with Client(server) as client, Progress(*columns, console=Console(stderr=True)) as progress:
+    with Client(server) as client, Progress(*columns, console=progress_console) as progress:
         task = progress.add_task(f"icons of {layer}", total=None)
         for update in client.render_icons(
             layer,
@@ -241,24 +240,24 @@ def report(
     recipe: Recipe = "",
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("report.html"),
 ) -> None:
-    """Write a page on a photo: what the model predicts, and what its layers see."""
+    """Write a page about a photo: what the model predicts, and what its layers see."""
     with Client(server) as client, console.status("asking, and rendering what icons are missing"):
-        names = layers or telling_layers(client.model(model))
-        parts: list[SemanticDictionary | Factorization] = []
+        names = layers or report_layers(client.model(model))
+        sections: list[SemanticDictionary | Factorization] = []
         for name in names:
-            parts.append(
+            sections.append(
                 client.factorize(photo, name, model=model, components=components, wait_for_icons=wait, recipe=recipe)
             )
-            parts.append(
+            sections.append(
                 client.semantic_dictionary(photo, name, model=model, wait_for_icons=wait, examples=3, recipe=recipe)
             )
-    page(photo.name, parts, output)
+    page(photo.name, sections, output)
     console.print(f"wrote {output}")
 
 
-def telling_layers(model: Model) -> list[str]:
-    """Choose two layers for a report: the last maps of about 14 and of about 7 positions a side, where objects' parts
-    and whole objects are seen.
+def report_layers(model: Model) -> list[str]:
+    """Choose two layers for a report: the last that is a map, and the last that is a larger map. In usual networks
+    these are of about 7 and 14 positions a side, where neurons respond to whole objects and to their parts.
 
     Raises:
         NotFound: no layer of the model is a map.

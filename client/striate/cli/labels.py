@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from striate.cli.options import DEFAULT_SERVER, Json, ModelName, Server
-from striate.cli.output import console, print_json
-from striate.client import Client
-from striate.label_files import read_labels, write_labels
-from striate.results import Label, Model
+from striate import Client, Label, Model, read_labels, write_labels
+from striate.cli.facts import label_facts, print_json
+from striate.cli.options import DEFAULT_SERVER, Json, ModelName, Server, console
+from striate.show.tables import labels_table
 
 app = typer.Typer(help="Names of neurons.", no_args_is_help=True)
 
@@ -29,14 +27,9 @@ def list_labels(
     with Client(server) as client:
         found = client.labels(layer, model=model, history=history)
     if as_json:
-        print_json([_facts(label) for label in found])
+        print_json([label_facts(label) for label in found])
         return
-    table = Table("layer", "channel", "name", "source", "score", "author", box=None, padding=(0, 2))
-    for label in found:
-        score = "" if label.score is None else f"{label.score:.2f}"
-        channel = "direction" if label.channel is None else str(label.channel)
-        table.add_row(label.layer, channel, label.text, label.source, score, label.author)
-    console.print(table)
+    console.print(labels_table(found))
 
 
 @app.command("set")
@@ -75,7 +68,7 @@ def import_labels(
         bool, typer.Option("--other-weights", help="Take names that were given to other weights, too.")
     ] = False,
 ) -> None:
-    """Read names from a file; they are marked as imported. Nothing is taken unless everything is right."""
+    """Read names from a file; they are marked as imported. Nothing is imported unless every name can be."""
     labels = read_labels(source)
     with Client(server) as client:
         served = client.model(model)
@@ -98,7 +91,7 @@ def import_labels(
 
 
 def _check(label: Label, model: Model, source: Path, other_weights: bool) -> None:
-    """Say what the server would refuse, before anything is sent."""
+    """Refuse what the server would refuse, before anything is sent."""
     what = f"{source.name}: {label.text!r}"
     if label.model_version not in ("", model.version) and not other_weights:
         raise ValueError(
@@ -110,8 +103,3 @@ def _check(label: Label, model: Model, source: Path, other_weights: bool) -> Non
         raise ValueError(f"{what} is of a layer {label.layer}, which {model.name} does not have")
     if label.channel is not None and label.channel >= layer.channels:
         raise ValueError(f"{what} is of channel {label.channel}, and {label.layer} has {layer.channels}")
-
-
-def _facts(label: Label) -> dict[str, Any]:
-    times = {name: time and time.isoformat() for name, time in (("created", label.created), ("ended", label.ended))}
-    return vars(label) | times

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import grpc
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from rich.table import Table
 
-from striate.cli.options import DEFAULT_SERVER, Json, Server
-from striate.cli.output import console, model_facts, print_json
-from striate.client import Client
-from striate.errors import StriateError, from_rpc_error
+from striate import Client, StriateError
+from striate.cli.facts import model_facts, print_json
+from striate.cli.options import DEFAULT_SERVER, Json, Server, console
+from striate.errors import from_rpc_error
+from striate.show.tables import layers_table
 
 app = typer.Typer()
 models_app = typer.Typer(help="List what the server explains; load and unload models.", invoke_without_command=True)
@@ -41,10 +41,7 @@ def models(
         limits = ", ".join(f"{images} on {device}" for device, images in model.batch_limits.items())
         console.print(f"  images a batch: {limits}")
         if layers:
-            table = Table("layer", "alias", "type", "shape", box=None, padding=(0, 2))
-            for layer in model.layers:
-                table.add_row(layer.name, " ".join(layer.aliases), layer.type, "x".join(map(str, layer.shape)))
-            console.print(table)
+            console.print(layers_table(model))
 
 
 @models_app.command()
@@ -68,7 +65,7 @@ def load(
 
 @models_app.command()
 def unload(name: Annotated[str, typer.Argument(help="The model's name.")], server: Server = DEFAULT_SERVER) -> None:
-    """Have the server explain a model no more, once what is under way has been answered."""
+    """Have the server stop explaining a model, once the requests under way have been answered."""
     with Client(server) as client, console.status(f"unloading {name}"):
         client.unload_model(name)
     console.print(f"{server} explains {name} no more")

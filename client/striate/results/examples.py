@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from striate.results import Example, Label, Layer, Model
+from striate.results.models import Layer, Model
+from striate.results.neurons import Example, Label
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,9 @@ class IndexProgress:
     indexed: int
     """Images so far."""
     skipped: list[tuple[str, str]]
-    """(name, why) of images that could not be read, since the last one."""
+    """(name, why) of images that could not be read, since the last report."""
     layers: dict[Layer, int]
-    """In the last one, when all is stored: how many channels of each layer the images' classes name."""
+    """In the last report, when all is stored: how many channels of each layer the images' classes name."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,17 @@ class ChannelExamples:
 
     channel: int
     label: Label
-    """As somebody named it, else by the classes of the images that excite it."""
+    """As somebody has named it, or else by the classes of the images that excite it."""
     examples: list[Example] = field(repr=False)
     """Strongest first."""
     quantiles: dict[float, float]
-    """By share: the value below which so many of its activations lie, over all images and positions."""
+    """By share: the value below which this share of the channel's activations lies, over all images and positions."""
     mean_peaks: dict[str, float]
-    """By class, those that excite it most first: the mean over the class's images of its largest activation."""
+    """By class, strongest first: the mean over the class's images of the channel's largest activation."""
 
     @property
     def name(self) -> str:
+        """The label's text, or else the channel's number."""
         return self.label.text or f"channel {self.channel}"
 
 
@@ -46,7 +48,8 @@ class LayerExamples:
     model: Model = field(repr=False)
     layer: Layer
     images: int
-    """How many there were."""
+    """How many images were indexed."""
     indexed: datetime
     """When, in UTC."""
     channels: dict[int, ChannelExamples] = field(repr=False)
+    """By channel."""

@@ -15,24 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from striate.groups import Factorization, FactorizedLayers
-from striate.results import Example, Icon, Label, SemanticDictionary
+from striate.results import Example, FactorizationData, FactorizedLayersData, Icon, Label, SemanticDictionaryData
+from striate.show.pictures import cut_crops
 
 _LARGEST_PICTURE = 640  # pixels of the longer side: what the page shows, on a dense screen
 _LARGEST_CROP = 80  # the same, of a crop
 _DIGITS = 4  # of numbers in the page: more than a bar can show
 
+Section = SemanticDictionaryData | FactorizationData | FactorizedLayersData
+"""What a section of a page shows."""
 
-Part = SemanticDictionary | Factorization | FactorizedLayers
 
+def page(title: str, sections: Sequence[Section], path: str | Path | None = None) -> str:
+    """Return a page of dictionaries and factorizations, in the order given, and write it to `path`.
 
-def page(title: str, parts: Sequence[Part], path: str | Path | None = None) -> str:
-    """Return a page of dictionaries and factorizations, in that order, and write it to `path`.
-
-    Names of neurons are other people's text: they travel as data, and the page sets them as text, never as markup.
+    Names of neurons are other people's text: they go into the page as data, which it sets as text, never as markup.
     """
-    data = [_part(part) for part in parts]
-    template = files("striate.html").joinpath("page.html").read_text(encoding="utf-8")
+    data = [_section(each) for each in sections]
+    template = files("striate.show").joinpath("page/page.html").read_text(encoding="utf-8")
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     text = template.replace("{{title}}", escape(title)).replace("{{data}}", content)
     if path is not None:
@@ -40,17 +40,17 @@ def page(title: str, parts: Sequence[Part], path: str | Path | None = None) -> s
     return text
 
 
-def _part(part: Part) -> dict[str, Any]:
-    match part:
-        case SemanticDictionary():
-            return _dictionary(part)
-        case FactorizedLayers():
-            return _flows(part)
-        case Factorization():
-            return _factorization(part)
+def _section(found: Section) -> dict[str, Any]:
+    match found:
+        case SemanticDictionaryData():
+            return _dictionary(found)
+        case FactorizedLayersData():
+            return _flows(found)
+        case FactorizationData():
+            return _factorization(found)
 
 
-def _flows(found: FactorizedLayers) -> dict[str, Any]:
+def _flows(found: FactorizedLayersData) -> dict[str, Any]:
     return {
         "kind": "flows",
         **_heading(found.layers[0]),
@@ -70,7 +70,7 @@ def _flows(found: FactorizedLayers) -> dict[str, Any]:
     }
 
 
-def _dictionary(found: SemanticDictionary) -> dict[str, Any]:
+def _dictionary(found: SemanticDictionaryData) -> dict[str, Any]:
     return {
         "kind": "dictionary",
         **_heading(found),
@@ -96,7 +96,7 @@ def _dictionary(found: SemanticDictionary) -> dict[str, Any]:
     }
 
 
-def _factorization(found: Factorization) -> dict[str, Any]:
+def _factorization(found: FactorizationData) -> dict[str, Any]:
     return {
         "kind": "factorization",
         **_heading(found),
@@ -120,14 +120,14 @@ def _factorization(found: Factorization) -> dict[str, Any]:
                 "channels": group.channels,
                 "effects": _rounded(group.effects.values()),
                 "shares": _rounded(group.sobol_indices.values()),
-                "crops": [_picture(crop, _LARGEST_CROP) for crop in found.crops(k)],
+                "crops": [_picture(crop, _LARGEST_CROP) for crop in cut_crops(found, k)],
             }
             for k, group in enumerate(found.groups)
         ],
     }
 
 
-def _heading(found: SemanticDictionary | Factorization) -> dict[str, Any]:
+def _heading(found: SemanticDictionaryData | FactorizationData) -> dict[str, Any]:
     return {
         "model": found.model.name if found.model else "",
         "version": found.model.version[:12] if found.model else "",
@@ -137,7 +137,7 @@ def _heading(found: SemanticDictionary | Factorization) -> dict[str, Any]:
 
 
 def _label(label: Label) -> str:
-    """Where a name comes from, and how good it is, in words."""
+    """Say where a name comes from, and how well it fits."""
     if not label.text:
         return "nobody has named it"
     source = {
@@ -153,7 +153,7 @@ def _label(label: Label) -> str:
 
 
 def _example(example: Example) -> str:
-    """What a natural example is of, in words."""
+    """Say what a natural example shows."""
     what = example.class_name or example.image_name or "a natural image that excites it"
     return f"{what}: activation {example.activation:.{_DIGITS}g}"
 
@@ -177,7 +177,7 @@ def _uri(data: bytes, kind: str) -> str:
 
 
 def _rounded(array: NDArray[Any] | Iterable[float]) -> Any:
-    """Return nested lists of numbers of a few digits."""
+    """Return nested lists of numbers, rounded to a few digits."""
 
     def shorten(value: Any) -> Any:
         return [shorten(each) for each in value] if isinstance(value, list) else float(f"{value:.{_DIGITS}g}")

@@ -1,22 +1,20 @@
-"""The key of an overlay as a picture: what each colour stands for."""
+"""The key of an overlay as a picture: what each color stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from PIL import Image as Pillow
 from PIL import ImageColor, ImageDraw, ImageFont
 
-if TYPE_CHECKING:
-    from striate.groups import Group
+from striate.results import Group
 
 _ROW, _GAP, _SWATCH, _ICON, _TEXT, _BAR = 64, 10, 12, 56, 240, 5  # pixels
 _INK, _PALE, _PAPER = "#222222", "#777777", "#ffffff"
 
 
 def draw_key(groups: Sequence[Group]) -> Pillow.Image:
-    """Return a row for each group: its colour, its icon where it is rendered, its name, and the share of the
+    """Return a row for each group: its color, its icon where it is rendered, its name, and the share of the
     activations that it explains alone, as a number and as a bar.
     """
     left = _GAP + _SWATCH + _GAP + _ICON + _GAP

@@ -1,0 +1,86 @@
+"""The calls of BasisService: groups of neurons that are kept under names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+import grpc
+
+from striate._async.base import Connected
+from striate.calls import BuildBasisCall, Fit, GetBasisCall, ListBasesCall
+from striate.images import Image
+from striate.results import Basis, BuildProgress
+from striate.transport import Connection, async_requests
+from striate.v1 import bases_pb2 as messages
+from striate.v1.bases_pb2_grpc import BasisServiceStub
+
+
+class BasisCalls(Connected):
+    def __init__(self, connection: Connection, credentials: grpc.ChannelCredentials | None) -> None:
+        super().__init__(connection, credentials)
+        self._bases = BasisServiceStub(self._channel)
+
+    async def bases(self, *, model: str = "", timeout: float | None = None) -> list[Basis]:
+        """Return all bases by name, without their groups: see `calls.ListBasesCall`."""
+        call = ListBasesCall(model=model)
+        request = call.request()
+        found: list[Basis] = []
+        while True:
+            with self._connection.errors():
+                response = await self._bases.ListBases(request, **self._connection.call_options(timeout))
+            found += call.result(response)
+            if not response.next_page_token:
+                return found
+            request = call.request(response.next_page_token)
+
+    async def basis(
+        self, name: str, *, wait_for_icons: bool = True, icons: bool = True, timeout: float | None = None
+    ) -> Basis:
+        """Return a basis with its groups: see `calls.GetBasisCall`."""
+        call = GetBasisCall(name=name, wait_for_icons=wait_for_icons, icons=icons)
+        request = call.request()
+        call_options = self._connection.call_options(timeout, waits_for_icons=call.waits_for_icons)
+        with self._connection.errors():
+            response = await self._bases.GetBasis(request, **call_options)
+        return call.result(response)
+
+    async def build_basis(
+        self,
+        name: str,
+        images: Iterable[Image],
+        layer: str,
+        *,
+        model: str = "",
+        components: int | None = None,
+        rectify: bool = False,
+        fit: Fit = "crop",
+        folder: str = "",
+        timeout: float | None = None,
+    ) -> AsyncIterator[BuildProgress]:
+        """Find groups in any number of images, save them as a basis, and yield progress: see `calls.BuildBasisCall`.
+
+        Args:
+            timeout: without limit by default.
+        """
+        call = BuildBasisCall(
+            name=name,
+            images=images,
+            layer=layer,
+            model=model,
+            components=components,
+            rectify=rectify,
+            fit=fit,
+            folder=folder,
+        )
+        upload = call.upload(self._connection.max_message_bytes)
+        requests = async_requests(upload.requests())
+        call_options = self._connection.unlimited_call_options(timeout)
+        with self._connection.errors(), upload.errors():
+            async for response in self._bases.BuildBasis(requests, **call_options):
+                yield call.result(response, upload)
+
+    async def delete_basis(self, name: str, *, timeout: float | None = None) -> None:
+        """Remove a basis."""
+        request = messages.DeleteBasisRequest(name=name)
+        with self._connection.errors():
+            await self._bases.DeleteBasis(request, **self._connection.call_options(timeout))

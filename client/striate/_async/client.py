@@ -1,0 +1,54 @@
+"""The client: the calls of all services over one channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+import grpc
+
+from striate._async.bases import BasisCalls
+from striate._async.examples import ExampleCalls
+from striate._async.interpretability import InterpretabilityCalls
+from striate._async.labels import LabelCalls
+from striate._async.models import ModelCalls
+from striate.transport import Connection, Priority
+
+
+class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
+    """A connection to a Striate server. Use it as a context manager, or `close` it.
+
+    `striate.Client` blocks and can be shared by threads; `striate.aio.Client` is awaited and belongs to one event loop.
+    They differ in nothing else. Every call takes `timeout`, in seconds, and raises a `StriateError` where it brings no
+    answer. The options of each call are documented in `striate.calls`.
+
+    Args:
+        target: the server's address, "host:port".
+        timeout: seconds that a call waits for its answer, unless it says otherwise.
+        max_message_bytes: the largest request and reply.
+        caller: who calls, for the server's quotas and fair sharing.
+        priority: "batch" for pipelines: they go after everybody who waits for an answer.
+        metadata: sent with every call.
+        credentials: for TLS; None: without.
+    """
+
+    def __init__(
+        self,
+        target: str = "localhost:50051",
+        *,
+        timeout: float = 60.0,
+        max_message_bytes: int = 64 * 2**20,
+        caller: str = "",
+        priority: Priority = "interactive",
+        metadata: Sequence[tuple[str, str]] = (),
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        super().__init__(Connection(target, timeout, max_message_bytes, caller, priority, metadata), credentials)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,70 @@
+"""Options that several calls have, each documented once. A call inherits those that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Fit = Literal["crop", "stretch", "pad"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOption:
+    """Options of a call about one model."""
+
+    model: str = ""
+    """The model's name; empty: the server's default model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(ModelOption):
+    """Options of a call that runs images through a model."""
+
+    fit: Fit = "crop"
+    """How an image is brought to the model's input size. "crop": resize the shorter side and cut out the center, as the
+    model was evaluated; "stretch": resize both sides, which distorts the image; "pad": resize the longer side and fill
+    up with the model's mean color."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOption:
+    """The option of a call that has icons rendered."""
+
+    recipe: str = ""
+    """How icons are made: "fourier", "soft" or "maco"; empty: as the server is set up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IconOptions:
+    """Options of a call whose reply has icons."""
+
+    wait_for_icons: bool = True
+    """Wait until missing icons are rendered. False: answer at once, with their status "queued"."""
+    icons: bool = True
+    """False: neither send icons nor render any."""
+
+    @property
+    def waits_for_icons(self) -> bool:
+        """Whether the call may wait for icons, and so take long."""
+        return self.icons and self.wait_for_icons
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplanationOptions(ImageOptions, IconOptions, RecipeOption):
+    """Options of a call that explains images by neurons or groups, with icons and effects on classes."""
+
+    classes: int | Sequence[str] | None = None
+    """Give effects on so many of the most probable classes, 5 by default, or on classes by name."""
+
+    @property
+    def class_count(self) -> int | None:
+        """The number of most probable classes, where that is given."""
+        return self.classes if isinstance(self.classes, int) else None
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The classes, where they are given by name."""
+        if isinstance(self.classes, str):
+            return [self.classes]
+        return () if self.classes is None or isinstance(self.classes, int) else self.classes

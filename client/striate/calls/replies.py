@@ -1,0 +1,103 @@
+"""From messages that several replies hold to results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from striate.results import Crop, Example, Group, Icon, Label, Layer, Model, Neuron, Predictions, View
+from striate.v1 import bases_pb2, models_pb2
+from striate.v1 import common_pb2 as pb
+from striate.v1 import interpretability_pb2 as messages
+
+
+def read_model_ref(message: pb.ModelRef) -> Model:
+    return Model(message.name, message.version)
+
+
+def read_model(message: models_pb2.Model) -> Model:
+    _, height, width = message.input_shape
+    return Model(
+        name=message.name,
+        version=message.version,
+        architecture=message.architecture,
+        input_size=(height, width),
+        classes=tuple(message.classes),
+        layers=tuple(read_layer(layer) for layer in message.layers),
+        default=message.default,
+        batch_limits={limit.device: limit.images for limit in message.batch_limits},
+    )
+
+
+def read_layer(message: pb.Layer) -> Layer:
+    return Layer(message.path, message.type, tuple(message.shape), tuple(message.aliases))
+
+
+def read_view(message: pb.View) -> View:
+    crop = message.crop
+    return View(message.width, message.height, (crop.left, crop.top, crop.right, crop.bottom))
+
+
+def read_predictions(message: pb.Predictions) -> Predictions:
+    return [(each.predicted_class.name, each.probability) for each in message.predictions]
+
+
+def read_label(message: pb.Label, layer: str = "", channel: int | None = None) -> Label:
+    """Return a name; the message does not say which neuron of which layer it names."""
+    source = pb.LabelSource.Name(message.source).removeprefix("LABEL_SOURCE_").lower() if message.source else ""
+    score = message.score if message.HasField("score") else None
+    return Label(message.text, source, score, message.author, layer, channel)
+
+
+def read_icon(message: pb.Icon) -> Icon:
+    return Icon(pb.IconStatus.Name(message.status).removeprefix("ICON_STATUS_").lower(), message.data)
+
+
+def read_example(message: pb.Example) -> Example:
+    return Example(message.picture, message.activation, message.class_name, message.image_name)
+
+
+def read_neuron(message: messages.Neuron) -> Neuron:
+    return Neuron(
+        message.channel,
+        read_label(message.label),
+        read_icon(message.icon),
+        other_facets=[read_icon(each) for each in message.other_facets],
+        examples=[read_example(each) for each in message.examples],
+    )
+
+
+def read_group(message: messages.Group, classes: Sequence[str]) -> Group:
+    """Return a group.
+
+    Args:
+        classes: what its effects are on, by the order of the reply.
+    """
+    return Group(
+        color=f"#{message.color:06x}",
+        icon_file=read_icon(message.icon),
+        label=read_label(message.label),
+        importance=message.importance,
+        channels=list(message.channels),
+        effects=dict(zip(classes, message.effects, strict=True)),
+        crops=[
+            Crop(crop.image, (crop.box.left, crop.box.top, crop.box.right, crop.box.bottom), crop.strength)
+            for crop in message.crops
+        ],
+        sobol_indices=dict(zip(classes, message.sobol_indices, strict=bool(message.sobol_indices))),
+    )
+
+
+def read_basis_facts(message: bases_pb2.Basis) -> dict[str, Any]:
+    """Return the arguments of `Basis` but for its groups and their directions, which travel apart."""
+    return {
+        "name": message.name,
+        "model": read_model_ref(message.model),
+        "layer": message.layer,
+        "components": message.components,
+        "image_count": message.image_count,
+        "relative_error": message.relative_error,
+        "fit": pb.Fit.Name(message.fit).removeprefix("FIT_").lower(),
+        "rectify": message.rectify,
+        "created": message.create_time.ToDatetime(),
+    }

@@ -1,0 +1,87 @@
+"""What each position of a layer means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from striate.results.images import Predictions, View
+from striate.results.models import Layer, Model
+from striate.results.neurons import Icon, Neuron
+
+
+@dataclass(frozen=True)
+class SemanticDictionaryData:
+    """What each position of a layer means, in neurons."""
+
+    model: Model = field(repr=False)
+    layer: Layer
+    view: View = field(repr=False)
+    predictions: Predictions
+    magnitude: NDArray[np.float32] = field(repr=False)
+    """[H, W]: the length of each position's activation vector."""
+    positions: NDArray[np.int32] = field(repr=False)
+    """[P, 2]: (row, column)."""
+    channels: NDArray[np.int32] = field(repr=False)
+    """[P, K]: the strongest neurons of each position, strongest first."""
+    activations: NDArray[np.float32] = field(repr=False)
+    """[P, K]: the activations of `channels`."""
+    classes: list[str]
+    """The classes that `effects` are on."""
+    effects: NDArray[np.float32] = field(repr=False)
+    """[P, K, M]: the effects of `channels` on `classes`."""
+    neurons: dict[int, Neuron] = field(repr=False)
+    """By channel: every neuron that is among the strongest at some position."""
+    image: Pillow.Image | None = field(repr=False)
+    """What the network saw; None if the image was preprocessed."""
+    logits: dict[str, float] = field(default_factory=dict, repr=False)
+    """By class."""
+    baseline_logits: dict[str, float] = field(default_factory=dict, repr=False)
+    """By class: the logits where the layer is 0, for integrated gradients. The effects of all neurons at all positions
+    add up to `logits` minus these."""
+    position_icons: list[Icon] = field(default_factory=list, repr=False)
+    """One a position, where they were asked for: icons of the positions' whole activation vectors."""
+
+    def at(self, row: int, column: int) -> list[Neuron]:
+        """Return the strongest neurons of a position, strongest first.
+
+        Raises:
+            IndexError: the position was not asked for, or is not in the layer.
+        """
+        index = self._index_by_position.get((row, column))
+        if index is None:
+            _, height, width = self.layer.shape
+            raise IndexError(f"({row}, {column}) is not among the positions; the layer has {height} x {width}")
+        return [
+            replace(
+                self.neurons[int(self.channels[index, k])],
+                activation=float(self.activations[index, k]),
+                effects=dict(zip(self.classes, self.effects[index, k].tolist(), strict=True)),
+            )
+            for k in range(self.channels.shape[1])
+        ]
+
+    def icon_at(self, row: int, column: int) -> Pillow.Image | None:
+        """Return the icon of a position's whole activation vector; None while it is not rendered.
+
+        Raises:
+            IndexError: it was not asked for.
+        """
+        index = self._index_by_position.get((row, column))
+        if index is None or not self.position_icons:
+            raise IndexError(f"there is no icon of ({row}, {column}); ask for it with position_icons=True")
+        return self.position_icons[index].image
+
+    @property
+    def pending_icons(self) -> int:
+        """How many icons are not rendered yet."""
+        icons = [*(neuron.icon_file for neuron in self.neurons.values()), *self.position_icons]
+        return sum(icon.status == "queued" for icon in icons)
+
+    @cached_property
+    def _index_by_position(self) -> dict[tuple[int, int], int]:
+        return {(row, column): index for index, (row, column) in enumerate(self.positions.tolist())}

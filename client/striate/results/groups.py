@@ -1,0 +1,144 @@
+"""Groups of neurons that are active together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from striate.results.images import Predictions, View
+from striate.results.models import Layer, Model
+from striate.results.neurons import Icon, Label
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A place in an image where a group is present."""
+
+    image: int
+    """The image's number."""
+    box: tuple[float, float, float, float]
+    """left, top, right, bottom in the image's pixels."""
+    strength: float
+    """The group's strength at the center."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How the prediction for an image changes when the layer is replaced by what its groups explain of it."""
+
+    kl_divergence: float
+    """In nats, from the network's own probabilities to those with the replaced layer."""
+    same_top_class: bool
+    """Whether the most probable class stays the same."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a certain number of groups leaves unexplained."""
+
+    components: int
+    """The number of groups."""
+    relative_error: float
+    explained_variance: float
+    """1 - relative_error^2"""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neurons that are active together."""
+
+    color: str
+    """ "#rrggbb" """
+    icon_file: Icon = field(repr=False)
+    label: Label
+    importance: float
+    """The share of the activations that the group explains by itself, 0 to 1."""
+    channels: list[int]
+    """The strongest channels of its direction, at most 5."""
+    effects: dict[str, float]
+    """By class, summed over positions and images."""
+    crops: list[Crop] = field(default_factory=list, repr=False)
+    """The places where it is strongest in the given images, at most 4, strongest first."""
+    sobol_indices: dict[str, float] = field(default_factory=dict)
+    """By class, the mean over images; empty unless they were asked for."""
+
+    @property
+    def name(self) -> str:
+        """The label's text, or else the strongest channels."""
+        return self.label.text or "channels " + ", ".join(map(str, self.channels[:3]))
+
+    @property
+    def icon(self) -> Pillow.Image | None:
+        """The icon of the group's direction; None while it is not rendered."""
+        return self.icon_file.image
+
+
+@dataclass(frozen=True)
+class FactorizationData:
+    """Neuron groups of some images, by non-negative matrix factorization: X = W H + what the groups leave out.
+
+    X: the layer's activations, a row a position; W: the groups' strengths, `spatial`; H: their `directions`.
+    """
+
+    model: Model | None = field(repr=False)
+    """None where activations were factorized that came from elsewhere."""
+    layer: Layer | None
+    """None where activations were factorized that came from elsewhere."""
+    views: list[View] = field(repr=False)
+    """One an image."""
+    predictions: list[Predictions]
+    """One an image."""
+    spatial: NDArray[np.float32] = field(repr=False)
+    """[N, H, W, K]: how strongly each group is present at each position."""
+    directions: NDArray[np.float32] = field(repr=False)
+    """[K, C], of unit length."""
+    relative_error: float
+    """||X - W H|| / ||X||"""
+    groups: list[Group]
+    classes: list[str]
+    """The classes that effects are on."""
+    effects: NDArray[np.float32] = field(repr=False)
+    """[N, K, M]: the groups' effects on `classes`."""
+    residual_effects: NDArray[np.float32] = field(repr=False)
+    """[N, M]: the effects of what the groups leave out."""
+    overlays: list[bytes] = field(repr=False)
+    """One an image: WebP files of the groups' colors over it."""
+    images: list[Pillow.Image | None] = field(repr=False)
+    """What the network saw of each image; None if the image was preprocessed."""
+    fidelity: list[Fidelity] = field(default_factory=list)
+    """One an image; empty where the model has no classes."""
+    choices: list[Choice] = field(default_factory=list, repr=False)
+    """The numbers of groups that the server tried, where it chose the number."""
+    sobol_indices: NDArray[np.float32] | None = field(default=None, repr=False)
+    """[N, K, M]: the share of a logit's variance that is lost when one group alone stops varying."""
+    basis: str = ""
+    """The name of the basis that the groups come from, or were saved as."""
+
+    @property
+    def pending_icons(self) -> int:
+        """How many icons are not rendered yet."""
+        return sum(group.icon_file.status == "queued" for group in self.groups)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How K groups of one layer feed L groups of the next, by linear attribution."""
+
+    influence: NDArray[np.float32] = field(repr=False)
+    """[N, K, L]: the gradient of group l's strength times group k's part of the activations."""
+    residual: NDArray[np.float32] = field(repr=False)
+    """[N, L]: the same for what the earlier layer's groups leave out."""
+
+
+@dataclass(frozen=True)
+class FactorizedLayersData:
+    """The groups of several layers of the same images."""
+
+    layers: Sequence[FactorizationData]
+    """In the order in which the network computes them."""
+    flows: list[Flow]
+    """The i-th is from layers[i] to layers[i + 1]."""

@@ -1,0 +1,47 @@
+"""A model that the server explains, and its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module of a network whose output is one tensor."""
+
+    name: str
+    """The module's path in the network."""
+    type: str
+    """The module's class."""
+    shape: tuple[int, ...]
+    """The shape of its output for one image."""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether its output is a map, [channels, height, width]."""
+        return len(self.shape) == 3 and not self.shape[0] == self.shape[1] != self.shape[2]  # Swin: channels last
+
+    @property
+    def channels(self) -> int:
+        """How many channels it has."""
+        return self.shape[0] if self.is_spatial else self.shape[-1]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its weights."""
+
+    name: str
+    version: str
+    """The SHA-256 of its weights."""
+    architecture: str = ""
+    input_size: tuple[int, int] = (0, 0)
+    """Height and width in pixels."""
+    classes: tuple[str, ...] = field(default=(), repr=False)
+    layers: tuple[Layer, ...] = field(default=(), repr=False)
+    default: bool = False
+    """Whether the server takes it where a request names no model."""
+    batch_limits: Mapping[str, int] = field(default_factory=dict)
+    """By device: how many images one forward takes."""

@@ -1,0 +1,113 @@
+"""A neuron: its name, its icon, natural images that excite it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from PIL import Image as Pillow
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name of a neuron or group."""
+
+    text: str
+    """Empty: it has no name."""
+    source: str = ""
+    """ "person", "dissection", "examples", "class_effect" or "imported"."""
+    score: float | None = None
+    """How well the name fits, by the measure of its source."""
+    author: str = ""
+    layer: str = ""
+    channel: int | None = None
+    direction: tuple[float, ...] | None = field(default=None, repr=False)
+    """[C], of unit length, where a direction is named instead of a channel."""
+    model_version: str = field(default="", repr=False)
+    """The version of the model whose neuron is named."""
+    created: datetime | None = None
+    """UTC. None: the name ships with the model, or was found for this reply."""
+    ended: datetime | None = None
+    """UTC: when the name was replaced or deleted. None: it is in use."""
+
+
+@dataclass(frozen=True)
+class Icon:
+    """A feature visualization: a picture that excites a neuron or group."""
+
+    status: str
+    """ "ready", "queued", "not_requested" or "failed"."""
+    data: bytes = field(default=b"", repr=False)
+    """A WebP file; empty unless ready."""
+
+    @property
+    def image(self) -> Pillow.Image | None:
+        """The picture; None unless ready."""
+        return Pillow.open(io.BytesIO(self.data)) if self.data else None
+
+
+@dataclass(frozen=True)
+class Example:
+    """The part of a natural image that excites a neuron."""
+
+    data: bytes = field(repr=False)
+    """A WebP file."""
+    activation: float
+    """The neuron's largest activation in the image."""
+    class_name: str = ""
+    """What the image shows; empty: unknown."""
+    image_name: str = ""
+    """The image's name, as it was given when the image was indexed."""
+
+    @property
+    def image(self) -> Pillow.Image:
+        """The picture."""
+        return Pillow.open(io.BytesIO(self.data))
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A channel, at a position of an image."""
+
+    channel: int
+    label: Label
+    icon_file: Icon = field(repr=False)
+    activation: float = float("nan")
+    """At the position; NaN where the neuron is given without one."""
+    effects: dict[str, float] = field(default_factory=dict)
+    """By class: activation times the gradient of the class's logit."""
+    other_facets: list[Icon] = field(default_factory=list, repr=False)
+    """Further icons, where several facets were asked for; `icon_file` is the first."""
+    examples: list[Example] = field(default_factory=list, repr=False)
+    """Natural examples, strongest first, where they were asked for and the layer has been indexed."""
+
+    @property
+    def name(self) -> str:
+        """The label's text, or else the channel's number."""
+        return self.label.text or f"channel {self.channel}"
+
+    @property
+    def icon(self) -> Pillow.Image | None:
+        """The icon; None while it is not rendered. It has an alpha channel if its recipe makes one."""
+        return self.icon_file.image
+
+    @property
+    def facets(self) -> list[Pillow.Image]:
+        """All its rendered icons, of which `icon` is the first."""
+        return [picture for file in (self.icon_file, *self.other_facets) if (picture := file.image)]
+
+
+@dataclass(frozen=True)
+class RenderProgress:
+    """How far the rendering of a layer's icons is."""
+
+    completed: int
+    """Icons that are rendered."""
+    total: int
+    progress: float
+    """The share of all optimization steps that are done, 0 to 1."""
+    remaining: float | None
+    """The server's estimate of the time left, in seconds."""
+    neurons: list[Neuron] = field(repr=False)
+    """The neurons whose icons have been finished since the last report."""

@@ -1,0 +1,13 @@
+"""Results as pictures, pages and tables.
+
+The results that can be shown, such as `Factorization`, are defined here and extend their data in `striate.results`, and
+calls return them: so results know nothing of drawing, and yet `result.to_html()` is a plain method.
+"""
+
+from __future__ import annotations
+
+from striate.show.dictionaries import SemanticDictionary
+from striate.show.groups import Factorization, FactorizedLayers
+from striate.show.html import page
+
+__all__ = ["Factorization", "FactorizedLayers", "SemanticDictionary", "page"]

@@ -1,0 +1,138 @@
+"""Results as tables and sentences for a terminal. Only the command line imports this: it takes rich to load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+from rich.table import Table
+
+from striate.results import (
+    Basis,
+    FactorizationData,
+    FactorizedLayersData,
+    Group,
+    Label,
+    LayerExamples,
+    Model,
+    Predictions,
+    SemanticDictionaryData,
+)
+
+
+def layers_table(model: Model) -> Table:
+    """Return the layers of a model."""
+    table = _table("layer", "alias", "type", "shape")
+    for layer in model.layers:
+        table.add_row(layer.name, " ".join(layer.aliases), layer.type, "x".join(map(str, layer.shape)))
+    return table
+
+
+def positions_table(found: SemanticDictionaryData, count: int = 5) -> Table:
+    """Return the positions with the longest activation vectors, and their strongest neurons."""
+    table = _table("row", "column", "neurons (activation)")
+    magnitude = found.magnitude[tuple(found.positions.T)]
+    for index in np.argsort(-magnitude)[:count]:
+        row, column = found.positions[index].tolist()
+        neurons = ", ".join(f"{neuron.name} ({neuron.activation:.1f})" for neuron in found.at(row, column)[:4])
+        table.add_row(str(row), str(column), neurons)
+    return table
+
+
+def groups_table(found: FactorizationData) -> Table:
+    """Return the groups with their effects on the classes."""
+    table = _table("", "group", "explains", *found.classes)
+    for group in found.groups:
+        effects = (f"{effect:+.2f}" for effect in group.effects.values())
+        table.add_row(_swatch(group), group.name, f"{group.importance:.0%}", *effects)
+    residual = found.residual_effects.sum(0)
+    table.add_row("", "left out", "", *(f"{effect:+.2f}" for effect in residual))
+    return table
+
+
+def flow_tables(found: FactorizedLayersData) -> list[Table]:
+    """Return, for each layer but the last, how its groups feed those of the next."""
+    tables = []
+    for (earlier, later), flow in zip(pairwise(found.layers), found.flows, strict=True):
+        names = [f"{_swatch(group)} {group.name}" for group in later.groups]
+        table = _table(f"{_layer_name(earlier)} to {_layer_name(later)}", *names)
+        for group, row in zip(earlier.groups, flow.influence.sum(0), strict=True):
+            table.add_row(f"{_swatch(group)} {group.name}", *(f"{value:+.2f}" for value in row))
+        table.add_row("left out", *(f"{value:+.2f}" for value in flow.residual.sum(0)))
+        tables.append(table)
+    return tables
+
+
+def bases_table(bases: Iterable[Basis]) -> Table:
+    """Return a row for each basis."""
+    table = _table("name", "model", "layer", "groups", "images", "left out", "saved")
+    for basis in bases:
+        table.add_row(
+            basis.name,
+            f"{basis.model.name} {basis.model.version[:12]}",
+            basis.layer,
+            str(basis.components),
+            str(basis.image_count),
+            f"{basis.relative_error:.0%}",
+            f"{basis.created:%Y-%m-%d %H:%M} UTC",
+        )
+    return table
+
+
+def basis_groups_table(basis: Basis) -> Table:
+    """Return the groups of a basis with their strongest channels."""
+    table = _table("", "group", "explains", "channels")
+    for group in basis.groups:
+        channels = ", ".join(map(str, group.channels))
+        table.add_row(_swatch(group), group.name, f"{group.importance:.0%}", channels)
+    return table
+
+
+def examples_table(found: LayerExamples) -> Table:
+    """Return the channels of a layer with the classes that excite them."""
+    table = _table("channel", "name", "classes (mean peak)", "median", "99.9%")
+    for channel, each in found.channels.items():
+        classes = ", ".join(f"{name} {peak:.3g}" for name, peak in list(each.mean_peaks.items())[:3])
+        quantiles = list(each.quantiles.values())
+        table.add_row(str(channel), each.label.text, classes, f"{quantiles[0]:.3g}", f"{quantiles[-1]:.3g}")
+    return table
+
+
+def labels_table(labels: Iterable[Label]) -> Table:
+    """Return a row for each name."""
+    table = _table("layer", "channel", "name", "source", "score", "author")
+    for label in labels:
+        score = "" if label.score is None else f"{label.score:.2f}"
+        channel = "direction" if label.channel is None else str(label.channel)
+        table.add_row(label.layer, channel, label.text, label.source, score, label.author)
+    return table
+
+
+def predictions_text(predictions: Predictions) -> str:
+    """Return predictions as a line of text."""
+    return ", ".join(f"{name} {probability:.0%}" for name, probability in predictions)
+
+
+def fidelity_sentence(found: FactorizationData) -> str:
+    """Say how the predictions change when the layer is replaced by what its groups explain of it."""
+    kept = sum(each.same_top_class for each in found.fidelity)
+    worst = max(each.kl_divergence for each in found.fidelity)
+    of = "it" if len(found.fidelity) == 1 else f"{kept} of {len(found.fidelity)} images"
+    most = "" if len(found.fidelity) == 1 else "at most "
+    keeps = "keeps" if kept else "loses"
+    return (
+        f"Left with nothing else, the network {keeps} its first class for {of}; KL divergence {most}{worst:.2g} nats."
+    )
+
+
+def _table(*headers: str) -> Table:
+    return Table(*headers, box=None, padding=(0, 2))
+
+
+def _swatch(group: Group) -> str:
+    return f"[{group.color}]\u25a0[/]"
+
+
+def _layer_name(found: FactorizationData) -> str:
+    return found.layer.name if found.layer else ""

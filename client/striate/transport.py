@@ -1,0 +1,121 @@
+"""How a client reaches a server: the channel, and each call's deadline, metadata, retries and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import grpc
+
+from striate.errors import from_rpc_error
+
+Priority = Literal["interactive", "batch"]
+Request = TypeVar("Request")
+
+ICON_TIMEOUT = 600.0
+"""Seconds that a call waits by default when it may have to wait for icons: on a CPU one takes a second or more."""
+
+_UNARY_BASIS_METHODS = ("ListBases", "GetBasis", "DeleteBasis")
+_SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                # BuildBasis and IndexExamples are left out: a stream of images that has begun cannot be sent again.
+                "name": [
+                    *({"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")),
+                    *({"service": "striate.v1.BasisService", "method": name} for name in _UNARY_BASIS_METHODS),
+                    {"service": "striate.v1.ExampleService", "method": "GetExamples"},
+                ],
+                # Every call can be repeated: setting a label, or saving a basis, twice is doing it once.
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.2s",
+                    "maxBackoff": "2s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a server, and how calls to it are made."""
+
+    target: str = "localhost:50051"
+    """The server's address, "host:port"."""
+    timeout: float = 60.0
+    """Seconds that a call waits for its answer, unless it says otherwise."""
+    max_message_bytes: int = 64 * 2**20
+    """The largest request and reply."""
+    caller: str = ""
+    """Who calls, for the server's quotas and fair sharing."""
+    priority: Priority = "interactive"
+    """ "batch" for pipelines: they go after everybody who waits for an answer."""
+    metadata: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    """Sent with every call."""
+
+    @property
+    def channel_options(self) -> list[tuple[str, Any]]:
+        return [
+            ("grpc.max_send_message_length", self.max_message_bytes),
+            ("grpc.max_receive_message_length", self.max_message_bytes),
+            ("grpc.service_config", _SERVICE_CONFIG),
+            ("grpc.keepalive_time_ms", 30_000),
+        ]
+
+    def call_options(self, timeout: float | None, *, waits_for_icons: bool = False) -> dict[str, Any]:
+        """Return the stub's arguments for a call with one answer; one that waits for icons may take longer."""
+        usual = max(ICON_TIMEOUT, self.timeout) if waits_for_icons else self.timeout
+        return {"timeout": usual if timeout is None else timeout, "metadata": self._call_metadata}
+
+    def unlimited_call_options(self, timeout: float | None) -> dict[str, Any]:
+        """Return the stub's arguments for a call that may take as long as it needs, unless `timeout` limits it."""
+        return {"timeout": timeout, "metadata": self._call_metadata}
+
+    @property
+    def _call_metadata(self) -> tuple[tuple[str, str], ...]:
+        caller = (("striate-caller", self.caller),) if self.caller else ()
+        priority = (("striate-priority", self.priority),) if self.priority != "interactive" else ()
+        return (*self.metadata, *caller, *priority)
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raise gRPC's errors as those of `striate.errors`."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, self.target) from error
+
+
+def open_async_channel(connection: Connection, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    """Open a channel that is awaited, with TLS if there are credentials."""
+    options = connection.channel_options
+    if credentials:
+        return grpc.aio.secure_channel(connection.target, credentials, options)
+    return grpc.aio.insecure_channel(connection.target, options)
+
+
+def open_sync_channel(connection: Connection, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    """Open a channel that blocks, with TLS if there are credentials."""
+    options = connection.channel_options
+    if credentials:
+        return grpc.secure_channel(connection.target, credentials, options)
+    return grpc.insecure_channel(connection.target, options)
+
+
+async def async_requests(requests: Iterator[Request]) -> AsyncIterator[Request]:
+    """Yield requests that read files, in a thread, so that the event loop does not wait for the disk."""
+    while (request := await asyncio.to_thread(next, requests, None)) is not None:
+        yield request
+
+
+def sync_requests(requests: Iterator[Request]) -> Iterator[Request]:
+    """Return requests as they are: a blocking channel takes them in a thread of its own."""
+    return requests

@@ -1,0 +1,69 @@
+"""Each option of the client stands in one place: the dataclass of its call, with its documentation."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+import striate
+from striate import calls
+
+METHODS = {
+    "activations": calls.ActivationsCall,
+    "semantic_dictionary": calls.SemanticDictionaryCall,
+    "factorize": calls.FactorizeCall,
+    "factorize_layers": calls.FactorizeLayersCall,
+    "render_icons": calls.RenderIconsCall,
+    "bases": calls.ListBasesCall,
+    "basis": calls.GetBasisCall,
+    "build_basis": calls.BuildBasisCall,
+    "index_examples": calls.IndexExamplesCall,
+    "examples": calls.GetExamplesCall,
+    "set_label": calls.SetLabelCall,
+    "delete_label": calls.DeleteLabelCall,
+    "labels": calls.ListLabelsCall,
+    "load_model": calls.LoadModelCall,
+}
+UNDOCUMENTED = {"name", "image"}  # they say all themselves
+
+
+@pytest.mark.parametrize("client", [striate.Client, striate.aio.Client])
+@pytest.mark.parametrize(("method", "call"), METHODS.items())
+def test_a_methods_options_are_those_of_its_call(client: type, method: str, call: Any) -> None:
+    parameters = dict(inspect.signature(getattr(client, method)).parameters)
+    assert parameters.pop("timeout").default is None
+    del parameters["self"]
+    options = {field.name: field for field in fields(call)}
+    assert parameters.keys() == options.keys()
+    for name, parameter in parameters.items():
+        assert parameter.annotation == options[name].type, name
+        if parameter.default is not inspect.Parameter.empty:
+            assert parameter.default == options[name].default, name
+
+
+@pytest.mark.parametrize("call", METHODS.values())
+def test_every_option_is_documented_once(call: Any) -> None:
+    documented = [name for owner in call.__mro__ if is_dataclass(owner) for name in _documented(owner)]
+    assert sorted({field.name for field in fields(call)} - UNDOCUMENTED - set(documented)) == []
+    assert len(documented) == len(set(documented))
+
+
+def test_every_call_is_some_methods() -> None:
+    assert set(METHODS.values()) == {getattr(calls, name) for name in calls.__all__ if name.endswith("Call")}
+
+
+def _documented(owner: type) -> list[str]:
+    """Return the attributes of a class that a docstring follows."""
+    (definition,) = ast.parse(inspect.getsource(owner)).body
+    assert isinstance(definition, ast.ClassDef)
+    return [
+        statement.target.id
+        for statement, following in zip(definition.body, definition.body[1:], strict=False)
+        if isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and isinstance(following, ast.Expr)
+        and isinstance(following.value, ast.Constant)
+    ]
