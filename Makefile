@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## start a server, run the three RPCs through the client, lea
 test: $(INSTALLED) check ## all tests
 	$(PYTHON) -m pytest
 
-check: $(INSTALLED) ## style, types, architecture, fresh stubs and docs
+check: $(INSTALLED) ## style, types, architecture, fresh stubs and docs; with npm, the page's scripts too
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy client service
@@ -31,6 +31,7 @@ check: $(INSTALLED) ## style, types, architecture, fresh stubs and docs
 	PATH="$(abspath $(VENV)/bin):$$PATH" $(PYTHON) scripts/protos.py --check
 	$(PYTHON) scripts/sync_client.py --check
 	$(PYTHON) scripts/metrics_docs.py --check
+	scripts/lint_page.sh
 
 serve: $(INSTALLED) ## serve the embedded model on port 50051
 	$(VENV)/bin/striate serve
@@ -51,4 +52,4 @@ gpu: $(INSTALLED) ## the tests that need a GPU
 	$(PYTHON) -m pytest tests/gpu
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) build dist report.html .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) node_modules build dist report.html .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

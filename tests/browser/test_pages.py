@@ -108,7 +108,7 @@ def test_pointing_at_a_group_shows_where_it_is(client: striate.Client, picture: 
 
 def test_names_are_text_and_never_markup(client: striate.Client, picture: np.ndarray, browse: Browse) -> None:
     channel = int(client.semantic_dictionary(picture, "mixed5b", icons=False).channels[0, 0])
-    hostile = "</script><img src=x onerror=\"document.title='taken'\">"
+    hostile = "{{script}}</script><img src=x onerror=\"document.title='taken'\">"
     client.set_label("mixed5b", channel, hostile)
     try:
         page = client.semantic_dictionary(picture, "mixed5b", icons=False).to_html()

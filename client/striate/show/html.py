@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
@@ -21,6 +22,8 @@ from striate.show.pictures import cut_crops
 _LARGEST_PICTURE = 640  # pixels of the longer side: what the page shows, on a dense screen
 _LARGEST_CROP = 80  # the same, of a crop
 _DIGITS = 4  # of numbers in the page: more than a bar can show
+_FILES = files("striate.show") / "page"
+_SCRIPTS = ("elements", "bars", "choice", "dictionary", "factorization", "flows", "page")  # the last one shows the page
 
 Section = SemanticDictionaryData | FactorizationData | FactorizedLayersData
 """What a section of a page shows."""
@@ -32,12 +35,25 @@ def page(title: str, sections: Sequence[Section], path: str | Path | None = None
     Names of neurons are other people's text: they go into the page as data, which it sets as text, never as markup.
     """
     data = [_section(each) for each in sections]
-    template = files("striate.show").joinpath("page/page.html").read_text(encoding="utf-8")
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    text = template.replace("{{title}}", escape(title)).replace("{{data}}", content)
+    text = _assembled(title=escape(title), data=content)
     if path is not None:
         Path(path).write_text(text, encoding="utf-8")
     return text
+
+
+def _assembled(**contents: str) -> str:
+    """Return page.html with these contents, already escaped, and with its style and scripts, at the places they name.
+
+    What is put in is not searched for places: a title or a name that reads "{{data}}" stays what it is.
+    """
+    contents["style"] = _read("page.css")
+    contents["script"] = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: contents[place[1]], _read("page.html"))
+
+
+def _read(name: str) -> str:
+    return (_FILES / name).read_text(encoding="utf-8")
 
 
 def _section(found: Section) -> dict[str, Any]:
