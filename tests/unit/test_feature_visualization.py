@@ -17,18 +17,8 @@ from striate_service.models.loading import LoadedModel, load_model
 from striate_service.models.torchvision_compat import import_torchvision
 from striate_service.techniques.feature_visualization import RedirectedReLU, State, advance, pictures, start
 from striate_service.techniques.feature_visualization.parameterization import image
-from striate_service.techniques.recipe import (
-    RECIPES,
-    SOFT,
-    Channel,
-    Direction,
-    Facets,
-    Fourier,
-    Maco,
-    Neuron,
-    Objective,
-    Recipe,
-)
+from striate_service.techniques.objective import Channel, Direction, Facets, Neuron, Objective
+from striate_service.techniques.recipe import RECIPES, SOFT, Fourier, Maco, Recipe
 
 LAYER = "mixed4a"
 SHORT = Fourier(size=64, steps=24)

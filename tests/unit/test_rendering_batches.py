@@ -8,7 +8,8 @@ import numpy as np
 from striate_service.explain.rendering.batch import Batch, Rendering, batches, parts
 from striate_service.stores.icons import IconAddress
 from striate_service.techniques.feature_visualization import start
-from striate_service.techniques.recipe import Channel, Facets, Fourier, Objective, picture_texts
+from striate_service.techniques.objective import Channel, Facets, Objective, picture_texts
+from striate_service.techniques.recipe import Fourier
 
 
 def rendering(objective: Objective, recipe: Fourier) -> Rendering:

@@ -20,7 +20,7 @@ from striate_service.servicers.icons import IconFinder
 from striate_service.servicers.library import Library, basis_message
 from striate_service.servicers.naming import Namer
 from striate_service.servicers.validation import Context
-from striate_service.techniques.recipe import Direction, Objective
+from striate_service.techniques.objective import Direction, Objective
 
 _DEFAULT_PAGE, _MAX_PAGE = 100, 1000
 

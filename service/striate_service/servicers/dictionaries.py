@@ -22,7 +22,7 @@ from striate_service.servicers.icons import IconFinder
 from striate_service.servicers.indexing import MAX_EXAMPLES
 from striate_service.servicers.naming import Namer
 from striate_service.stores.examples import ExampleStore
-from striate_service.techniques.recipe import Channel, Direction, Objective
+from striate_service.techniques.objective import Channel, Direction, Objective
 from striate_service.techniques.tasks import DictionaryTask
 
 _MAX_NEURONS = 64

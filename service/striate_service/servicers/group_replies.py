@@ -18,7 +18,7 @@ from striate_service.servicers.decoding import DecodedImages
 from striate_service.servicers.groups import Look, crops, group_messages, overlays
 from striate_service.servicers.icons import IconFinder
 from striate_service.servicers.naming import Namer
-from striate_service.techniques.recipe import Direction, Objective
+from striate_service.techniques.objective import Direction, Objective
 
 
 class GroupReplies:

@@ -18,7 +18,8 @@ from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.naming import Namer
 from striate_service.servicers.recipes import RecipeChoice
-from striate_service.techniques.recipe import Channel, Facets, Neuron, Objective, Recipe, Single
+from striate_service.techniques.objective import Channel, Facets, Neuron, Objective, Single
+from striate_service.techniques.recipe import Recipe
 
 # Waiting for icons ends this long before the caller's deadline, so that the reply still arrives: a fixed part for the
 # reply itself, and a share for a caller with little time.

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from striate_service.techniques.recipe import Objective, Recipe
+from striate_service.techniques.objective import Objective
+from striate_service.techniques.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import numpy as np
 from striate_service.backends.local.shared_memory import Arrays
 from striate_service.stores.icons import IconAddress
 from striate_service.stores.leases import Lease
-from striate_service.techniques.recipe import Objective, Recipe
+from striate_service.techniques.objective import Objective
+from striate_service.techniques.recipe import Recipe
 
 _COMMON = ("step",)  # of a batch's state; everything else has a row a picture
 

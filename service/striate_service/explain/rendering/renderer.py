@@ -16,7 +16,8 @@ from striate_service.scheduling.engine import Engine, Terms
 from striate_service.scheduling.job import Lane
 from striate_service.stores.icons import IconAddress, IconStore
 from striate_service.stores.leases import Lease
-from striate_service.techniques.recipe import Objective, Recipe, picture_texts
+from striate_service.techniques.objective import Objective, picture_texts
+from striate_service.techniques.recipe import Recipe
 from striate_service.techniques.tasks import RenderTask
 
 logger = logging.getLogger(__name__)
