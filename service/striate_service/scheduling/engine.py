@@ -30,6 +30,7 @@ from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.job import Batch, Job, Lane
 from striate_service.scheduling.scheduler import AHEAD_SECONDS, Scheduler
+from striate_service.techniques.objective import Signature
 from striate_service.techniques.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,11 @@ class Engine:
     def models(self) -> tuple[ModelDescription, ...]:
         """What is served; the first is the default."""
         return self._catalogue.models
+
+    @property
+    def objectives(self) -> dict[str, Signature]:
+        """Objectives of icons that the operator has added, by name."""
+        return self._catalogue.objectives
 
     @property
     def worker_count(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import numpy as np
 from striate.v1 import common_pb2 as pb
@@ -18,7 +18,7 @@ from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, validation
 from striate_service.servicers.naming import Namer
 from striate_service.servicers.recipes import RecipeChoice
-from striate_service.techniques.objective import Channel, Facets, Neuron, Objective, Single
+from striate_service.techniques.objective import Channel, Facets, Neuron, Objective, Signature, Single
 from striate_service.techniques.recipe import Recipe
 
 # Waiting for icons ends this long before the caller's deadline, so that the reply still arrives: a fixed part for the
@@ -92,7 +92,7 @@ class IconRendering:
         channels = tuple(dict.fromkeys(channels))
         recipe = self._recipes.choose(request.recipe, model)
         facets = validation.in_range(request.facets or 1, "facets", 0, _MAX_FACETS)
-        shown = _shown(request, layer, channels)
+        shown = _shown(request, layer, channels, self._engine.objectives)
         objectives: list[Objective] = [Facets(each, facets) for each in shown] if facets > 1 else [*shown]
         renderings = await self._renderer.request(model, layer.path, objectives, recipe, urgent=False)
         labels = await self._namer.neurons(model, layer.path, dict.fromkeys(channels, _NO_EFFECTS), [])
@@ -125,23 +125,42 @@ class IconRendering:
                 self._renderer.release(list(unsent.values()))
 
 
-def _shown(request: messages.RenderIconsRequest, layer: LayerDescription, channels: Sequence[int]) -> Sequence[Single]:
-    """Return what is to be pictured: whole channels, or their neurons at one position, by default the middle."""
+def _shown(
+    request: messages.RenderIconsRequest,
+    layer: LayerDescription,
+    channels: Sequence[int],
+    added: Mapping[str, Signature],
+) -> Sequence[Single]:
+    """Return what is to be pictured: channels, their neurons at one position, or what the operator added by a name.
+
+    Args:
+        added: objectives that the operator has added, by name.
+    """
     if request.objective not in messages.IconObjective.values():
         raise InvalidArgument("objective", "should be CHANNEL or NEURON of its enum.")
-    if request.objective != messages.ICON_OBJECTIVE_NEURON:
-        if request.HasField("position"):
-            raise InvalidArgument(
-                "position", "is a neuron's; leave it out, or set `objective` to ICON_OBJECTIVE_NEURON."
-            )
-        return [Channel(channel) for channel in channels]
+    if request.objective_name:
+        if request.objective != messages.ICON_OBJECTIVE_UNSPECIFIED:
+            raise InvalidArgument("objective", "should be left out where `objective_name` says what to picture.")
+        if request.objective_name not in added:
+            known = f"it should be {' or '.join(map(repr, sorted(added)))}" if added else "this server has none by name"
+            raise InvalidArgument("objective_name", f"is {request.objective_name[:64]!r}; {known}.")
+        signature = added[request.objective_name]
+        row, column = _position(request, layer, signature.takes_position)
+        return [signature.at(channel, row, column) for channel in channels]
+    at_position = request.objective == messages.ICON_OBJECTIVE_NEURON
+    row, column = _position(request, layer, at_position)
+    return [Neuron(channel, row, column) if at_position else Channel(channel) for channel in channels]
+
+
+def _position(request: messages.RenderIconsRequest, layer: LayerDescription, is_taken: bool) -> tuple[int, int]:
+    """Return the position that a request names, by default the middle."""
     _, height, width = layer.shape
-    row, column = height // 2, width // 2
-    if request.HasField("position"):
-        row = validation.in_range(
-            request.position.row, "position.row", 0, height - 1, f"{layer.path} has {height} rows"
-        )
-        column = validation.in_range(
-            request.position.column, "position.column", 0, width - 1, f"{layer.path} has {width} columns"
-        )
-    return [Neuron(channel, row, column) for channel in channels]
+    if not request.HasField("position"):
+        return height // 2, width // 2
+    if not is_taken:
+        raise InvalidArgument("position", "is a neuron's; leave it out, or set `objective` to ICON_OBJECTIVE_NEURON.")
+    row = validation.in_range(request.position.row, "position.row", 0, height - 1, f"{layer.path} has {height} rows")
+    column = validation.in_range(
+        request.position.column, "position.column", 0, width - 1, f"{layer.path} has {width} columns"
+    )
+    return row, column

@@ -15,6 +15,7 @@ from striate_service.config import ModelSettings
 from striate_service.errors import AlreadyExists, InvalidArgument, NotFound
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
+from striate_service.techniques.objective import Signature
 
 
 class Catalogue:
@@ -31,6 +32,11 @@ class Catalogue:
     def models(self) -> tuple[ModelDescription, ...]:
         """What is served; the first is the default."""
         return self._models
+
+    @property
+    def objectives(self) -> dict[str, Signature]:
+        """Objectives of icons that the operator has added, by name."""
+        return {objective.name: objective for worker in self._pool.workers for objective in worker.objectives}
 
     async def start(self) -> None:
         """Start the workers, and measure the batch limits that are not known yet.

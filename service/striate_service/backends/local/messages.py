@@ -17,6 +17,7 @@ from typing import Any
 from striate_service.backends.local.shared_memory import ArrayRef
 from striate_service.config import ModelSettings, Precision
 from striate_service.models.description import ModelDescription
+from striate_service.techniques.objective import Signature
 from striate_service.techniques.tasks import Task
 
 
@@ -31,6 +32,8 @@ class Options:
     """Where compiled code is kept; None: it is compiled, or loaded, when it is first needed."""
     copy_ahead: bool = False
     """Whether a GPU is sent the next batch's images while it computes."""
+    objectives: tuple[str, ...] = ()
+    """Modules that register objectives of icons."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Started:
     """What runs each model, and in which precision: "onnx", "torch bfloat16"."""
     hardware: str
     """What the device is, in its maker's words."""
+    objectives: tuple[Signature, ...] = ()
+    """Those that are registered, by name."""
 
 
 @dataclass(frozen=True)

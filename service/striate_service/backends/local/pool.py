@@ -44,6 +44,7 @@ class Pool:
                 precision=settings.precision,
                 compiled=settings.home / COMPILED if settings.compile_ahead else None,
                 copy_ahead=settings.copy_ahead,
+                objectives=settings.objectives,
             ),
         )
 

@@ -50,6 +50,7 @@ from striate_service.device.exported import ExportError, exported_network
 from striate_service.device.staging import Copied, ahead
 from striate_service.models.loading import LoadedModel, ModelError, load_model
 from striate_service.techniques.factorization import compile_ahead
+from striate_service.techniques.feature_visualization.registry import ObjectiveError, import_objectives
 
 logger = logging.getLogger(__name__)
 
@@ -80,17 +81,18 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     if start.device == "cpu" and start.options.compiled is not None:
         compiling.start()  # while models are loaded
     try:
+        objectives = import_objectives(start.options.objectives)
         models = [load_model(settings, start.device) for settings in start.models]
         if compiling.ident is not None:
             compiling.join()
         # Not before: to trace a network, torch replaces what is in Python's `math`, which numba then fails to compile.
         models = [_faster(model, settings, start) for model, settings in zip(models, start.models, strict=True)]
-    except ModelError as error:
+    except (ObjectiveError, ModelError) as error:
         write(server, StartFailed(str(error)))
         return None
     _give_memory_back()
     engines = tuple(_engine(model, start) for model in models)
-    write(server, Started(tuple(model.description for model in models), engines, _hardware(start)))
+    write(server, Started(tuple(model.description for model in models), engines, _hardware(start), objectives))
     return Executor(models, start.device, start.options.precision, copies_ahead=start.options.copy_ahead)
 
 

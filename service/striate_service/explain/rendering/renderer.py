@@ -163,7 +163,7 @@ class IconRenderer:
         return await asyncio.to_thread(lambda: self._claims.begin(each for each in renderings if each.lease))
 
     async def _render_slice(self, batch: Batch) -> None:
-        model, layer, recipe = batch.renderings[0].group
+        model, layer, recipe, _ = batch.renderings[0].group
         objectives = tuple(rendering.objective for rendering in batch.renderings)
         task = RenderTask(model, layer, objectives, recipe, self._slice_seconds)
         batch.state = await self._engine.submit(task, batch.state, Terms(Lane.RENDERING))
