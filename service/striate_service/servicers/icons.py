@@ -158,7 +158,9 @@ def _position(request: messages.RenderIconsRequest, layer: LayerDescription, is_
     if not request.HasField("position"):
         return height // 2, width // 2
     if not is_taken:
-        raise InvalidArgument("position", "is a neuron's; leave it out, or set `objective` to ICON_OBJECTIVE_NEURON.")
+        raise InvalidArgument(
+            "position", "is for objectives of one position, as ICON_OBJECTIVE_NEURON is; leave it out."
+        )
     row = validation.in_range(request.position.row, "position.row", 0, height - 1, f"{layer.path} has {height} rows")
     column = validation.in_range(
         request.position.column, "position.column", 0, width - 1, f"{layer.path} has {width} columns"
