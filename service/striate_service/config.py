@@ -164,6 +164,10 @@ class Settings(BaseSettings):
     """How icons are made where neither the request nor the model says. fourier: quick. soft: the same with half the
     contrast and quicker, for small networks and adversarially trained ones; the embedded model's are made so. maco:
     with the spectrum of natural images and transparent where nothing matters, for large networks; it takes longer."""
+    objectives: tuple[str, ...] = ()
+    """Modules that register objectives of icons by decorating functions (`@objective("center")`), which callers can
+    then ask for by name (`RenderIcons`). Workers import them when they start: they must be installed or on PYTHONPATH,
+    and their code runs as the service's own does."""
     render_batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     """Icons that are optimized together. auto: 16 on GPUs; 4 on CPUs, where more are no faster and lengthen slices."""
     render_slice: Annotated[float, Field(gt=0)] = 0.25

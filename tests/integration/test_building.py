@@ -11,9 +11,9 @@ import striate
 from conftest import settings
 from PIL import Image
 from striate_service.errors import InvalidArgument
+from striate_service.explain.server_folders import images_in
 from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
-from striate_service.explain.server_folders import images_in
 
 COUNT, LAYER, GROUPS = 40, "mixed4a", 4
 

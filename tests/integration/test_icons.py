@@ -11,8 +11,8 @@ import striate
 from conftest import settings
 from striate.show.sheets import contact_sheet
 from striate_service.config import EMBEDDED
-from striate_service.models.loading import load_model
 from striate_service.explain.icons import RecipeChoice
+from striate_service.models.loading import load_model
 from striate_service.techniques.recipe import SOFT, Fourier, Maco
 
 LAYER = "mixed3a"

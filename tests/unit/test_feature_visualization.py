@@ -17,18 +17,8 @@ from striate_service.models.loading import LoadedModel, load_model
 from striate_service.models.torchvision_compat import import_torchvision
 from striate_service.techniques.feature_visualization import RedirectedReLU, State, advance, pictures, start
 from striate_service.techniques.feature_visualization.parameterization import image
-from striate_service.techniques.recipe import (
-    RECIPES,
-    SOFT,
-    Channel,
-    Direction,
-    Facets,
-    Fourier,
-    Maco,
-    Neuron,
-    Objective,
-    Recipe,
-)
+from striate_service.techniques.objective import Channel, Direction, Facets, Neuron, Objective
+from striate_service.techniques.recipe import RECIPES, SOFT, Fourier, Maco, Recipe
 
 LAYER = "mixed4a"
 SHORT = Fourier(size=64, steps=24)
@@ -215,3 +205,20 @@ def test_facets_differ_more_than_seeds_and_each_excites_the_channel(model: Loade
     assert 1 - likeness(facets) > 5 * (1 - likeness(seeds))
     excitation = [maps_of(model, icons).mean((2, 3))[:, channel] for icons in (facets, seeds)]
     assert excitation[0].min() > 0.5 * excitation[1].max()
+
+
+def test_a_sum_excites_each_of_its_terms(model: LoadedModel) -> None:
+    shown = [Channel(3) + Channel(40), Channel(3), Channel(40), Channel(40) - Channel(3)]
+    both, one, other, apart = maps_of(model, pictures(render(model, shown), SHORT)).mean((2, 3))[:, [3, 40]]
+    assert both[0] > 2 * other[0]
+    assert both[1] > 2 * one[1]
+    assert apart[0] < other[0], "silencing a channel leaves less of it than not minding it"
+    assert apart[1] > 2 * one[1]
+
+
+def test_a_negative_weight_silences_what_a_grey_image_excites(model: LoadedModel) -> None:
+    grey = torch.full((1, 64, 64, 3), 128, dtype=torch.uint8)
+    at_rest = maps_of(model, grey).mean((2, 3))[0]
+    channel = int(at_rest.argmax())
+    silenced = maps_of(model, pictures(render(model, [-1 * Channel(channel)]), SHORT)).mean((2, 3))[0]
+    assert silenced[channel] < 0.5 * at_rest[channel]

@@ -16,7 +16,8 @@ from striate_service.models.embedded.pictures import PARTS, SCENERY, draw
 from striate_service.models.layers import capture, describe_layers
 from striate_service.stores.folder import Folder
 from striate_service.stores.icons import IconAddress, IconStore
-from striate_service.techniques.recipe import SOFT, Channel
+from striate_service.techniques.objective import Channel
+from striate_service.techniques.recipe import SOFT
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -8,7 +8,8 @@ import numpy as np
 from striate_service.explain.rendering.batch import Batch, Rendering, batches, split_state
 from striate_service.stores.icons import IconAddress
 from striate_service.techniques.feature_visualization import start
-from striate_service.techniques.recipe import Channel, Facets, Fourier, Objective, picture_texts
+from striate_service.techniques.objective import Channel, Facets, Named, Objective, picture_texts
+from striate_service.techniques.recipe import Fourier
 
 
 def rendering(objective: Objective, recipe: Fourier) -> Rendering:
@@ -29,5 +30,14 @@ def test_facets_stay_together_when_a_batch_is_taken_apart() -> None:
         assert len({address.path for each in renderings for address in each.addresses}) == 5
         facets = start(recipe, objectives).parameters[1:4].numpy()
         assert not np.array_equal(facets[0], facets[1]), "they would stay the same for ever"
+
+    asyncio.run(check())
+
+
+def test_a_function_of_a_users_is_in_no_batch_with_other_icons() -> None:
+    async def check() -> None:
+        shown = [Named("center", channel=1), Facets(Channel(1) + Named("center", channel=2), 2), Channel(1), Channel(2)]
+        groups = [rendering(objective, Fourier(size=8)).group for objective in shown]
+        assert [groups.index(group) for group in groups] == [0, 0, 2, 2]
 
     asyncio.run(check())

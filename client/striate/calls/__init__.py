@@ -21,7 +21,7 @@ from striate.calls.list_labels import ListLabelsCall
 from striate.calls.load_model import LoadModelCall
 from striate.calls.named_neurons import NamedNeuron
 from striate.calls.options import Fit
-from striate.calls.render_icons import IconObjective, RenderIconsCall
+from striate.calls.render_icons import RenderIconsCall
 from striate.calls.semantic_dictionary import Attribution, SemanticDictionaryCall
 from striate.calls.set_label import SetLabelCall
 
@@ -36,7 +36,6 @@ __all__ = [
     "Fit",
     "GetBasisCall",
     "GetExamplesCall",
-    "IconObjective",
     "IndexExamplesCall",
     "ListBasesCall",
     "ListLabelsCall",

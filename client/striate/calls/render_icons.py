@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from striate.calls.fields import enum_value
 from striate.calls.options import ModelOption, RecipeOption
 from striate.calls.replies import read_neuron
 from striate.results import RenderProgress
 from striate.v1 import interpretability_pb2 as messages
 
-IconObjective = Literal["channel", "neuron"]
+_OBJECTIVES = {"channel": messages.ICON_OBJECTIVE_CHANNEL, "neuron": messages.ICON_OBJECTIVE_NEURON}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +21,11 @@ class RenderIconsCall(ModelOption, RecipeOption):
     """A path or alias."""
     channels: Sequence[int] | None = None
     """All by default."""
-    objective: IconObjective = "channel"
-    """What an icon excites: a "channel", as its mean over positions, or a "neuron", the channel at one position."""
+    objective: str = "channel"
+    """What an icon excites: a "channel", as its mean over positions; a "neuron", the channel at one position; or what
+    the server's operator has added by this name."""
     position: tuple[int, int] | None = None
-    """The neuron's (row, column), the middle by default."""
+    """The (row, column) of an objective that is of one, the middle by default."""
     facets: int = 1
     """So many icons of each channel that are unlike each other, at most 8."""
     icons: bool = True
@@ -35,11 +34,13 @@ class RenderIconsCall(ModelOption, RecipeOption):
     """Let the server go on when the iteration ends early or the connection breaks."""
 
     def request(self) -> messages.RenderIconsRequest:
+        known = _OBJECTIVES.get(self.objective)
         return messages.RenderIconsRequest(
             model=self.model,
             layer=self.layer,
             channels=self.channels or (),
-            objective=enum_value(messages.IconObjective, "ICON_OBJECTIVE", self.objective, "objective"),
+            objective=known,
+            objective_name="" if known else self.objective,
             position=None
             if self.position is None
             else messages.Position(row=self.position[0], column=self.position[1]),

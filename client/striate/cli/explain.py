@@ -197,7 +197,12 @@ def render(
     channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
     recipe: Recipe = "",
     facets: Annotated[int, typer.Option(help="Pictures of each channel, unlike each other; at most 8.")] = 1,
-    objective: Annotated[str, typer.Option(help="channel, or neuron: the channel at one position.")] = "channel",
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="channel, neuron (the channel at one position), or one that the server's operator has added."
+        ),
+    ] = "channel",
     position: Annotated[str, typer.Option(help="ROW,COLUMN of the neuron.", show_default="the middle")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a contact sheet.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="The server goes on when this command is stopped.")] = False,
@@ -213,7 +218,7 @@ def render(
             channels=channel_ranges(channels),
             recipe=recipe,
             facets=facets,
-            objective=objective,  # type: ignore[arg-type]  # any text: the client names those that there are
+            objective=objective,
             position=row_and_column(position),
             icons=output is not None,
             detach=detach,

@@ -365,7 +365,7 @@ class FactorizeLayersResponse(_message.Message):
     def __init__(self, layers: _Optional[_Iterable[_Union[FactorizeResponse, _Mapping]]] = ..., flows: _Optional[_Iterable[_Union[Flow, _Mapping]]] = ...) -> None: ...
 
 class RenderIconsRequest(_message.Message):
-    __slots__ = ("model", "layer", "channels", "omit_icons", "detach", "recipe", "facets", "objective", "position")
+    __slots__ = ("model", "layer", "channels", "omit_icons", "detach", "recipe", "facets", "objective", "position", "objective_name")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -375,6 +375,7 @@ class RenderIconsRequest(_message.Message):
     FACETS_FIELD_NUMBER: _ClassVar[int]
     OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_NAME_FIELD_NUMBER: _ClassVar[int]
     model: str
     layer: str
     channels: _containers.RepeatedScalarFieldContainer[int]
@@ -384,7 +385,8 @@ class RenderIconsRequest(_message.Message):
     facets: int
     objective: IconObjective
     position: Position
-    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channels: _Optional[_Iterable[int]] = ..., omit_icons: _Optional[bool] = ..., detach: _Optional[bool] = ..., recipe: _Optional[str] = ..., facets: _Optional[int] = ..., objective: _Optional[_Union[IconObjective, str]] = ..., position: _Optional[_Union[Position, _Mapping]] = ...) -> None: ...
+    objective_name: str
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., channels: _Optional[_Iterable[int]] = ..., omit_icons: _Optional[bool] = ..., detach: _Optional[bool] = ..., recipe: _Optional[str] = ..., facets: _Optional[int] = ..., objective: _Optional[_Union[IconObjective, str]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., objective_name: _Optional[str] = ...) -> None: ...
 
 class RenderIconsResponse(_message.Message):
     __slots__ = ("model", "layer", "completed", "total", "progress", "remaining_seconds", "neurons")

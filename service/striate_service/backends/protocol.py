@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from striate_service.config import ModelSettings
 from striate_service.models.description import ModelDescription
+from striate_service.techniques.objective import Signature
 from striate_service.techniques.outcomes import Failure, Refusal
 from striate_service.techniques.tasks.base import Work
 
@@ -156,6 +157,11 @@ class Backend(Protocol):
     @property
     def models(self) -> Sequence[ModelDescription]:
         """What it serves, in the order of the settings, then of loading."""
+        ...
+
+    @property
+    def objectives(self) -> Mapping[str, Signature]:
+        """Objectives of icons that the operator has added, by name."""
         ...
 
     async def start(self, on_room: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ from striate_service.explain.names import Label, Namer
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
 from striate_service.stores.examples import ExampleStore, StoredExample
-from striate_service.techniques.recipe import Channel, Direction, Objective
+from striate_service.techniques.objective import Channel, Direction, Objective
 from striate_service.techniques.tasks.base import Array
 from striate_service.techniques.tasks.dictionary import DictionaryResult, DictionaryTask
 

@@ -16,7 +16,7 @@ from striate_service.explain.images import View
 from striate_service.explain.names import Label, Namer
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
-from striate_service.techniques.recipe import Direction, Objective
+from striate_service.techniques.objective import Direction, Objective
 from striate_service.techniques.tasks.base import Array
 from striate_service.techniques.tasks.groups import GroupsResult
 

@@ -13,7 +13,8 @@ from striate_service.explain.icons import NO_ICON, Icon, icons_of
 from striate_service.explain.names import Label, Namer
 from striate_service.explain.rendering import IconRenderer
 from striate_service.models.description import LayerDescription, ModelDescription
-from striate_service.techniques.recipe import Channel, Facets, Neuron, Objective, Recipe
+from striate_service.techniques.objective import Facets, Objective, Single
+from striate_service.techniques.recipe import Recipe
 
 _PROGRESS_INTERVAL = 0.5  # seconds between two reports
 _NO_EFFECTS = np.zeros(0, np.float32)
@@ -26,8 +27,8 @@ class RenderQuestion:
     """[C, H, W]"""
     channels: Sequence[int]
     """No two the same."""
-    position: tuple[int, int] | None
-    """Excite the neurons at this row and column. None: whole channels."""
+    shown: Sequence[Single]
+    """What the pictures of each channel show."""
     facets: int
     """How many pictures of each."""
     recipe: Recipe
@@ -39,11 +40,7 @@ class RenderQuestion:
     @property
     def objectives(self) -> list[Objective]:
         """One a channel."""
-        if self.position is None:
-            shown: list[Channel | Neuron] = [Channel(channel) for channel in self.channels]
-        else:
-            shown = [Neuron(channel, *self.position) for channel in self.channels]
-        return [Facets(each, self.facets) for each in shown] if self.facets > 1 else [*shown]
+        return [Facets(each, self.facets) for each in self.shown] if self.facets > 1 else [*self.shown]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from striate_service.config import Settings
 from striate_service.errors import InvalidArgument
 from striate_service.explain.rendering import IconRenderer, Rendering
 from striate_service.models.description import ModelDescription
-from striate_service.techniques.recipe import RECIPES, Objective, Recipe
+from striate_service.techniques.objective import Objective
+from striate_service.techniques.recipe import RECIPES, Recipe
 
 # Waiting for icons ends this long before the caller's deadline, so that the reply still arrives: a fixed part for the
 # reply itself, and a share for a caller with little time.

@@ -12,6 +12,7 @@ from striate_service.config import ModelSettings
 from striate_service.errors import AlreadyExists, InvalidArgument, NotFound
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
+from striate_service.techniques.objective import Signature
 
 
 class Catalogue:
@@ -27,6 +28,11 @@ class Catalogue:
     def models(self) -> tuple[ModelDescription, ...]:
         """What is served; the first is the default."""
         return tuple(model for model in self._backend.models if model.name not in self._leaving)
+
+    @property
+    def objectives(self) -> Mapping[str, Signature]:
+        """Objectives of icons that the operator has added, by name."""
+        return self._backend.objectives
 
     def model(self, name: str) -> ModelDescription:
         """Return a model by its name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -26,6 +26,7 @@ from striate_service.models.description import LayerDescription, ModelDescriptio
 from striate_service.scheduling.engine import Engine
 from striate_service.servicers import reading
 from striate_service.stores.bases import StoredBasis
+from striate_service.techniques.objective import Channel, Neuron, Signature, Single
 from striate_service.techniques.tasks.groups import MOST_CHOICES
 
 _MAX_NEURONS, _USUAL_NEURONS = 64, 6
@@ -136,13 +137,14 @@ class Questions:
         model = reading.find_model(self._engine.models, request.model)
         layer = reading.find_spatial_layer(model, request.layer, "layer")
         channels = reading.find_channels(request.channels, [layer]) or tuple(range(layer.channels))
+        channels = tuple(dict.fromkeys(channels))
         return RenderQuestion(
             model=model,
             layer=layer,
-            channels=tuple(dict.fromkeys(channels)),
+            channels=channels,
+            shown=_shown(request, layer, channels, self._engine.catalogue.objectives),
             recipe=self._recipes.choose(request.recipe, model),
             facets=reading.in_range(request.facets or 1, "facets", 0, _MAX_FACETS),
-            position=_icon_position(request, layer),
             omit=request.omit_icons,
             detach=request.detach,
         )
@@ -276,19 +278,42 @@ def _layers_in_order(request: messages.FactorizeLayersRequest, model: ModelDescr
     return layers
 
 
-def _icon_position(request: messages.RenderIconsRequest, layer: LayerDescription) -> tuple[int, int] | None:
-    """Return where the neurons are whose icons are asked for, by default in the middle; None: whole channels."""
+def _shown(
+    request: messages.RenderIconsRequest,
+    layer: LayerDescription,
+    channels: Sequence[int],
+    added: Mapping[str, Signature],
+) -> Sequence[Single]:
+    """Return what is to be pictured: channels, their neurons at one position, or what the operator added by a name.
+
+    Args:
+        added: objectives that the operator has added, by name.
+    """
     if request.objective not in messages.IconObjective.values():
         raise InvalidArgument("objective", "should be CHANNEL or NEURON of its enum.")
-    if request.objective != messages.ICON_OBJECTIVE_NEURON:
-        if request.HasField("position"):
-            raise InvalidArgument(
-                "position", "is a neuron's; leave it out, or set `objective` to ICON_OBJECTIVE_NEURON."
-            )
-        return None
+    if request.objective_name:
+        if request.objective != messages.ICON_OBJECTIVE_UNSPECIFIED:
+            raise InvalidArgument("objective", "should be left out where `objective_name` says what to picture.")
+        if request.objective_name not in added:
+            known = f"it should be {' or '.join(map(repr, sorted(added)))}" if added else "this server has none by name"
+            raise InvalidArgument("objective_name", f"is {request.objective_name[:64]!r}; {known}.")
+        signature = added[request.objective_name]
+        row, column = _icon_position(request, layer, is_taken=signature.takes_position)
+        return [signature.at(channel, row, column) for channel in channels]
+    at_position = request.objective == messages.ICON_OBJECTIVE_NEURON
+    row, column = _icon_position(request, layer, is_taken=at_position)
+    return [Neuron(channel, row, column) if at_position else Channel(channel) for channel in channels]
+
+
+def _icon_position(request: messages.RenderIconsRequest, layer: LayerDescription, *, is_taken: bool) -> tuple[int, int]:
+    """Return the row and column that a request names, by default in the middle."""
     _, height, width = layer.shape
     if not request.HasField("position"):
         return height // 2, width // 2
+    if not is_taken:
+        raise InvalidArgument(
+            "position", "is for objectives of one position, as ICON_OBJECTIVE_NEURON is; leave it out."
+        )
     row, column = request.position.row, request.position.column
     reading.in_range(row, "position.row", 0, height - 1, f"{layer.path} has {height} rows")
     reading.in_range(column, "position.column", 0, width - 1, f"{layer.path} has {width} columns")

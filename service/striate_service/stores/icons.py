@@ -43,7 +43,7 @@ class IconAddress:
     layer: str
     """The layer's path."""
     objective: str
-    """Canonical text of the objective: "channel:12", "direction:<SHA-256 of its components>" (techniques/recipe.py)."""
+    """Canonical text of the objective (techniques/objective.py): "channel:12", "direction:<SHA-256 of components>"."""
     recipe: str
     """Canonical text of the recipe, its version and parameters included."""
 

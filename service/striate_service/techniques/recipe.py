@@ -1,83 +1,11 @@
-"""What an icon shows and how it is made: values that name a picture.
+"""How an icon is made: values that are part of its name in the store, as what it shows is (objective.py).
 
 No torch here: the server's own process has them too.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict, dataclass, field
-
-import numpy as np
-
-
-@dataclass(frozen=True)
-class Channel:
-    """Excite one channel everywhere, and others as little as may be."""
-
-    channel: int
-
-    @property
-    def text(self) -> str:
-        """Its canonical name, by which icons are stored."""
-        return f"channel:{self.channel}"
-
-
-@dataclass(frozen=True)
-class Neuron:
-    """Excite one channel at one position: what lies in that neuron's receptive field, and where."""
-
-    channel: int
-    row: int
-    column: int
-
-    @property
-    def text(self) -> str:
-        """Its canonical name, by which icons are stored."""
-        return f"neuron:{self.channel}:{self.row}:{self.column}"
-
-
-@dataclass(frozen=True)
-class Direction:
-    """Excite a direction in the space of channels everywhere."""
-
-    components: tuple[float, ...] = field(repr=False)
-    """[C]"""
-
-    @property
-    def text(self) -> str:
-        """Its canonical name, by which icons are stored."""
-        return f"direction:{hashlib.sha256(np.array(self.components, '<f4').tobytes()).hexdigest()}"
-
-
-Single = Channel | Neuron | Direction
-"""What one picture can show."""
-
-
-@dataclass(frozen=True)
-class Facets:
-    """Several pictures that excite the same thing and are unlike each other (Olah, Mordvintsev and Schubert 2017)."""
-
-    of: Single
-    count: int
-    diversity: float = 0.5
-    """Weight of a picture's unlikeness to the others, 1 less the mean cosine similarity of their Gram matrices,
-    relative to how much it excites what it shows."""
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The canonical names of the pictures."""
-        return tuple(
-            f"{self.of.text},facet={number},of={self.count},diversity={self.diversity}" for number in range(self.count)
-        )
-
-
-Objective = Single | Facets
-
-
-def picture_texts(objective: Objective) -> tuple[str, ...]:
-    """Return the canonical name of each picture that an objective asks for."""
-    return objective.texts if isinstance(objective, Facets) else (objective.text,)
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from striate_service.backends.local.compiled_code import COMPILED
@@ -18,6 +18,7 @@ from striate_service.config import ModelSettings, Settings
 from striate_service.errors import InvalidArgument
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
+from striate_service.techniques.objective import Signature
 
 
 class LocalBackend:
@@ -32,6 +33,7 @@ class LocalBackend:
             precision=settings.precision,
             compiled=settings.home / COMPILED if settings.compile_ahead else None,
             copy_early=settings.copy_ahead,
+            objectives=settings.objectives,
         )
         timeouts = Timeouts(settings.start_timeout, settings.ping_interval)
         self.workers: Sequence[Worker] = [
@@ -45,6 +47,10 @@ class LocalBackend:
     @property
     def models(self) -> tuple[ModelDescription, ...]:
         return self._models
+
+    @property
+    def objectives(self) -> Mapping[str, Signature]:
+        return {each.name: each for worker in self.workers for each in worker.objectives}
 
     async def start(self, on_room: Callable[[], None] = lambda: None) -> None:
         """Start all workers, and measure the batch limits that are not known yet.

@@ -18,6 +18,7 @@ from striate_service.backends.local.shared_memory import Packed
 from striate_service.backends.protocol import RunFailed
 from striate_service.config import ModelSettings, Precision
 from striate_service.models.description import ModelDescription
+from striate_service.techniques.objective import Signature
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Options:
     precision: Precision = "float32"
     compiled: Path | None = None
     """Where compiled code is kept; None: it is compiled, or loaded, when it is first needed."""
+    objectives: tuple[str, ...] = ()
+    """Modules that register objectives of icons, to be imported."""
     copy_early: bool = False
     """Whether a GPU is sent the next batch's images while it computes."""
 
@@ -50,6 +53,8 @@ class Started:
     """What runs each model, and in which precision: "onnx", "torch bfloat16"."""
     hardware: str
     """What the device is, in its maker's words."""
+    objectives: tuple[Signature, ...]
+    """Those that the operator's modules have registered."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from striate_service.backends.local.shared_memory import BlockClosed, Packed, Sl
 from striate_service.backends.protocol import NeverBegun, Ran, RunFailed, StartError, WorkerDied
 from striate_service.config import ModelSettings
 from striate_service.models.description import ModelDescription
+from striate_service.techniques.objective import Signature
 from striate_service.techniques.tasks.base import Work
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class Worker:
         """What runs each of them."""
         self.hardware = ""
         """What the device is, in its maker's words."""
+        self.objectives: tuple[Signature, ...] = ()
+        """Objectives of icons that the operator has added."""
         self.on_restart: Callable[[], None] = lambda: None
         """Called when a process has been replaced that died."""
         self.on_start: Callable[[], None] = lambda: None
@@ -159,6 +162,7 @@ class Worker:
         self.models = {model.name: model for model in started.models}
         self.engines = dict(zip(self.models, started.engines, strict=True))
         self.hardware = started.hardware
+        self.objectives = started.objectives
         self._enter(WorkerState.IDLE)
         self.on_start()
 

@@ -49,6 +49,7 @@ from striate_service.device.precision import set_tf32
 from striate_service.device.staging import Copied, prefetched
 from striate_service.models.loading import ModelError, load_model
 from striate_service.techniques.factorization import compile_ahead
+from striate_service.techniques.feature_visualization.registry import ObjectiveError, import_objectives
 from striate_service.techniques.tasks.base import Work
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     if start.device == "cpu" and start.options.compiled is not None:
         compiling.start()  # while models are loaded
     try:
+        objectives = import_objectives(start.options.objectives)
         loaded = [load_model(settings, start.device) for settings in start.models]
         if compiling.ident is not None:
             compiling.join()
@@ -89,12 +91,12 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
             _faster(ServedModel(model.description, model.network), settings, start)
             for model, settings in zip(loaded, start.models, strict=True)
         ]
-    except ModelError as error:
+    except (ModelError, ObjectiveError) as error:
         write(server, StartFailed(str(error)))
         return None
     _give_memory_back()
     engines = tuple(_engine(model, start) for model in models)
-    write(server, Started(tuple(model.description for model in models), engines, _hardware(start)))
+    write(server, Started(tuple(model.description for model in models), engines, _hardware(start), objectives))
     networks = DeviceNetworks(models, start.device, start.options.precision)
     return Executor(networks, copies_early=start.options.copy_early)
 

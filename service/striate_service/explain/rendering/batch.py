@@ -11,7 +11,8 @@ import numpy as np
 
 from striate_service.stores.icons import IconAddress
 from striate_service.stores.leases import Lease
-from striate_service.techniques.recipe import Objective, Recipe
+from striate_service.techniques.objective import Named, Objective, singles
+from striate_service.techniques.recipe import Recipe
 from striate_service.techniques.tasks.base import Array
 
 State = Mapping[str, Array]
@@ -46,9 +47,14 @@ class Rendering:
         return self.addresses[0].name
 
     @property
-    def group(self) -> tuple[str, str, Recipe]:
-        """The model, layer and recipe; icons of one group can be optimized in one batch."""
-        return self.model, self.addresses[0].layer, self.recipe
+    def group(self) -> tuple[str, str, Recipe, frozenset[str]]:
+        """The model, layer and recipe; icons of one group can be optimized in one batch.
+
+        And the names of the objectives that users have added: a function that fails fails no other icons.
+        """
+        terms = (term for single in singles([self.objective]) for _, term in single.terms)
+        names = frozenset(term.name for term in terms if isinstance(term, Named))
+        return self.model, self.addresses[0].layer, self.recipe, names
 
     def finish(self, files: Sequence[bytes]) -> Rendering:
         self.progress = 1.0

@@ -16,7 +16,8 @@ from striate_service.scheduling.engine import Engine, Terms
 from striate_service.scheduling.job import Lane
 from striate_service.stores.icons import IconAddress, IconStore
 from striate_service.stores.leases import Lease
-from striate_service.techniques.recipe import Objective, Recipe, picture_texts
+from striate_service.techniques.objective import Objective, picture_texts
+from striate_service.techniques.recipe import Recipe
 from striate_service.techniques.tasks.icons import RenderTask
 
 logger = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ class IconRenderer:
         return await asyncio.to_thread(lambda: self._claims.begin(each for each in renderings if each.lease))
 
     async def _render_slice(self, batch: Batch) -> None:
-        model, layer, recipe = batch.renderings[0].group
+        model, layer, recipe, _ = batch.renderings[0].group
         objectives = tuple(rendering.objective for rendering in batch.renderings)
         task = RenderTask(model, layer, objectives, recipe, batch.state, self._slice_seconds)
         result = await self._engine.submit(task, Terms(Lane.RENDERING))

@@ -17,7 +17,8 @@ from striate_service.models.embedded import ICONS
 from striate_service.models.loading import load_model
 from striate_service.stores.icons import IconAddress
 from striate_service.techniques.feature_visualization import advance, pictures, start
-from striate_service.techniques.recipe import SOFT, Channel
+from striate_service.techniques.objective import Channel
+from striate_service.techniques.recipe import SOFT
 
 LAYERS = ("mixed3a", "mixed3b", "mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed5a", "mixed5b")
 _BATCH = 16

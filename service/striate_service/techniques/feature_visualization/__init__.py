@@ -2,12 +2,14 @@
 
 Lucid's four ideas, a file each: *what to maximize* (objectives.py), *how the image is parameterized*
 (parameterization.py), *how it is disturbed* (transformations.py), and *the loop* (loop.py). The recipe chooses the
-second and the third; what of a picture becomes transparent is transparency.py's. Many icons are optimized in one batch,
+second and the third; what of a picture becomes transparent is transparency.py's. Objectives are values
+(techniques/objective.py); `objective` registers a function as one (registry.py). Many icons are optimized in one batch,
 each for its own objective; they share the disturbances and nothing else, so an icon does not depend on its company.
 Facets of one objective alone do: they are to differ.
 """
 
 from striate_service.techniques.feature_visualization.loop import State, advance, pictures, start
 from striate_service.techniques.feature_visualization.redirected_relu import RedirectedReLU
+from striate_service.techniques.feature_visualization.registry import objective
 
-__all__ = ["RedirectedReLU", "State", "advance", "pictures", "start"]
+__all__ = ["RedirectedReLU", "State", "advance", "objective", "pictures", "start"]

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from striate_service.models.description import Preprocessing
 from striate_service.models.layers import capture
-from striate_service.techniques.feature_visualization.objectives import diversities, facet_numbers, scorer, singles
+from striate_service.techniques.feature_visualization.objectives import diversities, facet_numbers, scorer
 from striate_service.techniques.feature_visualization.parameterization import first_parameters, image
 from striate_service.techniques.feature_visualization.redirected_relu import RedirectedReLU
 from striate_service.techniques.feature_visualization.transformations import view
 from striate_service.techniques.feature_visualization.transparency import alpha
-from striate_service.techniques.recipe import Facets, Fourier, Maco, Objective, Recipe
+from striate_service.techniques.objective import Facets, Objective, singles
+from striate_service.techniques.recipe import Fourier, Maco, Recipe
 
 # Adam's memory of gradients and of their squares. The usual 0.9 and 0.999 would outlast the few steps there are: with
 # these, features.12 of SqueezeNet is excited by a tenth more after as many steps.
@@ -91,7 +92,7 @@ def advance(
         torch.tensor(values, device=device).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
     shown = singles(objectives)
-    alone = scorer(shown, recipe, device)
+    alone = scorer(shown, recipe)
 
     def apart(activations: Tensor) -> Tensor:
         # Added as in the article, in units of the score itself, so that it weighs alike in every layer. To multiply by
@@ -117,7 +118,7 @@ def advance(
         silent = [row for row, part in enumerate(descent) if not part.any()]
         if silent:  # the image does not excite these at all yet; others need no redirected gradients, which cost more
             with RedirectedReLU():
-                of_silent = scorer([shown[row] for row in silent], recipe, device)
+                of_silent = scorer([shown[row] for row in silent], recipe)
                 descent[silent], at_pixels[silent] = gradients(parameters[silent], of_silent, step)
         if isinstance(recipe, Maco):
             attention += at_pixels.abs().sum(1)

@@ -1,62 +1,59 @@
-"""What icons maximize: from values (recipe.py) to functions of a layer's activations.
+"""What icons maximize: functions of a layer's activations, for the values of objective.py.
 
-Notation: B pictures; an objective asks for one, or for several facets.
+Each function takes activations [B, C, H, W] and returns scores [B], one a picture; users add their own (registry.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from striate_service.techniques.recipe import Direction, Facets, Neuron, Objective, Recipe, Single
+from striate_service.techniques.feature_visualization.registry import Score, score_of
+from striate_service.techniques.objective import Directed, Direction, Facets, Named, Neuron, Objective, Single, Term
+from striate_service.techniques.recipe import Recipe
 
 _LEAST_COSINE = 0.1  # keeps the gradient where the activations point away (Lucid, objectives.py)
 
 
-def singles(objectives: Sequence[Objective]) -> list[Single]:
-    """Return what each picture shows, [B]."""
-    return [
-        single
-        for objective in objectives
-        for single in ([objective.of] * objective.count if isinstance(objective, Facets) else [objective])
-    ]
+def excitation(activations: Tensor, directions: Tensor, cosine_power: float = 1.0) -> Tensor:
+    """Return how much each position excites its picture's direction, of which a channel is one, [B, H, W].
 
+    It is a . d cos(a, d) ** power for the position's activations a and the direction d (Lucid, objectives.py,
+    `_dot_cossim`). Without the cosine a picture would excite its channel's relatives as well.
 
-def facet_numbers(objectives: Sequence[Objective]) -> list[int]:
-    """Return which facet each picture is, [B]; 0 where it is the only one."""
-    return [
-        number for objective in objectives for number in range(objective.count if isinstance(objective, Facets) else 1)
-    ]
-
-
-def scorer(shown: Sequence[Single], recipe: Recipe, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return the function from activations [B, C, H, W] to the scores [B] that pictures maximize, each for itself.
-
-    Each shows a direction, of which a channel is one: at a position of activations a it scores a . d cos(a, d) ** power
-    (Lucid, objectives.py, `_dot_cossim`). Without the cosine a picture would excite
-    its channel's relatives as well. What counts is the mean over positions, or a neuron's own one.
+    Args:
+        activations: [B, C, H, W].
+        directions: [B, C].
     """
-    neurons = [row for row, each in enumerate(shown) if isinstance(each, Neuron)]
-    places = torch.tensor([(each.row, each.column) for each in shown if isinstance(each, Neuron)], device=device)
-
-    def score(activations: Tensor) -> Tensor:
-        directions = _directions(shown, activations)
-        dots = torch.einsum("bchw,bc->bhw", activations, directions)
-        lengths = activations.norm(dim=1) * directions.norm(dim=1)[:, None, None]
-        cosines = (dots / lengths.clamp(min=1e-6)).clamp(min=_LEAST_COSINE)
-        along = dots * cosines.pow(recipe.cosine_power)
-        scores: Tensor = along.mean((1, 2))
-        if neurons:
-            rows, columns = places.T
-            scores = scores.index_copy(0, torch.tensor(neurons, device=device), along[neurons, rows, columns])
-        return scores
-
-    return score
+    dots = torch.einsum("bchw,bc->bhw", activations, directions)
+    lengths = activations.norm(dim=1) * directions.norm(dim=1)[:, None, None]
+    cosines = (dots / lengths.clamp(min=1e-6)).clamp(min=_LEAST_COSINE)
+    along: Tensor = dots * cosines.pow(cosine_power)
+    return along
 
 
-def _directions(shown: Sequence[Single], activations: Tensor) -> Tensor:
+def directed(activations: Tensor, shown: Sequence[Directed], cosine_power: float = 1.0) -> Tensor:
+    """Return how much each picture excites its channel or direction, the mean over positions, or its one neuron, [B].
+
+    Args:
+        activations: [B, C, H, W].
+        shown: [B]. All kinds together are one product.
+    """
+    along = excitation(activations, _directions(shown, activations), cosine_power)
+    scores: Tensor = along.mean((1, 2))
+    places = [(row, each.row, each.column) for row, each in enumerate(shown) if isinstance(each, Neuron)]
+    if places:
+        rows, down, across = torch.tensor(places, device=activations.device).T
+        scores = scores.index_copy(0, rows, along[rows, down, across])
+    return scores
+
+
+def _directions(shown: Sequence[Directed], activations: Tensor) -> Tensor:
     """Return [B, C]."""
     directions = torch.zeros_like(activations[:, :, 0, 0])
     for row, each in zip(directions, shown, strict=True):
@@ -65,6 +62,66 @@ def _directions(shown: Sequence[Single], activations: Tensor) -> Tensor:
         else:
             row[each.channel] = 1
     return directions
+
+
+def scorer(shown: Sequence[Single], recipe: Recipe) -> Score:
+    """Return the function from activations [B, C, H, W] to the scores [B] that pictures maximize, each for itself.
+
+    A picture's score is the weighted sum of its terms' scores.
+
+    Args:
+        shown: what each picture shows, [B].
+
+    Raises:
+        ObjectiveError: an objective is not registered.
+    """
+    groups = _groups(shown, recipe)
+    if len(groups) == 1 and groups[0].rows == tuple(range(len(shown))) and set(groups[0].weights) == {1.0}:
+        return groups[0].score  # a term a picture, in the pictures' order: there is nothing to gather and add
+
+    def score(activations: Tensor) -> Tensor:
+        pictures = torch.split(activations, 1)
+        parts: list[list[Tensor]] = [[] for _ in shown]
+        for group in groups:
+            scores = group.score(torch.cat([pictures[row] for row in group.rows]))
+            for row, weight, part in zip(group.rows, group.weights, scores, strict=True):
+                parts[row].append(weight * part)
+        return torch.stack([torch.stack(each).sum() for each in parts])
+
+    return score
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Terms that one call computes."""
+
+    score: Score
+    """From the activations of the terms' pictures, [T, C, H, W], to the terms' scores, [T]."""
+    rows: tuple[int, ...]
+    """Which picture each term is of, [T]."""
+    weights: tuple[float, ...]
+    """[T]"""
+
+
+def _groups(shown: Sequence[Single], recipe: Recipe) -> list[_Group]:
+    """Return all terms: those that are directions, and each named objective by itself."""
+    members: dict[Named | None, list[tuple[int, float, Term]]] = defaultdict(list)
+    for row, each in enumerate(shown):
+        for weight, term in each.terms:
+            members[term if isinstance(term, Named) else None].append((row, weight, term))
+    groups = []
+    for named, group in members.items():
+        rows, weights, terms = zip(*group, strict=True)
+        score = score_of(named) if named else partial(directed, shown=terms, cosine_power=recipe.cosine_power)
+        groups.append(_Group(score, rows, weights))
+    return groups
+
+
+def facet_numbers(objectives: Sequence[Objective]) -> list[int]:
+    """Return which facet each picture is, [B]; 0 where it is the only one."""
+    return [
+        number for objective in objectives for number in range(objective.count if isinstance(objective, Facets) else 1)
+    ]
 
 
 def diversities(objectives: Sequence[Objective], activations: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from striate_service.models.description import ModelDescription
 from striate_service.techniques.costs import FLOAT, Cost
-from striate_service.techniques.recipe import Objective, Recipe
+from striate_service.techniques.objective import Objective
+from striate_service.techniques.recipe import Recipe
 from striate_service.techniques.tasks.base import Array, ForwardSlice, Networks, Task, to_array
 
 _STATES = 4  # arrays of a picture's size that the optimization keeps: parameters, both of Adam's, attention
