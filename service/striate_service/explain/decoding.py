@@ -66,9 +66,10 @@ class ImageDecoder:
         Raises:
             InvalidArgument: one of them cannot be read.
         """
+        loop = asyncio.get_running_loop()
         decoded = await asyncio.gather(
             *(
-                self._in_thread(each, image.field, model, given.fit)
+                loop.run_in_executor(self._threads, self._decode, each, image.field, model, given.fit)
                 for each, image in zip(opened, given.images, strict=True)
             )
         )
@@ -86,9 +87,6 @@ class ImageDecoder:
         pixels: NDArray[np.generic] = decoded.pixels[0]
         return pixels
 
-    async def _in_thread(self, opened: Opened, field: str, model: ModelDescription, fit: Fit) -> DecodedImage:
-        def work() -> DecodedImage:
-            with self._metrics.decode_seconds.time():
-                return decode(opened, field, model.preprocessing, fit)
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    def _decode(self, opened: Opened, field: str, model: ModelDescription, fit: Fit) -> DecodedImage:
+        with self._metrics.decode_seconds.time():
+            return decode(opened, field, model.preprocessing, fit)

@@ -1,4 +1,4 @@
-"""Rendering a layer's icons ahead of time, with progress."""
+"""Rendering the icons of a layer before anybody needs them, with progress."""
 
 from __future__ import annotations
 
