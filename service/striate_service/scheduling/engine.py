@@ -191,6 +191,7 @@ class Engine:
             kind=(task.rate_key, task.model),
             family=task.model or None,
             work=cost.forwards,
+            other_seconds=cost.other_seconds,
             forward_seconds=self._forward_seconds(task.model),
             memory_bytes=cost.memory_bytes,
             payload=payload,

@@ -42,6 +42,9 @@ class Job:
     payload: object = None
     """What is to be done; none of the scheduler's business."""
 
+    other_seconds: float = 0.0
+    """How long it takes outside of the network, about."""
+
     @property
     def forwards(self) -> float:
         return self.size if self.work is None else self.work

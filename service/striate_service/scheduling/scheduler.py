@@ -74,6 +74,9 @@ class Scheduler:
         self._retries: deque[Batch] = deque()
         self._running: dict[Batch, None] = {}  # a set that keeps its order
         self._seconds_per_forward: dict[Hashable, float] = {}
+        """By family, as jobs took it that have nothing to do outside of the network."""
+        self._corrections: dict[Hashable, float] = {}
+        """By kind: how many times as long its jobs take as their costs say."""
 
     def admit(self, job: Job, now: float) -> None:
         """Give `job` a place, before anything is spent on it. It waits for its turn once it is enqueued.
@@ -94,7 +97,7 @@ class Scheduler:
                 raise QueueFull(self._max_queue, self.expected_wait(job))
             if 0 < self._max_queue_per_caller <= sum(queue.count(job.caller) for queue in queues):
                 raise QuotaExceeded(job.caller, self._max_queue_per_caller, self.expected_wait(job))
-            if job.deadline < math.inf and job.kind in self._seconds_per_forward:
+            if job.deadline < math.inf and job.kind in self._corrections:
                 wait = self.expected_wait(job)
                 if now + _MARGIN * (wait + self._seconds(job)) > job.deadline:
                     raise Overloaded(wait)
@@ -161,19 +164,18 @@ class Scheduler:
         self._running.pop(batch, None)
         if seconds is None:
             return
+        families = {job.family for job in batch.jobs}
+        if None not in families and not any(job.other_seconds for job in batch.jobs):
+            (family,) = families
+            a_forward = seconds / sum(job.forwards for job in batch.jobs)
+            known = self._seconds_per_forward.setdefault(family, a_forward)
+            self._seconds_per_forward[family] = known + _LEARNING_RATE * (a_forward - known)
         # Jobs of several kinds may have shared the time; each kind's part is as it was known, in proportion.
         recent = seconds / sum(map(self._seconds, batch.jobs))
-        a_forward = seconds / sum(job.forwards for job in batch.jobs)
-        for kind, family in {(job.kind, job.family) for job in batch.jobs}:
-            known = self._seconds_per_forward.get(kind)
-            if known is None:
-                one = next(job for job in batch.jobs if job.kind == kind)
-                self._seconds_per_forward[kind] = recent * self._seconds(one) / one.forwards
-            else:
-                self._seconds_per_forward[kind] = known * (1 + _LEARNING_RATE * (recent - 1))
-            if family is not None:
-                known = self._seconds_per_forward.setdefault(family, a_forward)
-                self._seconds_per_forward[family] = known + _LEARNING_RATE * (a_forward - known)
+        for kind in {job.kind for job in batch.jobs}:
+            correction = self._corrections.get(kind)
+            changed = recent if correction is None else correction * (1 + _LEARNING_RATE * (recent - 1))
+            self._corrections[kind] = changed
 
     def seconds(self, batch: Batch) -> float:
         """Estimate how long a batch takes; infinite where nothing of a kind in it has been measured."""
@@ -225,12 +227,15 @@ class Scheduler:
             return Batch(queue.take(first, limit, self._max_job_bytes))
         return None
 
-    def _seconds(self, job: Job, unknown: float | None = None) -> float:
-        """Estimate how long a job takes; where none of its kind has been measured, from `unknown` seconds a forward."""
-        rate = self._seconds_per_forward.get(job.kind, unknown)
-        if rate is None:  # of the kind nothing is known yet, but perhaps of the model
-            rate = self._seconds_per_forward.get(job.family, job.forward_seconds or _UNKNOWN_SECONDS)
-        return job.forwards * rate
+    def _seconds(self, job: Job, unknown: float = 1.0) -> float:
+        """Estimate how long a job takes.
+
+        Args:
+            unknown: the correction of a kind of which nothing has been measured.
+        """
+        a_forward = self._seconds_per_forward.get(job.family, job.forward_seconds or _UNKNOWN_SECONDS)
+        cost = job.forwards * a_forward + job.other_seconds
+        return cost * self._corrections.get(job.kind, unknown)
 
     def _lanes_in_turn(self, now: float) -> list[Lane]:
         """Those where somebody waits: first who has been passed over for too long, then by rank."""

@@ -10,8 +10,8 @@ from striate_service.models.description import LayerDescription, ModelDescriptio
 
 FLOAT = 4  # bytes of a float32
 
-_OPERATIONS_OF_A_FORWARD = 1.5e9  # multiply-adds of GoogLeNet on one image of 224 x 224 (Szegedy et al. 2015, table 1)
-_MOST_OPERATIONS = 2e11  # of one factorization: that many take a core about a minute at worst
+_OPERATIONS_A_SECOND = 1e10  # multiply-adds of one core in a factorization: 7e9 to 2e10 measured (AVX2)
+_MOST_OPERATIONS = 2e11  # of one factorization: they take a core half a minute at worst
 _FEWEST_ITERATIONS = 20
 _USUAL_ITERATIONS = 100  # in which real activations converge
 
@@ -21,11 +21,13 @@ class Cost:
     """What a task takes."""
 
     forwards: float
-    """Time, in forwards of one image through the model. The scheduler learns how long such a forward takes."""
+    """Time in the network, in forwards of one image. The scheduler learns how long such a forward takes."""
     memory_bytes: int
     """Of the arrays that it needs in a worker at its peak, beside the network and what its forward takes."""
     result_bytes: int
     """Of its result."""
+    other_seconds: float = 0.0
+    """Time outside of the network, on one core. The scheduler learns how far from it each kind of task is."""
 
 
 def layer_numbers(layer: LayerDescription) -> int:
@@ -38,10 +40,10 @@ def share_after(model: ModelDescription, layer: LayerDescription) -> float:
     return 1 - model.layers.index(layer) / len(model.layers)
 
 
-def factorization_forwards(positions: int, channels: int, components: int) -> float:
-    """Return the time of a factorization of [positions, channels], in forwards of one image."""
+def factorization_seconds(positions: int, channels: int, components: int) -> float:
+    """Return the time of a factorization of [positions, channels] on one core."""
     iterations = min(_USUAL_ITERATIONS, most_iterations(positions, channels, components))
-    return iterations * _operations(positions, channels, components) / _OPERATIONS_OF_A_FORWARD
+    return iterations * _operations(positions, channels, components) / _OPERATIONS_A_SECOND
 
 
 def most_iterations(positions: int, channels: int, components: int) -> int:
@@ -53,5 +55,5 @@ def most_iterations(positions: int, channels: int, components: int) -> int:
 
 
 def _operations(positions: int, channels: int, components: int) -> float:
-    """Return the multiply-adds of an iteration: it multiplies the matrix with both factors, and updates both."""
-    return 4.0 * positions * channels * components
+    """Return the multiply-adds of an iteration: products of the matrix and of the factors, and sweeps over both."""
+    return 4.0 * positions * channels * components + 8.0 * (positions + channels) * components**2

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from striate_service.models.description import ModelDescription
-from striate_service.techniques.costs import FLOAT, Cost, factorization_forwards, layer_numbers, share_after
+from striate_service.techniques.costs import FLOAT, Cost, factorization_seconds, layer_numbers, share_after
 from striate_service.techniques.outcomes import Failure, Refusal, outcome_of
 from striate_service.techniques.tasks.base import (
     Array,
@@ -107,7 +107,8 @@ class FactorizeTask(ImageTask[GroupsResult]):
         alone = _factorization(positions, layer.channels, self.components)
         along_groups = classes * positions * components  # `group_effects`
         return Cost(
-            forwards=passes + alone.forwards,
+            forwards=passes,
+            other_seconds=alone.other_seconds,
             memory_bytes=alone.memory_bytes + FLOAT * (images * numbers * (2 + classes) + along_groups),
             result_bytes=alone.result_bytes + FLOAT * images * (components + 1) * classes,
         )
@@ -161,6 +162,7 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
         between = images * (1 + 2 * components * (len(layers) - 1))
         return Cost(
             forwards=sum(cost.forwards for cost in costs) + between,
+            other_seconds=sum(cost.other_seconds for cost in costs),
             memory_bytes=sum(cost.memory_bytes for cost in costs) + 2 * FLOAT * gradients,
             result_bytes=sum(cost.result_bytes for cost in costs)
             + FLOAT * images * (components + 1) * components * (len(layers) - 1),
@@ -278,7 +280,8 @@ def _factorization(positions: int, channels: int, components: int) -> Cost:
     tried = [components] if components else range(1, min(MOST_CHOICES, positions, channels) + 1)
     most = max(tried)
     return Cost(
-        forwards=sum(factorization_forwards(positions, channels, number) for number in tried),
+        forwards=0.0,
+        other_seconds=sum(factorization_seconds(positions, channels, number) for number in tried),
         memory_bytes=FLOAT * (3 * positions * channels + 2 * most * (positions + channels)),
         result_bytes=FLOAT * most * (positions + channels + 1),
     )
