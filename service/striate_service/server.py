@@ -168,7 +168,7 @@ class Server:
         library = Library(BasisStore(settings.home / "bases"))
         recipes = RecipeChoice.of(settings)
         icons, namer = IconFinder(self._renderer), Namer(self._labels, example_store)
-        runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, settings.max_message_bytes)
+        runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, settings)
         groups = GroupExplainer(icons, namer)
 
         interpretability = InterpretabilityServicer(

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from striate_service.config import Settings
 from striate_service.explain.concurrency import in_order
 from striate_service.explain.decoding import ImageDecoder
 from striate_service.explain.images import Fit, GivenImage
@@ -65,15 +66,11 @@ class MessageResult(Generic[R]):
 class ImageStreams:
     """Runs streams of images through the workers, in slices that one forward takes."""
 
-    def __init__(self, engine: Engine, decoder: ImageDecoder, max_slice_bytes: int) -> None:
-        """Take what computes.
-
-        Args:
-            max_slice_bytes: that the result of a slice of several images may have.
-        """
+    def __init__(self, engine: Engine, decoder: ImageDecoder, settings: Settings) -> None:
         self._engine = engine
         self._decoder = decoder
-        self._max_slice_bytes = max_slice_bytes
+        self._max_memory_bytes = settings.max_task_bytes
+        self._max_result_bytes = settings.max_message_bytes
 
     def run(
         self,
@@ -103,10 +100,15 @@ class ImageStreams:
         return in_order(_numbered(messages), run_message, _MESSAGES_PER_WORKER * self._engine.worker_count)
 
     def _slice_size(self, task: ImageTask[R]) -> int:
-        """Return how many images a forward takes, or fewer, so that their result is not too large."""
+        """Return how many images a forward takes, or fewer where a task on so many would be too large."""
         model = self._engine.catalogue.model(task.model)
+
+        def fits(images: int) -> bool:
+            cost = task.cost(model, images)
+            return cost.memory_bytes <= self._max_memory_bytes and cost.result_bytes <= self._max_result_bytes
+
         size = self._engine.batch_limit(model.name)
-        while size > 1 and task.cost(model, size).result_bytes > self._max_slice_bytes:
+        while size > 1 and not fits(size):
             size //= 2
         return size
 
