@@ -124,7 +124,12 @@ class Engine:
         return len(self._backend.workers)
 
     def batch_limit(self, model: str) -> int:
-        """Return how many images every worker that has the model takes at a time."""
+        """Return how many images every worker that has the model takes at a time.
+
+        Raises:
+            NotFound: it has been unloaded.
+        """
+        self.catalogue.model(model)
         return min(limit.images for limit in self.catalogue.batch_limits(model).values())
 
     async def start(self) -> None:
@@ -220,7 +225,7 @@ class Engine:
         return 1 / min(rates) if rates and min(rates) > 0 else None
 
     def _check_reply(self, task: Task[Any], cost: Cost) -> None:
-        if cost.result_bytes > self._max_reply_bytes:
+        if task.is_reply and cost.result_bytes > self._max_reply_bytes:
             field_name, advice = task.too_costly
             raise InvalidArgument(
                 field_name,

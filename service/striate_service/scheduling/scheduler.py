@@ -75,6 +75,8 @@ class Scheduler:
         self._running: dict[Batch, None] = {}  # a set that keeps its order
         self._seconds_per_forward: dict[Hashable, float] = {}
         """By family, as jobs took it that have nothing to do outside of the network."""
+        self._best_forward: dict[Hashable, float] = {}
+        """By family, the fewest seconds that a forward ever took: what is refused must be too much at any time."""
         self._corrections: dict[Hashable, float] = {}
         """By kind: how many times as long its jobs take as their costs say."""
 
@@ -106,7 +108,9 @@ class Scheduler:
     def _check_cost(self, job: Job) -> None:
         if job.memory_bytes > self._max_job_bytes:
             raise TooMuchWork("MiB of memory", job.memory_bytes / 2**20, self._max_job_bytes / 2**20)
-        seconds = self._seconds(job)
+        known = (job.forward_seconds, self._best_forward.get(job.family))
+        a_forward = min((each for each in known if each is not None), default=_UNKNOWN_SECONDS)
+        seconds = job.forwards * a_forward + job.other_seconds
         if seconds > self._max_job_seconds:
             raise TooMuchWork("s", seconds, self._max_job_seconds)
 
@@ -168,6 +172,7 @@ class Scheduler:
         if None not in families and not any(job.other_seconds for job in batch.jobs):
             (family,) = families
             a_forward = seconds / sum(job.forwards for job in batch.jobs)
+            self._best_forward[family] = min(a_forward, self._best_forward.get(family, math.inf))
             known = self._seconds_per_forward.setdefault(family, a_forward)
             self._seconds_per_forward[family] = known + _LEARNING_RATE * (a_forward - known)
         # Jobs of several kinds may have shared the time; each kind's part is as it was known, in proportion.

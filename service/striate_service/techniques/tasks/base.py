@@ -108,6 +108,9 @@ class Task(Generic[R]):
     too_costly: ClassVar[tuple[str, str]]
     """The request's field that makes such a task large, and what a caller can do about it."""
 
+    is_reply: ClassVar[bool] = True
+    """Whether its result is sent to the caller, more or less as it is."""
+
     model: str
     """Its name. Empty: the task needs none."""
 

@@ -33,6 +33,7 @@ class IndexResult:
 @dataclass(frozen=True, eq=False)
 class IndexTask(ImageTask[IndexResult]):
     too_costly: ClassVar = ("layers", "index fewer layers at a time")
+    is_reply: ClassVar = False
 
     layers: tuple[str, ...]
 

@@ -28,6 +28,7 @@ class RenderResult:
 @dataclass(frozen=True, eq=False)
 class RenderTask(Task[RenderResult]):
     too_costly: ClassVar = ("channels", "ask for fewer facets")
+    is_reply: ClassVar = False
 
     layer: str
     objectives: tuple[Objective, ...]
