@@ -44,10 +44,10 @@ def settings(home: Path, **changes: object) -> Settings:
     return load(**{**usual, **changes})
 
 
-def executor_of(*models: LoadedModel, precision: Precision = "float32") -> Executor:
-    """Return what a worker on the CPU would compute batches with, in this process."""
+def executor_of(*models: LoadedModel, device: str = "cpu", precision: Precision = "float32") -> Executor:
+    """Return what a worker of a device would compute batches with, in this process."""
     served = [ServedModel(model.description, model.network) for model in models]
-    return Executor(DeviceNetworks(served, "cpu", precision))
+    return Executor(DeviceNetworks(served, device, precision))
 
 
 @pytest.fixture(scope="session")

@@ -158,7 +158,9 @@ class Settings(BaseSettings):
     """Requests that may wait; further ones are refused at once."""
     max_queue_per_caller: Annotated[int, Field(ge=0)] = 0
     """Of one caller (metadata `striate-caller`, else the peer's address). 0: no limit."""
-    decode_threads: Annotated[int, Field(ge=1, le=256)] = 2
+    decode_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    """Threads of the server's process that decode images. auto: half of the cores, at least 2. On an H200 with 16
+    cores, googlenet and 128 callers: 211 images/s with 2 threads, 227 and 243 with 8."""
 
     recipe: RecipeName = "fourier"
     """How icons are made where neither the request nor the model says. fourier: quick. soft: the same with half the

@@ -31,6 +31,7 @@ from striate.v1 import (
 )
 
 from striate_service.backends.local.backend import LocalBackend
+from striate_service.backends.local.devices import count_cores
 from striate_service.backends.local.niceness import NICENESS
 from striate_service.config import EMBEDDED, Settings
 from striate_service.explain.activations import Activations
@@ -94,7 +95,7 @@ class Server:
         self._metrics = Metrics()
         self._metrics.info.info({"version": version("striate")})
         self._health = HealthServicer()
-        self._decode_threads = decode_threads(settings.decode_threads, NICENESS)
+        self._decode_threads = decode_threads(_decode_thread_count(settings), NICENESS)
         self._backend = LocalBackend(settings, self._metrics)
         self._engine = Engine(self._backend, settings, self._metrics)
         icons = Folder(settings.icons or settings.home / "icons")
@@ -221,6 +222,10 @@ async def serve(settings: Settings) -> None:
     await stop.wait()
     logger.info("draining: accepted requests are answered, for at most %.0f s", settings.drain_timeout)
     await server.stop()
+
+
+def _decode_thread_count(settings: Settings) -> int:
+    return max(2, count_cores() // 2) if settings.decode_threads == "auto" else settings.decode_threads
 
 
 def _render_batch_size(settings: Settings, devices: Sequence[str]) -> int:

@@ -23,6 +23,7 @@ _TOLERANCES: dict[Precision, float] = {"float32": 1e-4, "tf32": 1e-3, "bfloat16"
 """What may lie between a compiled layer and the network's in float32, relative to the layer (2-norm)."""
 
 _LEAST = 2  # images: some of torch's kernels treat one apart, so that no one graph is right for it and for more
+_MOST = 1024  # the largest `max_batch_size`; CUDA's kernels have a limit of 65,535
 
 
 class CompileError(Exception):
@@ -86,7 +87,7 @@ def compiled_network(
             graph = torch.export.export(
                 LayersAndLogits(network, layers).eval(),
                 (images[:2],),
-                dynamic_shapes=({0: torch.export.Dim("images", min=_LEAST)},),
+                dynamic_shapes=({0: torch.export.Dim("images", min=_LEAST, max=_MOST)},),
                 strict=False,
             ).module()
             compiled = CompiledNetwork(torch.compile(graph, options=options), layers)

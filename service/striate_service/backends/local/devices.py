@@ -31,7 +31,7 @@ class Device:
 
 def choose_devices(setting: Literal["auto"] | Sequence[str]) -> list[Device]:
     """Return the devices to start workers on; "auto" looks what the machine has."""
-    cores = _cores()
+    cores = count_cores()
     if setting != "auto":
         return _share(cores, setting)
     if gpus := _gpus():
@@ -44,7 +44,7 @@ def _share(cores: int, names: Sequence[str]) -> list[Device]:
     return [Device(name, threads, max(threads, min(cores, _MOST_THREADS))) for name in names]
 
 
-def _cores() -> int:
+def count_cores() -> int:
     """Cores that this process may use: its affinity and its container's quota both limit them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota_file = Path("/sys/fs/cgroup/cpu.max")
