@@ -1,7 +1,7 @@
-"""Bases: groups of neurons under a name, kept so that a group means the same tomorrow.
+"""Bases: named neuron groups, stored so that later requests use the same groups.
 
 A basis is one file, `bases/NAME.npz` below the store's folder, that is written once and never changed. Several servers
-may share the folder: nothing is remembered between calls, and of two that save the same name at once one wins.
+may share the folder: nothing is cached between calls, and if two save the same name at once, one succeeds.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class StoredBasis:
 
     name: str
     model_version: str
-    """SHA-256 of the weights that the groups are of."""
+    """SHA-256 of the weights whose activations were factorized."""
     model: str
-    """What the server that saved it called the model."""
+    """The model's name on the server that saved the basis."""
     layer: str
     """The layer's path."""
     directions: NDArray[np.float32] = field(repr=False)
@@ -41,14 +41,14 @@ class StoredBasis:
     colors: NDArray[np.uint8] = field(repr=False)
     """[K, 3]"""
     importance: NDArray[np.float32] = field(repr=False)
-    """[K]: the share of the activations that each explained by itself, in the images that it was made of."""
+    """[K]: the share of the activations that each group explained by itself, in the images of the basis."""
     scale: float
-    """The sum over groups at a position that an overlay shows fully opaque."""
+    """The sum over groups that an overlay shows fully opaque."""
     relative_error: float
     images: int
-    """How many it was made of."""
+    """The number of images that were factorized."""
     fit: int
-    """How they were brought to the model's input size: 1 cropped, 2 stretched, 3 padded."""
+    """How images were fitted to the input size: 1 cropped, 2 stretched, 3 padded."""
     rectify: bool
     created: datetime | None = None
     """UTC."""
@@ -63,7 +63,7 @@ class StoredBasis:
 
 
 class DamagedBasis(Exception):
-    """A file that is no basis. The text names it."""
+    """A file that cannot be read as a basis. The text names it."""
 
 
 class BasisStore:
@@ -73,7 +73,7 @@ class BasisStore:
         self._folder = folder
 
     def save(self, basis: StoredBasis) -> StoredBasis:
-        """Keep a basis and return it as it is stored. Saving the same groups twice is saving them once.
+        """Store a basis, and return it as stored. Saving the same groups again returns the stored basis.
 
         Raises:
             FileExistsError: other groups have that name.
@@ -92,7 +92,7 @@ class BasisStore:
         """Return a basis; None where there is none.
 
         Raises:
-            DamagedBasis: its file is no basis.
+            DamagedBasis: its file cannot be read.
         """
         try:
             return _read(self._file(name))
@@ -100,7 +100,7 @@ class BasisStore:
             return None
 
     def delete(self, name: str) -> bool:
-        """Remove a basis, and return whether there was one."""
+        """Delete a basis, and return whether it existed."""
         try:
             self._file(name).unlink()
         except FileNotFoundError:
@@ -108,7 +108,7 @@ class BasisStore:
         return True
 
     def list(self, model_version: str = "") -> list[StoredBasis]:
-        """Return all bases, or those of one version of a model, by name. What is damaged is told to the log only."""
+        """Return all bases, or those of one version of a model, by name. Damaged files are logged and left out."""
         bases = []
         for file in sorted(self._folder.glob("*.npz")):
             try:

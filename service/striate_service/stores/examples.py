@@ -1,6 +1,6 @@
-"""Natural examples of a layer's channels, as files: one a layer and version of the weights, replaced as a whole.
+"""Natural examples of channels, stored as one file per layer and version of the weights, replaced as a whole.
 
-The file is `examples/VERSION/LAYER.safetensors` below the server's home: arrays, pictures, and a few facts as JSON.
+The file is `examples/VERSION/LAYER.safetensors` below the server's home: arrays, pictures, and further facts as JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from striate_service.stores.files import write_whole
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED = 8  # layers in memory, a few MB each
+_CACHED_LAYERS = 8  # in memory, a few MB each
 
 
 @dataclass(frozen=True)
@@ -31,37 +31,37 @@ class StoredExample:
 
     channel: int
     activation: float
-    """The channel's largest in it."""
+    """The channel's largest activation in the image."""
     class_name: str
     """Empty: unknown."""
     image_name: str
-    """As whoever sent it called it; may be empty."""
+    """The caller's name for it; may be empty."""
     picture: bytes = field(repr=False)
-    """A WebP file: the part of it where the activation is largest."""
+    """A WebP file: the crop where the activation is largest."""
 
 
 @dataclass(frozen=True)
 class LayerExamples:
-    """What a folder of images has shown of a layer. C channels, M classes."""
+    """Examples and statistics of a layer over a folder of images. C channels, M classes."""
 
     images: int
-    """How many there were."""
+    """The number of images."""
     created: datetime
     """UTC."""
     classes: tuple[str, ...]
     class_counts: NDArray[np.int64] = field(repr=False)
-    """[M]: how many images of each."""
+    """[M]: the number of images of each."""
     class_means: NDArray[np.float32] = field(repr=False)
     """[C, M]: the mean over a class's images of a channel's largest activation."""
     shares: tuple[float, ...]
     quantiles: NDArray[np.float32] = field(repr=False)
     """[C, len(shares)]: of a channel's activations over all images and positions."""
     named_class: NDArray[np.int32] = field(repr=False)
-    """[C]: the class that names the channel; -1: none tells enough about what excites it."""
+    """[C]: the class that names the channel; -1: no class scores high enough."""
     name_score: NDArray[np.float32] = field(repr=False)
-    """[C]: how much the best class tells, as a share of what it could, at most 1."""
+    """[C]: the best class's score (`techniques.naming`), at most 1."""
     examples: Sequence[StoredExample] = field(repr=False)
-    """By channel, then strongest first."""
+    """Ordered by channel, then strongest first."""
 
     @property
     def named_channels(self) -> int:
@@ -84,10 +84,10 @@ class ExampleStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read = lru_cache(_REMEMBERED)(_read)
+        self._read = lru_cache(_CACHED_LAYERS)(_read)
 
     def get(self, version: str, layer: str) -> LayerExamples | None:
-        """Return a layer's examples; None where it has not been indexed, or its file is damaged."""
+        """Return a layer's examples; None where it has not been indexed, or the file is damaged."""
         file = self._file(version, layer)
         try:
             return self._read(file, file.stat().st_mtime_ns)
@@ -98,11 +98,11 @@ class ExampleStore:
             return None
 
     def put(self, version: str, layer: str, examples: LayerExamples) -> None:
-        """Store a layer's examples in place of those that it had. Readers see the old ones or the new ones."""
+        """Store a layer's examples, replacing former ones. Readers see either the old or the new ones."""
         write_whole(self._file(version, layer), _packed(examples))
 
     def delete(self, version: str, layer: str) -> bool:
-        """Forget a layer's examples, and return whether it had any."""
+        """Delete a layer's examples, and return whether it had any."""
         try:
             self._file(version, layer).unlink()
         except FileNotFoundError:
@@ -140,7 +140,7 @@ def _packed(examples: LayerExamples) -> bytes:
 
 
 def _read(file: Path, modified: int) -> LayerExamples:
-    """Read a file. `modified` tells apart what lay there at different times."""
+    """Read a file. `modified` distinguishes its versions in the cache."""
     arrays = load(file.read_bytes())
     facts = json.loads(arrays["facts"].tobytes())
     ends = arrays["picture_ends"].tolist()

@@ -1,4 +1,4 @@
-"""Writing files that others read meanwhile."""
+"""Write files that other threads and processes read at the same time."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 
 
 def write_whole(file: Path, data: bytes) -> None:
-    """Write a file so that readers see all of it or nothing, making its folder where need be."""
-    with _written_beside(file, data) as temporary:
+    """Write a file so that readers see all of it or nothing, creating its folder where necessary."""
+    with _temporary_file(file, data) as temporary:
         os.replace(temporary, file)
 
 
 def write_new(file: Path, data: bytes) -> None:
-    """As `write_whole`, but never over another file, whoever writes it at the same time.
+    """As `write_whole`, but never overwrite a file, even if another process creates it at the same time.
 
     Raises:
         FileExistsError: there is a file already.
     """
-    with _written_beside(file, data) as temporary:
+    with _temporary_file(file, data) as temporary:
         os.link(temporary, file)
 
 
 @contextmanager
-def _written_beside(file: Path, data: bytes) -> Iterator[Path]:
-    """Write a temporary file in the same folder; what of it is still there at the end is removed."""
+def _temporary_file(file: Path, data: bytes) -> Iterator[Path]:
+    """Yield a temporary file with `data` in the same folder, and remove it at the end if it is still there."""
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
     temporary = Path(name)

@@ -1,7 +1,7 @@
 """A folder of small files that several servers share: a local directory, or a bucket (s3://, gs://, ... by fsspec).
 
-Readers see a file whole or not at all: an object store puts whole objects, and a local file takes its name only when it
-is complete.
+Readers see a file whole or not at all: an object store writes whole objects, and a local file gets its name only when
+it is complete.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from striate_service.stores.files import write_new, write_whole
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a folder."""
+    """A file in a folder."""
 
     path: str
-    """Below the folder."""
+    """Relative to the folder."""
     size: int
     """In bytes."""
     modified: float
@@ -32,18 +32,18 @@ class Entry:
 
 class Folder:
     def __init__(self, url: str | Path) -> None:
-        """Name a folder; it need not exist.
+        """Open a folder, which need not exist.
 
         Raises:
-            ImportError: its kind of place needs a package that is not installed.
-            ValueError: there is no such kind of place.
+            ImportError: the URL's protocol needs a package that is not installed.
+            ValueError: the URL's protocol is unknown.
         """
-        # Without listings of its own that it remembers: other servers write here too.
+        # Without fsspec's cache of listings: other servers write here too.
         self._files, self._root = url_to_fs(str(url), use_listings_cache=False)
         self._local = isinstance(self._files, LocalFileSystem)
 
     def read(self, path: str) -> bytes | None:
-        """Return a file's content, None where there is none."""
+        """Return a file's content; None where there is no file."""
         try:
             data: bytes = self._files.cat_file(self._full(path))
         except FileNotFoundError:
@@ -57,7 +57,7 @@ class Folder:
             self._files.pipe_file(self._full(path), data)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a file that must be new, and return whether it was: of several servers, one succeeds."""
+        """Create a file, and return whether it was new: of several servers, one succeeds."""
         try:
             if self._local:
                 write_new(Path(self._full(path)), data)
@@ -68,12 +68,12 @@ class Folder:
         return True
 
     def delete(self, path: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file if it exists."""
         with suppress(FileNotFoundError):
             self._files.rm_file(self._full(path))
 
     def list(self, below: str = "") -> list[Entry]:
-        """Return the files below a folder of this one, at any depth."""
+        """Return the files in a subfolder, at any depth."""
         found = self._files.find(self._full(below), detail=True)
         return [
             Entry(path.removeprefix(self._root).lstrip("/"), int(info["size"]), _modified(info))
@@ -85,7 +85,7 @@ class Folder:
 
 
 def _modified(info: dict[str, Any]) -> float:
-    """File systems disagree on how they call it: S3 LastModified, GCS mtime or updated, memory created."""
+    """Return the modification time, which file systems name differently: S3 LastModified, GCS mtime or updated."""
     for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
         value = info.get(name)
         if isinstance(value, datetime):

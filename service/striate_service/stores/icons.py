@@ -1,4 +1,4 @@
-"""Icons as files: content-addressed, so that an icon once rendered is found by whoever asks for the same thing again.
+"""Icons as files, addressed by what they show and how they are made, so that each is rendered once.
 
 An icon's address is the version of the weights, the layer, the objective and the recipe that it was rendered with. Its
 file is `VERSION/LAYER/ADDRESS.webp` below the store's folder: a WebP file, followed by its SHA-256.
@@ -25,13 +25,13 @@ from striate_service.stores.folder import Folder
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED = 4096  # icons in memory, about 180 MB at most: dictionaries show the same ones over and over
+_CACHED_ICONS = 4096  # in memory, about 180 MB at most: dictionaries show the same icons again and again
 _DIGEST_BYTES = 32
 _SUFFIX = ".webp"
-# Use is noted as the file's time, by writing it anew: what object stores can do too. Once an hour is enough to tell
-# what nobody looks at, and costs next to nothing.
-_NOTED_EVERY = 3600.0
-_KEPT = 0.9  # of the budget, when it is exceeded: the next icons need no new listing at once
+# A used icon is written again, at most once an hour, so that its modification time tells when it was last used. Object
+# stores allow this too, and an hour is precise enough to find unused icons.
+_TOUCH_SECONDS = 3600.0
+_KEPT_SHARE = 0.9  # of `max_bytes`, after deleting: so the next icons do not trigger another listing
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class IconAddress:
     layer: str
     """The layer's path."""
     objective: str
-    """Canonical text of the objective (techniques/objective.py): "channel:12", "direction:<SHA-256 of components>"."""
+    """The objective's canonical text (techniques/objective.py): "channel:12", "direction:<SHA-256 of components>"."""
     recipe: str
-    """Canonical text of the recipe, its version and parameters included."""
+    """The recipe's canonical text, with its version and parameters."""
 
     @property
     def name(self) -> str:
@@ -59,14 +59,14 @@ class IconAddress:
 
 
 @dataclass
-class _Remembered:
+class _CachedIcon:
     data: bytes
-    noted: float
-    """When its use was last noted in the folder; infinity for shipped icons."""
+    touched: float
+    """When its file was last written; infinity for shipped icons, which are never written."""
 
 
 class IconStore:
-    """Icons below one folder, and those that ship with the package, which are found as if rendered here."""
+    """Icons in one folder, and icons that ship with the package."""
 
     def __init__(
         self,
@@ -79,80 +79,80 @@ class IconStore:
         """Open a store.
 
         Args:
-            shipped: folders that are laid out as the store is, of icons without checksums. They are never written to.
-            max_bytes: when there is more than this, the icons that were not used for longest are deleted. 0: no limit.
+            shipped: read-only folders with the store's layout, whose icons have no checksums.
+            max_bytes: above this size, the least recently used icons are deleted. 0: no limit.
         """
         self._folder = folder
         self._shipped = tuple(shipped)
         self._max_bytes = max_bytes
         self._clock = clock
-        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self._cache: OrderedDict[str, _CachedIcon] = OrderedDict()
         self._lock = Lock()
-        """Of what is remembered: icons are read and written in threads."""
-        self._making_room = Lock()
+        """Guards the cache: icons are read and written in threads."""
+        self._deleting = Lock()
         self._bytes: int | None = None
-        """What the folder holds; None before it has been listed."""
+        """The folder's size; None before it has been listed."""
 
     def get(self, address: IconAddress) -> bytes | None:
-        """Return the icon's WebP file; None where there is none, or where it is damaged (it is then removed)."""
+        """Return the icon's WebP file; None where there is none. A damaged one is deleted."""
         path = address.path
         with self._lock:
-            known = self._remembered.get(path)
+            known = self._cache.get(path)
             if known:
-                self._remembered.move_to_end(path)
+                self._cache.move_to_end(path)
         if known is None:
             known = self._read(address)
             if known is None:
                 return None
-            self._remember(path, known)
-        if self._max_bytes and known.noted + _NOTED_EVERY <= self._clock():
-            known.noted = self._clock()
-            self._folder.write(path, _sealed(known.data))
+            self._add_to_cache(path, known)
+        if self._max_bytes and known.touched + _TOUCH_SECONDS <= self._clock():
+            known.touched = self._clock()
+            self._folder.write(path, _with_checksum(known.data))
         return known.data
 
     def get_all(self, addresses: Sequence[IconAddress]) -> tuple[bytes, ...] | None:
-        """Return the icons that belong together; None where one of them is missing."""
+        """Return the icons of all addresses; None where one is missing."""
         files = [self.get(address) for address in addresses]
         found = tuple(file for file in files if file is not None)
         return found if len(found) == len(files) else None
 
     def put(self, address: IconAddress, picture: NDArray[np.uint8]) -> bytes:
-        """Store a picture, [height, width, 3 or 4], and return it as a WebP file. Readers see all of it or nothing."""
+        """Store a picture, [height, width, 3 or 4], and return its WebP file. Readers see all of it or nothing."""
         buffer = io.BytesIO()
-        # Without loss: at quality 90 WebP keeps a quarter of the colours' resolution. That makes 15 KB of 45, and an
-        # icon of SqueezeNet's features.7 that, fed back as a picture, excites its channel by a third less or worse.
-        # And exactly: what is transparent keeps its colours, so that the network can be shown the whole picture.
+        # Lossless: at quality 90 WebP stores colors at a quarter of the resolution. A file then has 15 KB, not 45, but
+        # an icon of SqueezeNet's features.7, shown to the network, excites its channel by a third less or worse.
+        # Exact: transparent pixels keep their colors, so that the network can be shown the whole picture.
         Image.fromarray(picture).save(buffer, "WEBP", lossless=True, exact=True, method=4)
         data = buffer.getvalue()
-        self._folder.write(address.path, _sealed(data))
-        self._remember(address.path, _Remembered(data, self._clock()))
+        self._folder.write(address.path, _with_checksum(data))
+        self._add_to_cache(address.path, _CachedIcon(data, self._clock()))
         if self._max_bytes:
-            self._make_room(len(data) + _DIGEST_BYTES)
+            self._delete_unused(len(data) + _DIGEST_BYTES)
         return data
 
-    def _read(self, address: IconAddress) -> _Remembered | None:
-        if (sealed := self._folder.read(address.path)) is not None:
-            if (data := _unsealed(sealed)) is not None:
-                return _Remembered(data, noted=0.0)
+    def _read(self, address: IconAddress) -> _CachedIcon | None:
+        if (checked := self._folder.read(address.path)) is not None:
+            if (data := _without_checksum(checked)) is not None:
+                return _CachedIcon(data, touched=0.0)
             logger.warning("the icon %s was damaged; it will be rendered again", address.path)
             self._folder.delete(address.path)
         for shipped in self._shipped:
             file = shipped / address.path
             picture = file.read_bytes() if file.is_file() else b""
             if _is_picture(picture):
-                return _Remembered(picture, noted=math.inf)
+                return _CachedIcon(picture, touched=math.inf)
         return None
 
-    def _remember(self, path: str, icon: _Remembered) -> None:
+    def _add_to_cache(self, path: str, icon: _CachedIcon) -> None:
         with self._lock:
-            self._remembered[path] = icon
-            self._remembered.move_to_end(path)
-            while len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
+            self._cache[path] = icon
+            self._cache.move_to_end(path)
+            while len(self._cache) > _CACHED_ICONS:
+                self._cache.popitem(last=False)
 
-    def _make_room(self, added: int) -> None:
-        """Delete what was not used for longest, if there is too much. Listing is dear, so it is done when need be."""
-        with self._making_room:
+    def _delete_unused(self, added: int) -> None:
+        """Delete the least recently used icons above `max_bytes`. Listing is slow, so it is done only then."""
+        with self._deleting:
             if self._bytes is not None:
                 self._bytes += added
                 if self._bytes <= self._max_bytes:
@@ -162,21 +162,21 @@ class IconStore:
             if self._bytes <= self._max_bytes:
                 return
             for entry in sorted(icons, key=lambda entry: entry.modified):
-                if self._bytes <= _KEPT * self._max_bytes:
+                if self._bytes <= _KEPT_SHARE * self._max_bytes:
                     break
                 self._folder.delete(entry.path)
                 with self._lock:
-                    self._remembered.pop(entry.path, None)
+                    self._cache.pop(entry.path, None)
                 self._bytes -= entry.size
 
 
-def _sealed(data: bytes) -> bytes:
+def _with_checksum(data: bytes) -> bytes:
     return data + hashlib.sha256(data).digest()
 
 
-def _unsealed(sealed: bytes) -> bytes | None:
-    """Return what was sealed, None where it is not whole."""
-    data, digest = sealed[:-_DIGEST_BYTES], sealed[-_DIGEST_BYTES:]
+def _without_checksum(checked: bytes) -> bytes | None:
+    """Return the data; None where the checksum does not match."""
+    data, digest = checked[:-_DIGEST_BYTES], checked[-_DIGEST_BYTES:]
     return data if data and hashlib.sha256(data).digest() == digest else None
 
 

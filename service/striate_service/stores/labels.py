@@ -1,7 +1,7 @@
-"""Names of neurons and of directions, in a database: SQLite by default, PostgreSQL by URL.
+"""Names of channels and directions, in a database: SQLite by default, PostgreSQL by URL.
 
 A name belongs to one channel, or to one direction in the space of channels, of one layer of one version of the weights.
-Rows are never changed but to mark their end, so that history is kept: the name that counts is the one without `ended`.
+Rows change only to set `ended`, so that history is kept: the current name is the one without `ended`.
 """
 
 from __future__ import annotations
@@ -35,18 +35,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-SAME = 0.99
-"""Cosine similarity from which on two directions are one: naming it again replaces its name."""
-ALIKE = 0.9
-"""Cosine similarity from which on a direction bears another one's name. Measured on the embedded model: the best match
-of a group is at 0.94 to 0.98 (median) among the groups of other pictures of its class, and at 0.09 to 0.37 (80%)
-among those of another class; of pairs of groups of the same pictures, 95% lie below 0.53, and all below 0.82."""
-_WRITERS_TAKE_TURNS = {
+SAME_DIRECTION = 0.99
+"""Cosine similarity from which on two directions are the same: a new name replaces the old one."""
+SIMILAR_DIRECTION = 0.9
+"""Cosine similarity from which on a direction takes another direction's name. Measured on the embedded model: a group's
+best match is at 0.94 to 0.98 (median) among the groups of other pictures of its class, and at 0.09 to 0.37 (80%) among
+those of another class; of pairs of groups of the same pictures, 95% are below 0.53, and all below 0.82."""
+_WRITE_LOCKS = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": "LOCK TABLE labels, direction_labels IN SHARE ROW EXCLUSIVE MODE",
 }
-"""The first statement of a transaction that changes names, so that two writers of the same neuron's name take turns.
-Readers do not wait."""
+"""The first statement of a transaction that changes names: it serializes writers. Readers do not wait."""
 
 Result = TypeVar("Result")
 
@@ -74,7 +73,7 @@ def _label_table(name: str, subject: Column[Any]) -> Table:
 
 
 class LabelSource(IntEnum):
-    """Where a name comes from. The database keeps these numbers."""
+    """Where a name comes from. The database stores these numbers."""
 
     NONE = 0
     """There is no name."""
@@ -82,15 +81,15 @@ class LabelSource(IntEnum):
     DISSECTION = 2
     """The overlap of the neuron's activations with the masks of a concept."""
     CLASS_EFFECT = 3
-    """The class that the neuron pushes most in the answer at hand; never stored."""
+    """The class that the neuron affects most in the present reply; never stored."""
     IMPORTED = 4
     EXAMPLES = 5
     """The class of the indexed images that excite the neuron most; never stored."""
 
 
 _metadata = MetaData()
-_of_channels = _label_table("labels", Column("channel", Integer, nullable=False))
-_of_directions = _label_table("direction_labels", Column("direction", LargeBinary, nullable=False))
+_channel_labels = _label_table("labels", Column("channel", Integer, nullable=False))
+_direction_labels = _label_table("direction_labels", Column("direction", LargeBinary, nullable=False))
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class StoredLabel:
     created: datetime | None = None
     """UTC. None for a name that ships with its model."""
     ended: datetime | None = None
-    """UTC: when it was replaced or deleted. None: it counts."""
+    """UTC: when it was replaced or deleted. None: it is current."""
     direction: bytes | None = None
     """float32 [C], little-endian, of unit length. None for a channel."""
 
@@ -117,7 +116,7 @@ class LabelStore:
     """Names by weights, layer, and channel or direction. Blocking: call it from a thread."""
 
     def __init__(self, url: str, shipped: Iterable[StoredLabel] = ()) -> None:
-        """Open the database, making its tables where it is new.
+        """Open the database, and create its tables where they are missing.
 
         Args:
             url: SQLAlchemy's: "sqlite:////path/labels.db", "postgresql://user@host/database".
@@ -133,7 +132,7 @@ class LabelStore:
         self._engine.dispose()
 
     def set(self, label: StoredLabel) -> StoredLabel:
-        """Name a channel or direction, ending the name that it had, and return the name as it is stored."""
+        """Name a channel or direction, end its former name, and return the name as stored."""
 
         def change(connection: Connection) -> StoredLabel:
             now = datetime.now(timezone.utc).replace(tzinfo=None)
@@ -144,22 +143,22 @@ class LabelStore:
             connection.execute(insert(table).values(**values | {"source": int(stored.source)}))
             return stored
 
-        return self._changed(change)
+        return self._in_transaction(change)
 
     def delete(self, subject: StoredLabel) -> bool:
-        """End the name of a channel or direction, and return whether it had one in the database. Shipped names stay.
+        """End the name of a channel or direction, and return whether the database had one. Shipped names stay.
 
         Args:
             subject: any label of the same channel or direction; its text does not matter.
         """
         now = datetime.now(timezone.utc).replace(tzinfo=None)
-        return self._changed(lambda connection: self._end(connection, subject, now))
+        return self._in_transaction(lambda connection: self._end(connection, subject, now))
 
     def of_channels(self, model_version: str, layer: str, channels: Iterable[int]) -> dict[int, StoredLabel]:
-        """Return the names of those channels that have one."""
+        """Return the names of the channels that have one."""
         wanted = set(channels)
         with self._engine.connect() as connection:
-            current = _read(connection, _current(_of_channels, model_version, layer), _of_channels)
+            current = _read(connection, _current(_channel_labels, model_version, layer), _channel_labels)
         stored = {label.channel: label for label in current if label.channel in wanted}
         shipped = {
             channel: self._shipped[key]
@@ -171,29 +170,30 @@ class LabelStore:
     def of_directions(
         self, model_version: str, layer: str, directions: NDArray[np.float32]
     ) -> Sequence[StoredLabel | None]:
-        """Return for each direction the name of the one that is most like it, if any is `ALIKE`.
+        """Return for each direction the name of the most similar one, if that is as similar as `SIMILAR_DIRECTION`.
 
         Args:
             directions: [K, C].
         """
         with self._engine.connect() as connection:
-            named = _read(connection, _current(_of_directions, model_version, layer), _of_directions)
+            named = _read(connection, _current(_direction_labels, model_version, layer), _direction_labels)
         if not named:
             return [None] * len(directions)
         similarities = _unit(directions) @ np.stack([_vector(label) for label in named]).T
         best = similarities.argmax(1)
         return [
-            named[index] if similarities[number, index] >= ALIKE else None for number, index in enumerate(best.tolist())
+            named[index] if similarities[number, index] >= SIMILAR_DIRECTION else None
+            for number, index in enumerate(best.tolist())
         ]
 
     def list(
         self, model_version: str, layer: str = "", *, history: bool = False, limit: int = 1000, offset: int = 0
     ) -> Sequence[StoredLabel]:
-        """Return names by layer and channel, then of directions, shipped ones too; with `history` all there have been,
-        newest first."""
+        """Return current names, shipped ones included: for each layer, of channels and then of directions. With
+        `history`, return all names in the database, newest first."""
         stored: list[StoredLabel] = []
         with self._engine.connect() as connection:
-            for table in (_of_channels, _of_directions):
+            for table in (_channel_labels, _direction_labels):
                 query = select(table).where(table.c.model_version == model_version)
                 if layer:
                     query = query.where(table.c.layer == layer)
@@ -224,14 +224,16 @@ class LabelStore:
             ids = [row.id for row in rows]
         else:
             wanted = _vector(subject)
-            ids = [row.id for row in connection.execute(current) if _similarity(row.direction, wanted) >= SAME]
+            ids = [
+                row.id for row in connection.execute(current) if _similarity(row.direction, wanted) >= SAME_DIRECTION
+            ]
         connection.execute(update(table).where(table.c.id.in_(ids)).values(ended=now))
         return bool(ids)
 
-    def _changed(self, change: Callable[[Connection], Result]) -> Result:
-        """Change names in one transaction. Writers take turns: changes are rare and take a moment."""
+    def _in_transaction(self, change: Callable[[Connection], Result]) -> Result:
+        """Change names in one transaction. Writers wait for each other: changes are rare and short."""
         with self._engine.begin() as connection:
-            if lock := _WRITERS_TAKE_TURNS.get(connection.dialect.name):
+            if lock := _WRITE_LOCKS.get(connection.dialect.name):
                 connection.exec_driver_sql(lock)
             return change(connection)
 
@@ -251,7 +253,7 @@ def _connected(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.drivername == "postgresql":  # SQLAlchemy would take an older driver
             parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(parsed, pool_pre_ping=True)  # which notices that the database was restarted
+        engine = create_engine(parsed, pool_pre_ping=True)  # which detects a restarted database
         try:
             _metadata.create_all(engine)
         except SQLAlchemyError:
@@ -267,7 +269,7 @@ def _connected(url: str) -> Engine:
 
 
 def _table(label: StoredLabel) -> Table:
-    return _of_channels if label.direction is None else _of_directions
+    return _channel_labels if label.direction is None else _direction_labels
 
 
 def _columns(table: Table) -> list[str]:

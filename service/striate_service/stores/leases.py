@@ -1,8 +1,9 @@
-"""Leases: which of the servers that share a store renders an icon, so that none is rendered twice.
+"""Leases: which of the servers that share a store renders an icon, so that no icon is rendered twice.
 
-A lease is a file, `leases/NAME.NUMBER`, that says until when it holds. Its owner renews it; where the owner was killed
-it lapses, and another server takes the next number. Of several that try, one succeeds in creating that file. Lapsed
-ones stay until the last is given back: so whoever lists the folder while one is held finds it, or one before it.
+A lease is a file, `leases/NAME.NUMBER`, with its expiry time. Its owner renews it. If the owner is killed, the lease
+expires, and another server takes the next number: of several that try, one succeeds in creating that file. Expired
+leases stay until the last one is released, so a server that lists the folder while a lease is held finds it or an
+earlier number, and cannot start again from 0.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _FOLDER = "leases"
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to make something."""
+    """The right to render an icon."""
 
     name: str
     number: int
@@ -31,10 +32,10 @@ class Lease:
 
 @dataclass(frozen=True)
 class Held:
-    """What another server has a lease on."""
+    """The state of a lease that another server holds."""
 
     progress: float
-    """How far it is, 0 to 1, as it said when it last renewed its lease."""
+    """How far the rendering was, 0 to 1, when the lease was last renewed."""
 
 
 class Leases:
@@ -42,14 +43,14 @@ class Leases:
         """Use leases in a folder.
 
         Args:
-            seconds: how long a lease holds unless it is renewed. Servers' clocks should differ by much less.
+            seconds: how long a lease lasts unless it is renewed. Servers' clocks should differ by much less.
         """
         self.seconds = seconds
         self._folder = folder
         self._clock = clock
 
     def take(self, name: str) -> Lease | Held:
-        """Take a lease, or say who has it."""
+        """Take a lease, or return the state of another server's."""
         newest = self._newest(name)
         if newest and (held := self._held(newest)):
             return held
@@ -57,11 +58,11 @@ class Leases:
         return lease if self._folder.create(lease.path, self._content(0.0)) else Held(0.0)
 
     def renew(self, lease: Lease, progress: float) -> None:
-        """Hold a lease from now on for the usual time, and say how far its work is."""
+        """Extend a lease from now on, and record its progress."""
         self._folder.write(lease.path, self._content(progress))
 
     def release(self, leases: Iterable[Lease]) -> None:
-        """Give leases back: what they are for is in the store, or will not be made."""
+        """Release leases: their icons are in the store, or will not be rendered."""
         for lease in leases:
             for number in range(lease.number + 1):
                 self._folder.delete(Lease(lease.name, number).path)
@@ -79,10 +80,10 @@ class Leases:
         return Lease(name, max(numbers)) if numbers else None
 
     def _held(self, lease: Lease) -> Held | None:
-        """Return what a lease says, None where it has lapsed."""
+        """Return the state of a lease; None where it has expired."""
         try:
             content = json.loads(self._folder.read(lease.path) or b"")
             until, progress = float(content["until"]), float(content["progress"])
-        except (ValueError, KeyError, TypeError):  # given back meanwhile, or damaged
+        except (ValueError, KeyError, TypeError):  # just released, or damaged
             return None
         return Held(progress) if until > self._clock() else None

@@ -1,4 +1,4 @@
-"""Optimizations that have begun, on this server's own disk, so that a restart loses no more than a slice of them."""
+"""Unfinished renderings on this server's disk, so that a restart loses at most one slice of each."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 
 from striate_service.stores.files import write_whole
 
-_KEPT_DAYS = 7  # what nobody asked for again by then; at 128 pixels 0.6 MB each
+_KEPT_DAYS = 7  # since the last slice; 0.6 MB each at 128 pixels
 _DAY = 86400.0
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
 class Unfinished:
-    """The arrays of each by name, as files of a folder that only this server writes to."""
+    """Arrays by name, as files in a folder that only this server writes to."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def load(self, name: str) -> Arrays | None:
-        """Return what was saved; None where there is nothing, or where it is damaged."""
+        """Return the saved arrays; None where there are none, or the file is damaged."""
         try:
             with np.load(self._file(name), allow_pickle=False) as file:
                 return dict(file)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # damaged: its checksums tell
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # damaged, by its checksums
             self.delete(name)
             return None
 
@@ -45,7 +45,7 @@ class Unfinished:
         self._file(name).unlink(missing_ok=True)
 
     def forget_old(self) -> None:
-        """Delete what nobody asked for again."""
+        """Delete files that are older than `_KEPT_DAYS`."""
         for file in self._folder.rglob("*.npz"):
             if file.stat().st_mtime < time.time() - _KEPT_DAYS * _DAY:
                 file.unlink(missing_ok=True)
