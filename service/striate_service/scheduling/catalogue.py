@@ -1,4 +1,4 @@
-"""Which models are served, who uses them, and how that changes while the server runs."""
+"""The served models: which requests use them, and loading and unloading while the server runs."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ class Catalogue:
         self._backend = backend
         self._metrics = metrics
         self._leaving: set[str] = set()
-        self._requests: Counter[str] = Counter()  # that are under way, by model
+        self._requests: Counter[str] = Counter()  # in progress, by model
         self._request_ended = asyncio.Event()
         self._changing = asyncio.Lock()
 
     @property
     def models(self) -> tuple[ModelDescription, ...]:
-        """What is served; the first is the default."""
+        """The served models; the first is the default."""
         return tuple(model for model in self._backend.models if model.name not in self._leaving)
 
     @property
     def objectives(self) -> Mapping[str, Signature]:
-        """Objectives of icons that the operator has added, by name."""
+        """Icon objectives that the operator registered, by name."""
         return self._backend.objectives
 
     def model(self, name: str) -> ModelDescription:
         """Return a model by its name.
 
         Raises:
-            NotFound: it has been unloaded.
+            NotFound: the model has been unloaded.
         """
         for model in self._backend.models:
             if model.name == name and name not in self._leaving:
@@ -46,7 +46,7 @@ class Catalogue:
         raise NotFound("model", name, "it has just been unloaded")
 
     def batch_limits(self, model: str) -> Mapping[str, BatchLimit]:
-        """Return how many images a forward of a model takes, by device."""
+        """Return how many images one forward pass of a model takes, by device."""
         return batch_limits(self._backend, model)
 
     @contextmanager
@@ -64,7 +64,7 @@ class Catalogue:
 
         Raises:
             AlreadyExists: its name is taken.
-            InvalidArgument: it is for no device of this server, or cannot be loaded.
+            InvalidArgument: this server has none of its devices, or it cannot be loaded.
         """
         async with self._changing:
             if any(model.name == settings.name for model in self.models):
@@ -74,10 +74,10 @@ class Catalogue:
             return model
 
     async def unload(self, name: str) -> None:
-        """Serve a model no more. Requests that are under way are answered first.
+        """Stop serving a model. Requests in progress are answered first.
 
         Raises:
-            NotFound: there is none of that name.
+            NotFound: there is no model of that name.
             InvalidArgument: it is the default model.
         """
         async with self._changing:
@@ -97,7 +97,7 @@ class Catalogue:
                 self.show_limits()
 
     def show_limits(self) -> None:
-        """Set the metrics that say how many images a forward takes."""
+        """Update the metrics of batch limits."""
         self._metrics.count_batch_limits(
             (model.name, device, limit.images)
             for model in self.models

@@ -1,4 +1,4 @@
-"""Joins the scheduler and the backend, which do not know each other: submit a task, await its result."""
+"""Connect the scheduler and the backend, which do not know each other: submit a task, await its result."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-_SHARE_OF_TIMEOUT = 0.5  # of `batch_timeout` that one request may take, as far as can be told before: it may be wrong
+_SHARE_OF_TIMEOUT = 0.5  # of `batch_timeout` that one request may take by its estimate, which may be too low
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a request may expect: how urgent it is, until when, and on whose account."""
+    """How a request is scheduled: its lane, deadline and caller."""
 
     lane: Lane = Lane.INTERACTIVE
     deadline: float = math.inf
     """On time.monotonic(), in seconds."""
     caller: str = ""
     patient: bool = False
-    """Wait for a place in a full queue, rather than be refused."""
+    """Wait for a place in a full queue instead of being refused."""
 
 
 @dataclass(eq=False)
 class _Payload:
-    """What a job is about. Its images come after its admission."""
+    """A job's task and, once they are decoded after its admission, images."""
 
     task: Task[Any]
     admitted: float
@@ -64,34 +64,34 @@ class _Payload:
 
 @dataclass(frozen=True)
 class _Key:
-    """What jobs of one batch have in common."""
+    """Jobs with equal keys may share a batch."""
 
     model: str
-    """Empty: none is needed."""
+    """Empty: the task needs none."""
     batch_key: Hashable
 
 
 @dataclass(frozen=True)
 class Place(Generic[R]):
-    """A request's place: what it was admitted for can be run."""
+    """The place in the queue of an admitted request, whose task can be run."""
 
     _engine: Engine
     _job: Job
 
     async def run(self, images: Array | None = None) -> R:
-        """Have the task carried out and return its result.
+        """Run the task and return its result.
 
         Args:
-            images: those that the task starts from, as `ImageTask` takes them.
+            images: the task's images, as `ImageTask` takes them.
 
         Raises:
-            RequestError: it expires, is refused by its technique, or fails.
+            RequestError: the deadline passes, the technique refuses the task, or it fails.
         """
         return cast(R, await self._engine.run(self._job, images))
 
 
 class Engine:
-    """Keeps every worker in work: one that has room gets the next batch, and its results go to those who asked."""
+    """Gives every worker that has room its next batch, and hands each result to the request that awaits it."""
 
     def __init__(self, backend: Backend, settings: Settings, metrics: Metrics) -> None:
         self._backend = backend
@@ -110,13 +110,13 @@ class Engine:
         self._places_freed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._batches: dict[Worker, list[Batch]] = defaultdict(list)
-        """What each worker has: the first is being computed, any other was sent early."""
+        """By worker: the first batch is being computed, any other was sent early."""
         self._free_at: dict[Worker, float] = {}
-        """When the first of these should end, on time.monotonic()."""
+        """When each worker's first batch should end, on time.monotonic()."""
 
     @property
     def models(self) -> tuple[ModelDescription, ...]:
-        """What is served; the first is the default."""
+        """The served models; the first is the default."""
         return self.catalogue.models
 
     @property
@@ -124,10 +124,10 @@ class Engine:
         return len(self._backend.workers)
 
     def batch_limit(self, model: str) -> int:
-        """Return how many images every worker that has the model takes at a time.
+        """Return how many images at a time all workers of a model can take.
 
         Raises:
-            NotFound: it has been unloaded.
+            NotFound: the model has been unloaded.
         """
         self.catalogue.model(model)
         return min(limit.images for limit in self.catalogue.batch_limits(model).values())
@@ -136,7 +136,7 @@ class Engine:
         """Start the workers.
 
         Raises:
-            StartError: one of them cannot start.
+            StartError: a worker cannot start.
         """
         for lane in Lane:
             self._metrics.queue_jobs.labels(lane=lane.value).set_function(partial(self._scheduler.waiting, lane))
@@ -148,7 +148,7 @@ class Engine:
         self.catalogue.show_limits()
 
     async def stop(self) -> None:
-        """End the workers. What has not been answered by now is lost, so drain first."""
+        """Stop the workers. Requests that are still unanswered are lost, so drain first."""
         await self._backend.stop()
         for task in self._running:
             task.cancel()
@@ -157,23 +157,23 @@ class Engine:
     def admission(
         self, task: ImageTask[R], images: int, *, preprocessed: bool, terms: Terms
     ) -> AbstractAsyncContextManager[Place[R]]:
-        """Give a place to a request on so many images, before they are decoded, and take it back at the end.
+        """Reserve a place for a request on `images` images before they are decoded; the context's end frees it.
 
-        Requests on the same model and kind of images share a forward, whatever they ask of it.
+        Requests on the same model and kind of images share a forward pass, whatever their tasks.
 
         Raises:
-            RequestError: on entry: it is refused; this takes no time.
+            RequestError: the request is refused, on entry and at once.
         """
         return self._admission(task, images, ("images", preprocessed), terms)
 
     async def submit(self, task: Task[R], terms: Terms, *, batch_key: Hashable = None) -> R:
-        """Have a task carried out that needs no images, and return its result.
+        """Run a task that needs no images, and return its result.
 
         Args:
-            batch_key: tasks of one technique with the same key share a batch; without one, a task is by itself.
+            batch_key: tasks of one technique with equal keys may share a batch; None: the task runs alone.
 
         Raises:
-            RequestError: the task is not admitted, expires, is refused by its technique, or fails.
+            RequestError: the task is not admitted, its deadline passes, its technique refuses it, or it fails.
         """
         key = (type(task), next(self._unique_keys) if batch_key is None else batch_key)
         async with self._admission(task, 1, key, terms) as place:
@@ -215,12 +215,12 @@ class Engine:
                     await self._places_freed.wait()
             try:
                 yield Place(self, job)
-            finally:  # also where the caller has gone: its place is free at once
+            finally:  # also when the caller cancels: the place is freed at once
                 if self._scheduler.cancel(job):
-                    self._wake_the_patient()
+                    self._wake_waiting_requests()
 
     def _forward_seconds(self, model: str) -> float | None:
-        """Return how long a forward of one image takes, as it was measured before anybody asked; else None."""
+        """Return the seconds of a forward pass of one image by the measured batch limits; None: not measured."""
         rates = [limit.images_per_second for limit in self.catalogue.batch_limits(model).values()]
         return 1 / min(rates) if rates and min(rates) > 0 else None
 
@@ -234,7 +234,7 @@ class Engine:
             )
 
     async def run(self, job: Job, images: Array | None) -> Any:
-        """Carry out an admitted job. For `Place`."""
+        """Run an admitted job. For `Place`."""
         payload, now = _payload(job), time.monotonic()
         payload.images = images
         self._scheduler.enqueue(job, now)
@@ -245,17 +245,17 @@ class Engine:
             raise DeadlineExceeded from error
 
     def _dispatch(self) -> None:
-        """Give work to every worker that has room: to an idle one whatever waits, to a busy one what may be early."""
+        """Send batches to all workers with room: any to an idle worker, early ones (`next_batch`) to a busy worker."""
         for worker in sorted(self._backend.workers, key=lambda worker: worker.in_flight):
-            while worker.has_room and (batch := self._take(worker)):
+            while worker.has_room and (batch := self._next_batch(worker)):
                 self._batches[worker].append(batch)
                 if len(self._batches[worker]) == 1:
-                    self._begun(worker)
+                    self._note_start(worker)
                 task = asyncio.create_task(self._serve(worker, worker.claim(), batch))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
 
-    def _take(self, worker: Worker) -> Batch | None:
+    def _next_batch(self, worker: Worker) -> Batch | None:
         def images_at_once(key: Hashable) -> int:
             assert isinstance(key, _Key)
             if not key.model:
@@ -272,26 +272,26 @@ class Engine:
             for job in batch.jobs:
                 self._metrics.queue_wait.labels(lane=job.lane.value).observe(now - _payload(job).admitted)
         if batch or expired:
-            self._wake_the_patient()
+            self._wake_waiting_requests()
         return batch
 
-    def _begun(self, worker: Worker) -> None:
-        """Note when a worker, at the first of its batches, should be free, and shortly before see what comes next."""
+    def _note_start(self, worker: Worker) -> None:
+        """Note when a worker that begins a batch should be free, and dispatch again shortly before."""
         seconds = self._scheduler.seconds(self._batches[worker][0])
         self._free_at[worker] = time.monotonic() + seconds
         if SEND_EARLY_SECONDS < seconds < math.inf:
-            # Well within that time: loops may call a millisecond early, when nothing could be sent yet.
+            # Half the window, since the event loop may call a millisecond early, when nothing may be sent yet.
             asyncio.get_running_loop().call_later(seconds - SEND_EARLY_SECONDS / 2, self._dispatch)
 
-    def _wake_the_patient(self) -> None:
-        """Let all requests that wait for a place ask again."""
+    def _wake_waiting_requests(self) -> None:
+        """Let all requests that wait for a place try again."""
         self._places_freed.set()
         self._places_freed.clear()
 
     async def _serve(self, worker: Worker, claim: Claim, batch: Batch) -> None:
         try:
             await self._run_batch(worker, claim, batch)
-        except Exception:  # a mistake of ours costs this batch, and not every later one
+        except Exception:  # a bug of ours fails this batch, but not later ones
             logger.exception("a batch failed")
             for job in batch.jobs:
                 _fail(job, WorkFailed("the server made a mistake; its log says more"))
@@ -300,7 +300,7 @@ class Engine:
             batches = self._batches[worker]
             batches.remove(batch)
             if batches:
-                self._begun(worker)
+                self._note_start(worker)
             self._dispatch()
 
     async def _run_batch(self, worker: Worker, claim: Claim, batch: Batch) -> None:
@@ -313,12 +313,10 @@ class Engine:
             self._scheduler.retry([batch])
             return
         except WorkerDied as death:
-            self._try_again(
-                batch, batch.after_crash(), WorkFailed(f"every worker that takes this request dies: {death}")
-            )
+            self._retry(batch, batch.after_crash(), WorkFailed(f"every worker that takes this request dies: {death}"))
             return
         except MemoryError as error:
-            self._try_again(batch, batch.halves(), Unavailable(f"the server is short of memory: {error}"))
+            self._retry(batch, batch.halves(), Unavailable(f"the server is short of memory: {error}"))
             return
         if isinstance(reply, RunFailed):
             model = payloads[0].task.model
@@ -327,22 +325,22 @@ class Engine:
                 self.catalogue.show_limits()
             failure = Unavailable if reply.out_of_memory else WorkFailed
             reason = f"the request failed on {worker.device_name}: {reply.reason}"
-            self._try_again(batch, batch.halves(), failure(reason))
+            self._retry(batch, batch.halves(), failure(reason))
             return
         self._scheduler.ended(batch, reply.seconds)
         task = payloads[0].task
         images = batch.size if task.forward else 0
         self._metrics.observe_batch(worker.device_name, task.kind, task.model, images, reply.seconds)
         for job, outcome in zip(batch.jobs, reply.outcomes, strict=True):
-            _settle(job, outcome)
+            _deliver(job, outcome)
 
-    def _try_again(self, batch: Batch, batches: Sequence[Batch], otherwise: WorkFailed | Unavailable) -> None:
+    def _retry(self, batch: Batch, batches: Sequence[Batch], error: WorkFailed | Unavailable) -> None:
         if batches:
             self._scheduler.retry(batches)
             return
-        logger.error("gave up on a request: %s", otherwise)
+        logger.error("gave up on a request: %s", error)
         for job in batch.jobs:
-            _fail(job, otherwise)
+            _fail(job, error)
 
 
 def _payload(job: Job) -> _Payload:
@@ -350,7 +348,7 @@ def _payload(job: Job) -> _Payload:
     return job.payload
 
 
-def _settle(job: Job, outcome: Any | Refusal | Failure) -> None:
+def _deliver(job: Job, outcome: Any | Refusal | Failure) -> None:
     if isinstance(outcome, Refusal):
         _fail(job, InvalidArgument(outcome.field, outcome.problem))
     elif isinstance(outcome, Failure):

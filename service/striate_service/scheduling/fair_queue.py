@@ -1,8 +1,8 @@
 """One lane's jobs, shared fairly by their callers: start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996).
 
-Every caller has a tag, which grows by the size of each of its jobs that is taken; the lowest tag goes first. A caller
-who comes back starts at the tag of what was last taken, so that nobody saves up, and a flood delays only its sender.
-Each caller's own jobs go by earliest deadline.
+Every caller has a tag, which grows by the size of each of its jobs that is taken; the caller with the lowest tag goes
+first. A caller who returns starts at least at the tag of the last taken job, so that idle time earns no credit, and a
+caller who floods the queue delays only itself. Each caller's own jobs go by earliest deadline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from striate_service.scheduling.job import Job
 class FairQueue:
     def __init__(self) -> None:
         self._jobs: dict[str, list[Job]] = {}
-        """Of each caller, the earliest deadline first; those without a job are not there."""
+        """By caller, the earliest deadline first; only callers with jobs."""
         self._tags: dict[str, float] = {}
         self._last_tag = 0.0
 
@@ -47,7 +47,7 @@ class FairQueue:
             self._tags = {name: tag for name, tag in self._tags.items() if name in self._jobs or tag > self._last_tag}
 
     def first(self, max_size: Callable[[Hashable], int]) -> Job | None:
-        """Return whose turn it is, among the jobs of keys of which `max_size` allows any image at all."""
+        """Return the next job, among the jobs of keys for which `max_size` is above 0."""
         return self._next(lambda job: max_size(job.key) > 0)
 
     def images(self, key: Hashable) -> int:
@@ -55,9 +55,9 @@ class FairQueue:
         return sum(job.size for job in self if job.key == key)
 
     def take(self, first: Job, max_size: int, max_bytes: float = math.inf) -> tuple[Job, ...]:
-        """Take `first` and what fits with it, of its key, into so many images and so much memory.
+        """Take `first` and further jobs of its key, up to `max_size` images and `max_bytes` of memory.
 
-        A job that is larger goes alone.
+        `first` is taken even if it alone exceeds a limit.
         """
         taken: list[Job] = []
         job: Job | None = first
@@ -72,7 +72,7 @@ class FairQueue:
         return tuple(taken)
 
     def ahead_of(self, job: Job) -> Iterator[tuple[Job, float]]:
-        """Yield the jobs here and the share of each that would go before a new one."""
+        """Yield the queued jobs and the share of each that would go before a new job."""
         own = job.size + sum(other.size for other in self._jobs.get(job.caller, ()))
         for caller, others in self._jobs.items():
             theirs = sum(other.size for other in others)
@@ -80,7 +80,7 @@ class FairQueue:
             yield from ((other, share) for other in others)
 
     def _next(self, suits: Callable[[Job], bool], room: float = math.inf, free_bytes: float = math.inf) -> Job | None:
-        """Return the lowest tag's next job that suits, where that fits."""
+        """Return the next job that suits, of the lowest-tagged caller whose next such job fits."""
         for caller in sorted(self._jobs, key=self._tags.__getitem__):
             job = next(filter(suits, self._jobs[caller]), None)
             if job and job.size <= room and job.memory_bytes <= free_bytes:

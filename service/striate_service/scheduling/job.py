@@ -1,4 +1,4 @@
-"""What waits and what runs: jobs, and the batches that they travel in."""
+"""Jobs, and the batches that they run in."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass, replace
 
 
 class Lane(enum.Enum):
-    """Who waits for a job, which decides who goes first."""
+    """A job's priority."""
 
     INTERACTIVE = "interactive"
-    """A caller who waits: before everything else."""
+    """A caller waits for the answer: first."""
     BATCH = "batch"
-    """A pipeline, which cares for throughput and not for any single answer."""
+    """A pipeline, which needs throughput more than low latency: second."""
     RENDERING = "rendering"
-    """An icon: whenever no caller waits, one short slice at a time."""
+    """An icon: when no caller waits, one short slice at a time."""
 
 
-@dataclass(frozen=True, eq=False)  # two jobs are never the same job
+@dataclass(frozen=True, eq=False)  # jobs are compared by identity
 class Job:
     key: Hashable
-    """Jobs of equal keys can share a batch: the same model, the same input shape."""
+    """Jobs with equal keys can share a batch: the same model, the same kind of input."""
     size: int
-    """How many images it brings."""
+    """Its number of images."""
     lane: Lane = Lane.INTERACTIVE
     deadline: float = math.inf
     """On the scheduler's clock, in seconds."""
@@ -32,18 +32,18 @@ class Job:
     kind: Hashable = None
     """Jobs of one kind take time in one proportion to their forwards."""
     family: Hashable = None
-    """What is not known of a kind yet is guessed from others of its family: of its model."""
+    """The model: unmeasured kinds are estimated from other kinds of the same family."""
     work: float | None = None
-    """How long it takes, in forwards of one image. None: one for each of its images."""
+    """Its time in the network, in forward passes of one image. None: one for each of its images."""
     forward_seconds: float | None = None
-    """How long a forward takes, as far as that is known before any job of the family has run."""
+    """Seconds of such a pass, where known before any job of the family has run."""
     memory_bytes: int = 0
-    """That it takes of a worker, beside the network."""
+    """Memory that it needs in a worker, besides the network."""
     payload: object = None
-    """What is to be done; none of the scheduler's business."""
+    """For the engine; the scheduler does not read it."""
 
     other_seconds: float = 0.0
-    """How long it takes outside of the network, about."""
+    """Its estimated seconds outside the network."""
 
     @property
     def forwards(self) -> float:
@@ -54,14 +54,14 @@ class Job:
 class Batch:
     jobs: tuple[Job, ...]
     crashes: int = 0
-    """How many workers it has already brought down."""
+    """How many workers died while running it."""
 
     @property
     def size(self) -> int:
         return sum(job.size for job in self.jobs)
 
     def after_crash(self) -> tuple[Batch, ...]:
-        """Return how to try again: whole once, then in halves until the poisonous job is alone. Empty: give it up."""
+        """Return the batches to retry: the whole once, then halves until the crashing job is alone. Empty: give up."""
         if self.crashes == 0:
             return (replace(self, crashes=1),)
         return self.halves()
