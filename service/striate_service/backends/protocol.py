@@ -1,6 +1,6 @@
-"""What the service needs of whoever computes: processes of this machine today, actors on others tomorrow.
+"""What the service needs from a backend: processes on this machine today, perhaps actors on other machines later.
 
-A backend serves models with workers. A worker has room for a batch or not; whoever takes its room runs one batch there.
+A backend serves models with workers. A claim on a worker that has room is the right to run one batch there.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ class StartError(Exception):
 
 
 class WorkerDied(Exception):
-    """The worker ended, or had to be ended, before it answered."""
+    """The worker died, or was killed, before it answered."""
 
 
 class NeverBegun(WorkerDied):
-    """It died of an earlier batch: this one was only waiting behind it."""
+    """The worker died while an earlier batch ran; this batch had not begun."""
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What became of a batch."""
+class RunResult:
+    """The outcomes of a batch."""
 
     outcomes: tuple[Any | Refusal | Failure, ...]
-    """Each task's result, or why there is none, in their order."""
+    """Each task's result, or why there is none, in the order of the tasks."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class RunFailed:
-    """The tasks failed together, in what they share; smaller batches may do better."""
+    """The whole batch failed; smaller batches may succeed."""
 
     reason: str
     out_of_memory: bool
@@ -52,62 +52,62 @@ class RunFailed:
 @dataclass(frozen=True)
 class BatchLimit:
     images: int
-    """That one forward takes."""
+    """In one forward pass."""
     images_per_second: float = 0.0
-    """What was measured at that size; 0 where it was set by hand."""
+    """Measured at that size; 0: not measured."""
 
 
 class Claim(Protocol):
-    """The right to run one batch on a worker. It ends with `run`."""
+    """The right to run one batch on a worker. `run` uses it up."""
 
-    async def run(self, works: Sequence[Work], *, alone: bool, time_limit: float) -> Ran | RunFailed:
-        """Have tasks carried out together.
+    async def run(self, works: Sequence[Work], *, alone: bool, time_limit: float) -> RunResult | RunFailed:
+        """Run tasks as one batch.
 
         Args:
-            alone: no other worker has anything to do, so that this one may take more of the machine.
-            time_limit: seconds from when the batch's turn comes. A worker that takes longer is ended.
+            alone: no other worker has work, so this one may use more of the machine.
+            time_limit: seconds from the start of the batch. A worker that takes longer is killed.
 
         Raises:
-            NeverBegun: the worker ended before it came to them.
-            WorkerDied: it ended over them, or took too long and was ended.
+            NeverBegun: the worker died before the batch began.
+            WorkerDied: it died during the batch, or took too long and was killed.
             MemoryError: the inputs do not fit in memory.
         """
         ...
 
 
 class Worker(Protocol):
-    """One that computes a batch at a time."""
+    """Computes one batch at a time."""
 
     @property
     def device_name(self) -> str:
-        """Of the device that it computes on, as torch calls it: a label of metrics."""
+        """torch's name of its device, which labels metrics."""
         ...
 
     @property
     def in_flight(self) -> int:
-        """How many batches it has."""
+        """How many batches it runs or has queued."""
         ...
 
     @property
     def has_room(self) -> bool:
-        """Whether it takes another batch."""
+        """Whether it can take another batch."""
         ...
 
     def claim(self) -> Claim:
-        """Take its room for one batch. Only where it `has_room`."""
+        """Reserve room for one batch. Call it only if the worker `has_room`."""
         ...
 
 
 @dataclass(frozen=True)
 class SpoolProgress:
-    """How far the factorization of a spool is, 0 to 1."""
+    """The progress of a spool's factorization, 0 to 1."""
 
     share: float
 
 
 @dataclass(frozen=True)
 class SpoolBasis:
-    """The groups in a spool."""
+    """The groups that were found in a spool."""
 
     directions: NDArray[np.float32]
     """[K, C]"""
@@ -124,11 +124,11 @@ class SpoolFailed:
 
 
 class SpoolFull(Exception):
-    """More activations than the operator allows on disk."""
+    """The activations exceed the operator's limit on disk space."""
 
 
 class Spool(Protocol):
-    """Activations of more images than fit into memory, which are factorized where they lie."""
+    """Activations of more images than fit into memory, stored so that they can be factorized."""
 
     @property
     def rows(self) -> int:
@@ -139,36 +139,36 @@ class Spool(Protocol):
         """Append activations [N, C, H, W]. Blocking.
 
         Raises:
-            SpoolFull: there is no more room for them.
+            SpoolFull: they exceed the limit.
         """
         ...
 
     def factorize(self, components: int) -> AsyncGenerator[SpoolProgress | SpoolBasis | SpoolFailed, None]:
-        """Factorize all of it beside the workers; yield progress, and at last what was found or why nothing was."""
+        """Factorize all activations outside the workers; yield progress and, last, the basis or the failure."""
         ...
 
 
 class Backend(Protocol):
-    """Who computes."""
+    """Workers, and the models that they serve."""
 
     @property
     def workers(self) -> Sequence[Worker]: ...
 
     @property
     def models(self) -> Sequence[ModelDescription]:
-        """What it serves, in the order of the settings, then of loading."""
+        """The served models, in the order of the settings, then of loading."""
         ...
 
     @property
     def objectives(self) -> Mapping[str, Signature]:
-        """Objectives of icons that the operator has added, by name."""
+        """Icon objectives that the operator registered, by name."""
         ...
 
     async def start(self, on_room: Callable[[], None]) -> None:
         """Start the workers with their models.
 
         Args:
-            on_room: called whenever a worker that had no room may have some for another reason than its batch's end.
+            on_room: called when a worker may have room again for a reason other than the end of a batch.
 
         Raises:
             StartError: a worker cannot start.
@@ -176,39 +176,39 @@ class Backend(Protocol):
         ...
 
     async def stop(self) -> None:
-        """End the workers. What they have is lost."""
+        """Stop the workers. Batches in flight are lost."""
         ...
 
     async def load(self, settings: ModelSettings) -> ModelDescription:
-        """Serve one more model. Running work is not disturbed, whatever goes wrong.
+        """Serve one more model. Running batches are not disturbed, even if loading fails.
 
         Raises:
-            InvalidArgument: its devices are none of this backend's, or it cannot be loaded; all is as it was.
+            InvalidArgument: the backend lacks its devices, or it cannot be loaded; nothing has changed.
         """
         ...
 
     async def unload(self, name: str) -> None:
-        """Serve a model no more."""
+        """Stop serving a model."""
         ...
 
     def batch_limit(self, worker: Worker, model: str) -> BatchLimit | None:
-        """Return how many images a worker takes at a time; None: it does not have the model."""
+        """Return how many images a worker takes at a time; None: it does not serve the model."""
         ...
 
     def lower_batch_limit(self, worker: Worker, model: str, images: int) -> None:
-        """Note that more images do not fit."""
+        """Lower a limit, since more images do not fit in memory."""
         ...
 
     def count_workers(self, device: str, state: str) -> int:
-        """Return how many workers of a device are in a state (starting, idle, busy, down, stopped): its health."""
+        """Return how many workers of a device are in a state: starting, idle, busy, down or stopped."""
         ...
 
     def spool(self, channels: int) -> AbstractContextManager[Spool]:
-        """Make an empty spool of activations of so many channels; nothing of it is left behind."""
+        """Open an empty spool for activations with `channels` channels; the context's end deletes it."""
         ...
 
 
 def batch_limits(backend: Backend, model: str) -> Mapping[str, BatchLimit]:
-    """Return how many images a forward of a model takes, by device."""
+    """Return how many images one forward pass of a model takes, by device."""
     found = {worker.device_name: backend.batch_limit(worker, model) for worker in backend.workers}
     return {device: limit for device, limit in found.items() if limit}

@@ -1,8 +1,7 @@
-"""Faster forwards for steady traffic, in torch: a network compiled (TorchInductor) for layers that an operator names.
+"""Faster forward passes in torch: a network compiled (TorchInductor) for the layers that the operator names.
 
-On GPUs whole forwards are then launched at once, as CUDA graphs. Compiling takes a minute, so it is done when the
-network is loaded, and for one set of layers: forwards give all of them and the logits, whichever of these a request
-wants. Gradients are not to be had from it.
+On GPUs a whole forward pass is one CUDA graph. Compiling takes a minute, so it is done when the network is loaded, for
+one set of layers: each pass computes all of them and the logits, whichever a request needs. It gives no gradients.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from striate_service.device.precision import autocast
 from striate_service.models.layers import Captured, LayersAndLogits, capture
 
 _TOLERANCES: dict[Precision, float] = {"float32": 1e-4, "tf32": 1e-3, "bfloat16": 3e-2, "float16": 3e-2}
-"""What may lie between a compiled layer and the network's in float32, relative to the layer (2-norm)."""
+"""The largest difference of a compiled layer from the network's in float32, relative to the layer (2-norm)."""
 
-_LEAST = 2  # images: some of torch's kernels treat one apart, so that no one graph is right for it and for more
-_MOST = 1024  # the largest `max_batch_size`; CUDA's kernels have a limit of 65,535
+_MIN_IMAGES = 2  # some of torch's kernels treat a single image specially, so one graph cannot serve 1 and more
+_MAX_IMAGES = 1024  # the largest `max_batch_size`; CUDA's kernels have a limit of 65,535
 
 
 class CompileError(Exception):
-    """The network cannot be run this way. The text tells why."""
+    """The network cannot be compiled. The text tells why."""
 
 
 class CompiledNetwork:
-    """A network's chosen layers and logits, by code that was compiled for them."""
+    """Computes chosen layers and the logits of a network by compiled code."""
 
     def __init__(self, forward: Callable[[Tensor], Sequence[Tensor]], layers: Sequence[str]) -> None:
         self._forward = forward
@@ -45,7 +44,7 @@ class CompiledNetwork:
 
         Args:
             inputs: [N, 3, H, W] of the size that was compiled, normalized, on the network's device.
-            layers: some that it `has`.
+            layers: a subset of the compiled layers (`has`).
         """
         count = len(inputs)
         inputs = _padded(inputs)
@@ -57,7 +56,7 @@ class CompiledNetwork:
 
         def kept(output: Tensor) -> Tensor:
             own = output[:count]
-            return own.clone() if own.is_cuda else own  # the next replay writes to the same memory
+            return own.clone() if own.is_cuda else own  # the next replay overwrites this memory
 
         found = {layer: kept(output) for layer, output in zip(self._layers, outputs, strict=True) if layer in layers}
         return Captured(found, kept(all_logits) if logits else None)
@@ -66,7 +65,7 @@ class CompiledNetwork:
 def compiled_network(
     network: nn.Module, layers: Sequence[str], input_shape: tuple[int, int, int], precision: Precision
 ) -> CompiledNetwork:
-    """Compile a network for some of its layers, on the device that it is on, and compare it with the network itself.
+    """Compile a network for some of its layers on its device, and compare the outputs with the network's.
 
     Args:
         layers: paths.
@@ -74,9 +73,9 @@ def compiled_network(
         precision: of the forwards.
 
     Raises:
-        CompileError: it cannot be compiled here, or computes something else.
+        CompileError: it cannot be compiled here, or its outputs differ.
     """
-    # By itself, Inductor compiles in as many processes as there are cores, which stay.
+    # By default Inductor starts a compile process for every core, and these stay alive.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     device = next(network.parameters()).device
     options: dict[str, Any] = {"triton.cudagraphs": True} if device.type == "cuda" else {"freezing": True}
@@ -87,7 +86,7 @@ def compiled_network(
             graph = torch.export.export(
                 LayersAndLogits(network, layers).eval(),
                 (images[:2],),
-                dynamic_shapes=({0: torch.export.Dim("images", min=_LEAST, max=_MOST)},),
+                dynamic_shapes=({0: torch.export.Dim("images", min=_MIN_IMAGES, max=_MAX_IMAGES)},),
                 strict=False,
             ).module()
             compiled = CompiledNetwork(torch.compile(graph, options=options), layers)
@@ -109,15 +108,15 @@ def _check(
         got = compiled.capture(inputs, layers, logits=True)
     for name, theirs in expected.outputs.items():
         ours = got.outputs[name]
-        off = (ours.float() - theirs).norm() / theirs.norm()
-        if not off <= _TOLERANCES[precision]:
-            raise CompileError(f"compiled, {name} would be {off:.1%} off")
+        error = (ours.float() - theirs).norm() / theirs.norm()
+        if not error <= _TOLERANCES[precision]:
+            raise CompileError(f"compiled, {name} would be {error:.1%} off")
 
 
 def _padded(inputs: Tensor) -> Tensor:
-    """Fill a batch up: at least to what was compiled, and on a GPU to few sizes, each of which is a CUDA graph."""
+    """Pad a batch to `_MIN_IMAGES`, and on a GPU to one of few sizes, since each size needs a CUDA graph."""
     count = len(inputs)
-    size = max(_LEAST, count)
+    size = max(_MIN_IMAGES, count)
     if inputs.is_cuda:
         size = -(-size // 8) * 8 if size > 4 else 1 << (size - 1).bit_length()
     return torch.cat([inputs, inputs.new_zeros(size - count, *inputs.shape[1:])]) if size > count else inputs

@@ -1,4 +1,4 @@
-"""Carrying out a batch: one forward for all tasks that start from images, then each technique on its own tasks."""
+"""Run a batch: one forward pass for all tasks that start from images, then each technique on its own tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from striate_service.device.networks import DeviceNetworks
-from striate_service.device.staging import Copied, CopyStream
+from striate_service.device.staging import CopyStream, EarlyCopy
 from striate_service.models.layers import Captured
 from striate_service.techniques.attribution import class_gradients
 from striate_service.techniques.outcomes import Failure, Refusal
@@ -20,7 +20,7 @@ from striate_service.techniques.tasks.base import Array, ForwardNeeds, ForwardSl
 
 
 class Executor:
-    """What the worker of a device does with batches."""
+    """Runs batches on a worker's device."""
 
     def __init__(self, networks: DeviceNetworks, *, copies_early: bool = False) -> None:
         self.networks = networks
@@ -29,63 +29,63 @@ class Executor:
 
     @property
     def copies_early(self) -> bool:
-        """Whether it takes a batch's images before the batch's turn."""
+        """Whether images are copied to the device before their batch runs."""
         return self._copy_stream is not None
 
-    def copy_early(self, works: Sequence[Work]) -> Copied | None:
-        """Begin to copy images to the device, where that is done early, for `run` to take."""
+    def copy_early(self, works: Sequence[Work]) -> EarlyCopy | None:
+        """Begin to copy images to the device for a later `run`; None: not done early."""
         if self._copy_stream is None or works[0].task.forward is None:
             return None
         try:
             return self._copy_stream.copy(_images(works))
-        except Exception:  # at its turn it has more room, or its callers are told what is wrong
+        except Exception:  # `run` copies again, with more free memory, or reports the error
             return None
 
     def run(
-        self, works: Sequence[Work], *, images_at_once: int, threads: int = 1, copied: Copied | None = None
+        self, works: Sequence[Work], *, images_at_once: int, threads: int = 1, copied: EarlyCopy | None = None
     ) -> list[Any | Refusal | Failure]:
-        """Carry out tasks that the scheduler found to belong together, and return their results in order.
+        """Run the tasks of a batch, and return their outcomes in order.
 
-        A task that is refused or fails leaves the others alone; an exception means that what they share failed.
+        A task that is refused or fails does not affect the others; an exception means that the shared work failed.
 
         Args:
-            images_at_once: that one forward takes; more go through the network one part after the other.
-            threads: that an exported network may take.
-            copied: the works' images, where they were copied early.
+            images_at_once: images in one forward pass; larger batches take several passes.
+            threads: threads that an exported network may use.
+            copied: the works' images, if they were copied early.
         """
         forwards = self._forwards(works, images_at_once, threads, copied)
-        of_technique: dict[type[Task[Any]], list[int]] = defaultdict(list)
+        by_technique: dict[type[Task[Any]], list[int]] = defaultdict(list)
         for number, work in enumerate(works):
-            of_technique[type(work.task)].append(number)
+            by_technique[type(work.task)].append(number)
         outcomes: dict[int, Any] = {}
-        for technique, numbers in of_technique.items():
+        for technique, numbers in by_technique.items():
             tasks = [works[number].task for number in numbers]
             results = technique.run_batch(tasks, [forwards[number] for number in numbers], self.networks)
             outcomes |= zip(numbers, results, strict=True)
         return [outcomes[number] for number in range(len(works))]
 
     def _forwards(
-        self, works: Sequence[Work], images_at_once: int, threads: int, copied: Copied | None
+        self, works: Sequence[Work], images_at_once: int, threads: int, copied: EarlyCopy | None
     ) -> Sequence[ForwardSlice | None]:
-        """Run the network once on all images of the batch, no deeper than a task needs it."""
+        """Run the network on all images of the batch, up to the last layer that a task needs."""
         needs = [work.task.forward for work in works]
         if any(need is None for need in needs):
             return [None] * len(works)
-        model, shared = works[0].task.model, _Shared([need for need in needs if need])
+        model, shared = works[0].task.model, _SharedNeeds([need for need in needs if need])
         images = copied.get() if copied else self.networks.to_device(_images(works))
         counts = [len(work.images) for work in works if work.images is not None]
         rows = [slice(end - count, end) for end, count in zip(np.cumsum(counts).tolist(), counts, strict=True)]
         pixels = self.networks.normalized(model, images)
         captured = self._capture(model, pixels, shared, rows, images_at_once, threads)
-        return [captured.of(need, own) for need, own in zip(shared.needs, rows, strict=True)]
+        return [captured.slice_for(need, own) for need, own in zip(shared.needs, rows, strict=True)]
 
     def _capture(
-        self, model: str, pixels: Tensor, shared: _Shared, rows: Sequence[slice], images_at_once: int, threads: int
+        self, model: str, pixels: Tensor, shared: _SharedNeeds, rows: Sequence[slice], images_at_once: int, threads: int
     ) -> _Captured:
-        """Run the network on all images, at most so many at a time, and keep what the tasks need of it.
+        """Run the network on all images, `images_at_once` at a time, and keep what the tasks need.
 
         Args:
-            rows: of `pixels`, those of each task.
+            rows: each task's rows of `pixels`.
         """
 
         def forward(part: slice, layers: Sequence[str], gradients: Sequence[str]) -> Captured:
@@ -97,7 +97,7 @@ class Executor:
         parts = [slice(start, min(start + images_at_once, len(pixels))) for start in starts]
         classes: Sequence[Tensor] | None = None
         if shared.gradient_layers and len(parts) > 1:
-            # A request's most probable classes are known when the network has seen all of its images.
+            # A request's most probable classes depend on all of its images, so all logits are computed first.
             every = torch.cat([_logits(forward(part, [], [])) for part in parts])
             classes = _explained_classes(shared.needs, rows, every)
         layers: dict[str, list[Tensor]] = defaultdict(list)
@@ -120,13 +120,13 @@ class Executor:
             pixels,
             {path: _joined(pieces) for path, pieces in layers.items()},
             all_logits,
-            dict(zip(map(_ends, rows), classes or _explained_classes(shared.needs, rows, all_logits), strict=True)),
+            dict(zip(map(_bounds, rows), classes or _explained_classes(shared.needs, rows, all_logits), strict=True)),
             {path: _joined(pieces) for path, pieces in gradients.items()},
         )
 
 
-class _Shared:
-    """What the tasks of a batch need together of their forward."""
+class _SharedNeeds:
+    """What the tasks of a batch together need from the forward pass."""
 
     def __init__(self, needs: Sequence[ForwardNeeds]) -> None:
         self.needs = needs
@@ -137,18 +137,18 @@ class _Shared:
 
 @dataclass(frozen=True)
 class _Captured:
-    """What the forward of a batch computed, for all of its images."""
+    """The outputs of the forward pass for all images of a batch."""
 
     pixels: Tensor
     layers: dict[str, Tensor]
     logits: Tensor | None
     classes: dict[tuple[int, int], Tensor]
-    """By the first and the last row of a task's images: int64 [N, M]."""
+    """By the bounds of a task's rows: int64 [N, M], the explained logits."""
     gradients: dict[str, Tensor]
 
-    def of(self, need: ForwardNeeds, rows: slice) -> ForwardSlice:
-        """Return a task's part of it."""
-        logits, classes = None if self.logits is None else self.logits[rows], self.classes[_ends(rows)]
+    def slice_for(self, need: ForwardNeeds, rows: slice) -> ForwardSlice:
+        """Return a task's part of the outputs."""
+        logits, classes = None if self.logits is None else self.logits[rows], self.classes[_bounds(rows)]
         return ForwardSlice(
             pixels=self.pixels[rows],
             layers={path: self.layers[path][rows] for path in need.layers},
@@ -164,7 +164,7 @@ def _images(works: Sequence[Work]) -> Array:
     return np.concatenate([work.images for work in works if work.images is not None])
 
 
-def _ends(rows: slice) -> tuple[int, int]:
+def _bounds(rows: slice) -> tuple[int, int]:
     return rows.start, rows.stop
 
 
@@ -178,7 +178,7 @@ def _joined(pieces: Sequence[Tensor]) -> Tensor:
 
 
 def _explained_classes(needs: Sequence[ForwardNeeds], rows: Sequence[slice], logits: Tensor | None) -> list[Tensor]:
-    """Return, for each task, int64 [N, M]: the logits that it explains."""
+    """Return the logits that each task explains: int64 [N, M]."""
     return [_classes_of(need, own, logits) for need, own in zip(needs, rows, strict=True)]
 
 
@@ -196,7 +196,7 @@ def _classes_of(need: ForwardNeeds, rows: slice, logits: Tensor | None) -> Tenso
 
 
 def _padded(classes: Sequence[Tensor]) -> Tensor:
-    """Return the classes of all images as one tensor, int64 [N, M], M being the most that a task explains."""
+    """Return the classes of all images as one tensor, int64 [N, M], where M is the most that a task explains."""
     most = max(chosen.shape[1] for chosen in classes)
     return torch.cat([torch.nn.functional.pad(chosen, (0, most - chosen.shape[1])) for chosen in classes])
 

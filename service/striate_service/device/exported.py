@@ -1,7 +1,7 @@
-"""Faster forwards on CPUs: a network as an ONNX graph, run by ONNX Runtime, with any of its layers as outputs.
+"""Faster forward passes on CPUs: a network as an ONNX graph, run by ONNX Runtime, with any of its layers as outputs.
 
-The graph is exported once, with every layer as an output. What a request asks for is cut out of it, so that nothing
-deeper is computed and operators are fused wherever no layer was asked for. Gradients are not to be had from it.
+The graph is exported once, with every layer as an output. For each set of requested outputs a subgraph is extracted, so
+that no deeper layer is computed, and operators are fused except at requested layers. It gives no gradients.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from striate_service.stores.files import write_whole
 
 logger = logging.getLogger(__name__)
 
-_SESSIONS = 8  # sets of layers, on so many threads, that are kept ready; each holds a copy of its weights
-_TOLERANCE = 1e-4  # of the largest value of a layer: what may lie between the graph and the network
+_SESSIONS = 8  # cached sessions, one for each set of outputs and number of threads; each holds a copy of its weights
+_TOLERANCE = 1e-4  # largest difference from the network, as a share of the layer's largest value
 _INPUT, _LOGITS = "images", "logits"
 
 
 class ExportError(Exception):
-    """The network cannot be run this way. The text tells why."""
+    """The network cannot be exported. The text tells why."""
 
 
 class ExportedNetwork:
-    """A network's layers and logits, by ONNX Runtime."""
+    """Computes layers and logits of a network by ONNX Runtime."""
 
     def __init__(self, graph: bytes) -> None:
         import onnx
@@ -43,12 +43,12 @@ class ExportedNetwork:
         self._session = lru_cache(_SESSIONS)(self._make_session)
 
     def capture(self, inputs: Tensor, layers: Sequence[str], *, logits: bool = False, threads: int = 1) -> Captured:
-        """Return the outputs of `layers`, as `layers.capture` does, to the bit the same alone or among others, and on
-        one thread or several.
+        """Return the outputs of `layers`, as `layers.capture` does. An image gives the same bits alone or in a batch,
+        and for any number of threads.
 
-        Images go one by one: what one image leaves in the cache the next layer finds there. Measured on a core with
-        512 KiB of it, ms of CPU time an image at 1, 4 and 8 together: squeezenet1_0 21.6, 22.9, 23.8; googlenet 36.1,
-        36.5, 36.3; resnet18 47.2, 43.3, 44.6; vit_b_16 468, 483, 530.
+        Images run one at a time, since a layer's output for one image then stays in the cache for the next layer.
+        Measured on a core with 512 KiB of cache, ms of CPU time per image in batches of 1, 4 and 8: squeezenet1_0 21.6,
+        22.9, 23.8; googlenet 36.1, 36.5, 36.3; resnet18 47.2, 43.3, 44.6; vit_b_16 468, 483, 530.
 
         Args:
             inputs: float32 [N, 3, H, W] of the size that was exported, normalized.
@@ -62,7 +62,7 @@ class ExportedNetwork:
         return Captured({layer: outputs[_output(layer)] for layer in layers}, outputs.get(_LOGITS))
 
     def forget_sessions(self) -> None:
-        """Free what is kept ready; what is asked for next is made anew."""
+        """Clear the cache of sessions."""
         self._session.cache_clear()
 
     def _make_session(self, names: frozenset[str], threads: int):  # type: ignore[no-untyped-def]  # of a package that may be missing
@@ -71,7 +71,7 @@ class ExportedNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle workers take no core
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads use no CPU
         options.log_severity_level = 3
         part = self._extractor.extract_model([_INPUT], sorted(names))
         return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -80,14 +80,14 @@ class ExportedNetwork:
 def exported_network(
     network: nn.Module, layers: Sequence[str], input_shape: tuple[int, int, int], file: Path
 ) -> ExportedNetwork:
-    """Return a network in its exported form, from `file` if that is there and right; else it is written.
+    """Return a network in its exported form: from `file` if that is valid, else export it and write `file`.
 
     Args:
-        layers: paths of all that may be asked for.
+        layers: paths of all layers that may be requested.
         input_shape: of one image, [3, H, W].
 
     Raises:
-        ExportError: ONNX Runtime is not installed, or the graph cannot be made, or computes something else.
+        ExportError: ONNX Runtime is not installed, the network cannot be exported, or the graph's outputs differ.
     """
     try:
         import onnxruntime  # noqa: F401
@@ -98,7 +98,7 @@ def exported_network(
             exported = ExportedNetwork(file.read_bytes())
             _check(exported, network, layers[-1:], input_shape)
             return exported
-        except Exception as error:  # damaged, or of a factory whose code has changed
+        except Exception as error:  # damaged, or exported before the architecture's code changed
             logger.warning("%s is exported anew: %s", file, error)
     try:
         graph = _export(network, layers, input_shape)
@@ -137,7 +137,7 @@ def _check(
     with torch.inference_mode():
         expected = capture(network, inputs, layers, logits=True)
     got = exported.capture(inputs, layers, logits=True)
-    exported.forget_sessions()  # with every layer as an output, this one is large, and nobody will ask for it
+    exported.forget_sessions()  # a session with every layer as an output is large, and no request needs it
     for name, theirs in expected.outputs.items():
         ours = got.outputs[name]
         if ours.shape != theirs.shape or (ours - theirs).abs().max() > _TOLERANCE * theirs.abs().max():

@@ -1,4 +1,4 @@
-"""The networks of one device: what techniques run them for, whole or in part, and how fast they can be run."""
+"""The networks of one device: whole or partial forward passes for techniques, each in the fastest form."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from striate_service.techniques.tasks.base import Array
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A network that is ready to explain, and faster forms of it."""
+    """A loaded network, and faster forms of it."""
 
     description: ModelDescription
     network: nn.Module
     """In evaluation mode, on its device, channels last; its parameters require no gradients."""
     exported: ExportedNetwork | None = None
-    """The same, faster, for forwards without gradients."""
+    """A faster form for forward passes without gradients."""
     compiled: CompiledNetwork | None = None
-    """Likewise, for some layers."""
+    """A faster form for some layers, without gradients."""
 
 
 class DeviceNetworks:
-    """Implements `techniques.tasks.base.Networks`, and the forward that tasks share."""
+    """Implements `techniques.tasks.base.Networks` and the shared forward pass."""
 
     def __init__(self, models: Sequence[ServedModel], device: str, precision: Precision = "float32") -> None:
         self._models = {model.description.name: model for model in models}
         self.device = torch.device(device)
         self._precision = precision
         self._cuts: dict[tuple[str, str], bool] = {}
-        """By model and layer, whether what follows the layer can be run by itself."""
+        """By model and layer: `can_be_cut`."""
         self._statistics = {name: self._mean_and_std(model.description) for name, model in self._models.items()}
 
     def to_device(self, array: Array) -> Tensor:
         tensor = torch.from_numpy(array)
         if self.device.type == "cuda":
-            tensor = tensor.pin_memory()  # the device fetches it itself, while this process goes on
+            tensor = tensor.pin_memory()  # so that the copy is asynchronous
         return tensor.to(self.device, non_blocking=True)
 
     def module(self, model: str) -> nn.Module:
@@ -61,7 +61,7 @@ class DeviceNetworks:
         if images.dtype != torch.uint8:
             return images
         mean, std = self._statistics[model]
-        # Planes, as ONNX Runtime takes them: it would spend longer on rearranging floats than this does on bytes.
+        # Channels first, as ONNX Runtime takes them: rearranging bytes here is faster than rearranging floats there.
         planes = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         return planes.div_(255).sub_(mean).div_(std)
 
@@ -69,20 +69,20 @@ class DeviceNetworks:
         served = self._models[model]
         if (model, layer) not in self._cuts:
             self._cuts[model, layer] = can_be_cut(served.network, served.description.input_shape, layer)
-        with self._in_precision():  # the network's own logits are of this precision too
+        with self._in_precision():  # so that the logits are comparable with the network's own
             inputs = pixels[:1] if self._cuts[model, layer] else pixels
             return logits_with(served.network, inputs, layer, outputs).float()
 
     def forward(
         self, model: str, pixels: Tensor, layers: Sequence[str], *, logits: bool, gradients: Sequence[str], threads: int
     ) -> Captured:
-        """Run a network in whichever form is fastest for what is wanted of it, no deeper than that.
+        """Run a network, up to the last requested layer, in the fastest form that can compute it.
 
         Args:
             pixels: [N, 3, H, W], normalized.
-            gradients: those of `layers` that the logits are to be differentiated with respect to.
-            threads: that an exported network may take. What runs in torch has those of its process: its results would
-                depend on their number.
+            gradients: those of `layers` with respect to which the logits will be differentiated.
+            threads: threads that an exported network may use. torch always uses the threads of its process, since its
+                results depend on their number.
         """
         served = self._models[model]
         if served.exported and not gradients:
@@ -97,7 +97,7 @@ class DeviceNetworks:
         return autocast(self.device.type, self._precision)
 
     def _mean_and_std(self, model: ModelDescription) -> tuple[Tensor, Tensor]:
-        """[3, 1, 1] each, on the device."""
+        """Return both as [3, 1, 1] on the device."""
         both = (model.preprocessing.mean, model.preprocessing.std)
         mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in both)
         return mean, std

@@ -1,4 +1,4 @@
-"""Getting the next batch's images to a GPU while the present one computes."""
+"""Copy the next batch's images to a GPU while the present batch computes."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ T = TypeVar("T")
 
 
 class CopyStream:
-    """A GPU's stream on which nothing computes."""
+    """A GPU's stream for copies only."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch has no type there
 
-    def copy(self, images: NDArray[Any]) -> Copied:
+    def copy(self, images: NDArray[Any]) -> EarlyCopy:
         """Begin to copy an array to the device."""
         pinned = torch.from_numpy(images).pin_memory()
         with torch.cuda.stream(self._stream):
-            return Copied(pinned.to(self._device, non_blocking=True), self._stream.record_event())
+            return EarlyCopy(pinned.to(self._device, non_blocking=True), self._stream.record_event())
 
 
 @dataclass(frozen=True)
-class Copied:
-    """What is on its way to the device."""
+class EarlyCopy:
+    """An array on its way to the device."""
 
     _tensor: Tensor
     _arrived: torch.cuda.Event
 
     def get(self) -> Tensor:
-        """Return it, for the present stream, which waits for it; this process does not."""
+        """Return the tensor. The current stream waits for the copy; this process does not."""
         stream = torch.cuda.current_stream(self._tensor.device)
         stream.wait_event(self._arrived)
         self._tensor.record_stream(stream)
@@ -45,7 +45,7 @@ class Copied:
 
 
 def prefetched(items: Iterator[T]) -> Iterator[T]:
-    """Yield what `items` yields, and raise what it raises; a thread makes each while the one before it is used."""
+    """Yield what `items` yields, and raise what it raises; a thread prepares the next item meanwhile."""
     made: queue.Queue[T | BaseException] = queue.Queue(maxsize=1)
 
     def make() -> None:

@@ -1,4 +1,4 @@
-"""Selecting from what a layer computed, on its device, so that no more than was asked for is copied from there."""
+"""Select from a layer's output on its device, so that only what was requested is copied to the host."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def select(
     positions: Sequence[tuple[int, int]] = (),
     half: bool = False,
 ) -> Tensor:
-    """Return chosen channels and positions of a layer's output, reduced over these.
+    """Return chosen channels and positions of a layer's output, or their mean or maximum.
 
     Args:
         layer: [N, C, H, W], [N, H, W, C] (inside Swin and ConvNeXt), [N, T, C] (a transformer's tokens) or [N, C].
-        reduction: "mean" or "max" over H and W, or over T. A layer without positions stays as it is.
-        channels: their indices, in the order wanted. Empty: all.
-        positions: rows and columns of a layer [N, C, H, W], in the order wanted. Empty: all.
-        half: round to float16, else float32.
+        reduction: "mean" or "max" over H and W, or over T. A layer without positions is not reduced.
+        channels: indices, in the requested order. Empty: all.
+        positions: rows and columns of a layer [N, C, H, W], in the requested order. Empty: all.
+        half: return float16, else float32.
 
     Returns:
         Of `layer`'s shape with the chosen channels; [N, C, P] where positions are chosen; [N, C] where reduced.

@@ -23,7 +23,7 @@ def class_gradients(logits: Tensor, layer: Tensor, classes: Tensor) -> Tensor:
     Args:
         logits: [N, classes], computed from `layer` with gradients on.
         layer: [N, C, H, W].
-        classes: int64 [N, M], for each image the logits' indices.
+        classes: int64 [N, M], the indices of each image's logits.
 
     Returns:
         [N, M, C, H, W].
@@ -37,21 +37,21 @@ def class_gradients(logits: Tensor, layer: Tensor, classes: Tensor) -> Tensor:
 def path_gradients(
     layer: Tensor, classes: Tensor, logits_of: Callable[[Tensor], Tensor], steps: int, points_at_once: int = 16
 ) -> tuple[Tensor, Tensor]:
-    """Return logits' mean gradients along the straight path from 0 to what a layer computed, and their values at 0.
+    """Return the logits' mean gradients along the straight path from 0 to a layer's activations, and the logits at 0.
 
-    Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) with a hidden layer's activations as the input: times
-    them, and summed over all neurons, the mean gradients give each logit less its value at 0.
+    Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) with a hidden layer's activations as the input. The
+    mean gradients times the activations, summed over all neurons, give each logit minus its value at 0.
 
-    The integral over the share a of the path is a midpoint sum over u = sqrt(a), which puts more points near 0: there
-    the network changes from its biases' answer to its activations'. With points evenly on a, a seventh of the logit was
-    missing in SqueezeNet's features.7, however many steps (16 or 32); with these, 2%.
+    The integral over the share a of the path is a midpoint sum over u = sqrt(a), which puts more points near 0, where
+    the logits change most. With points evenly spaced in a, a seventh of the logit was missing in SqueezeNet's
+    features.7, with 16 steps as with 32; with these points 2% is.
 
     Args:
         layer: [C, H, W], of one image.
         classes: int64 [M], the logits' indices.
-        logits_of: what the network makes of the layer, from [S, C, H, W] to [S, classes].
-        steps: of the sum.
-        points_at_once: how many of them go through the network together, which bounds the memory.
+        logits_of: the rest of the network, from the layer's outputs [S, C, H, W] to logits [S, classes].
+        steps: the points of the sum.
+        points_at_once: how many points go through the network together, which bounds the memory.
 
     Returns:
         [M, C, H, W] and [M].
@@ -72,7 +72,7 @@ def path_gradients(
 
 
 def neuron_effects(layer: Tensor, gradients: Tensor, channels: Tensor) -> Tensor:
-    """Return the effects of the chosen neurons, position by position.
+    """Return the effects of the chosen neurons at each position.
 
     Args:
         layer: [C, H, W], of one image.
@@ -90,8 +90,8 @@ def neuron_effects(layer: Tensor, gradients: Tensor, channels: Tensor) -> Tensor
 def group_gradients(later: Tensor, earlier: Tensor, spatial: Tensor, directions: Tensor) -> Tensor:
     """Differentiate the strengths of a layer's groups with respect to an earlier layer.
 
-    The strength of group l in image n is <x, v> / ||v||, where x is the image's activations and v = w_l h_l the group's
-    part of them, held fixed: linear in x, and ||v|| where the groups are all there is and do not overlap.
+    The strength of group l in image n is <x, v> / ||v||, where x is the image's activations and v = w_l h_l is the
+    group's part of them, held fixed. It is linear in x, and equals ||v|| where groups add up to x without overlap.
 
     Args:
         later: [N, C, H, W], computed from `earlier` with gradients on.
@@ -100,7 +100,7 @@ def group_gradients(later: Tensor, earlier: Tensor, spatial: Tensor, directions:
         directions: [L, C].
 
     Returns:
-        [N, L, B, Y, X]; zeros where `later` does not depend on `earlier`. `group_effects` takes them as gradients.
+        [N, L, B, Y, X]; zeros where `later` does not depend on `earlier`. Pass them to `group_effects` as gradients.
     """
     gradients = []
     for maps, direction in zip(spatial.unbind(3), directions, strict=True):

@@ -12,11 +12,11 @@ from PIL import Image
 from striate_service.models.description import channel_axis
 
 SIZE = 96
-"""Pixels of a crop's sides."""
+"""A crop's side in pixels."""
 
 CELLS = 5
-"""Positions that a crop spans. A position's receptive field covers much more, but little of it matters: a square of 3
-to 8 positions holds 90% of the gradient's energy, in most layers 5 (measured on SqueezeNet and `parts`)."""
+"""A crop's side in positions. A position's receptive field is much larger, but 90% of the gradient's energy lies in a
+square of 3 to 8 positions, 5 in most layers (measured on SqueezeNet and `parts`)."""
 
 
 def crop(pixels: NDArray[np.uint8], position: int, shape: Sequence[int]) -> NDArray[np.uint8]:
@@ -24,8 +24,8 @@ def crop(pixels: NDArray[np.uint8], position: int, shape: Sequence[int]) -> NDAr
 
     Args:
         pixels: [H, W, 3], what the network saw.
-        position: where in the layer, as `natural_examples.peaks` counts.
-        shape: of the layer's output for one image. Where it has no rows and columns, the whole image is returned.
+        position: the layer's position, as `natural_examples.peaks` counts.
+        shape: the layer's output for one image. Without rows and columns, the whole image is returned.
     """
     image = Image.fromarray(pixels)
     grid = [extent for axis, extent in enumerate(shape) if axis != channel_axis(shape)]
@@ -37,18 +37,18 @@ def crop(pixels: NDArray[np.uint8], position: int, shape: Sequence[int]) -> NDAr
 class Place:
     image: int
     box: tuple[float, float, float, float]
-    """left, top, right, bottom, as shares of what the network saw: 0 to 1."""
+    """left, top, right, bottom, as shares of the network's input: 0 to 1."""
     strength: float
-    """At the position that the box surrounds."""
+    """The map's value at the box's center."""
 
 
 def strongest_places(maps: NDArray[np.float32], count: int) -> list[Place]:
     """Return at most `count` places where `maps` is strongest and above 0, strongest first.
 
-    No two are within half a crop of each other in the same image: they would show the same thing.
+    No two lie within half a crop of each other in the same image, since they would show the same thing.
 
     Args:
-        maps: [N, H, W], one an image.
+        maps: [N, H, W], one for each image.
     """
     grid = maps.shape[1:]
     left = maps.copy()
@@ -65,7 +65,7 @@ def strongest_places(maps: NDArray[np.float32], count: int) -> list[Place]:
 
 
 def _box(position: int, grid: Sequence[int], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """left, top, right, bottom of an image of `size`: moved, not cut, where it would reach beyond the image."""
+    """Return left, top, right, bottom of a crop, which is moved into the image where it would cross the border."""
     rows, columns = grid
     row, column = divmod(position, columns)
     left, right = _span(column, columns, size[0])

@@ -1,12 +1,12 @@
 """Network dissection: which concept each channel detects (Bau, Zhou, Khosla, Oliva and Torralba, CVPR 2017).
 
-A channel c has a threshold T_c, which its activations exceed at 0.5% of all positions of a dataset. Enlarged to the
-pictures' size, its map A_c says where it is active: M_c = [A_c > T_c]. Against the masks L_k of a concept k, summed
-over the whole dataset and not averaged over pictures,
+A channel c has a threshold T_c, which its activations exceed at 0.5% of all positions of a dataset. Its map A_c,
+enlarged to the pictures' size, is active where it exceeds the threshold: M_c = [A_c > T_c]. With the masks L_k of a
+concept k, and sums over the whole dataset (not means over pictures),
 
     IoU(c, k) = sum |M_c and L_k| / sum |M_c or L_k|
 
-The paper calls c a detector of the concept for which that is largest, if it exceeds 0.04.
+The paper calls c a detector of the concept with the largest IoU, if that exceeds 0.04.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional
 QUANTILE = 0.995
 """The paper's: a channel counts as active at its top 0.5% of positions."""
 LEAST_IOU = 0.04
-"""The paper's: a channel of less than this detects nothing."""
+"""The paper's: a channel with a lower IoU detects nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ def dissect(
     """Match the channels of a layer with concepts.
 
     Args:
-        activation_batches: the layer's output for the dataset, each [N, C, h, w]. Gone through twice, so not a
-            generator: once for the thresholds, which need all of it, and once with the masks.
+        activation_batches: the layer's output for the dataset, each [N, C, h, w]. Read twice, so not a generator: once
+            for the thresholds, which need all activations, and once with the masks.
         mask_batches: where the concepts show in the same pictures, each bool [N, K, H, W], H and W being any size (the
             pictures' own, usually).
         concepts: the K concepts' names.
-        quantile: of a channel's activations, above which it counts as active.
+        quantile: a channel is active above this quantile of its activations.
 
     Raises:
-        ValueError: the batches do not fit each other, or they can be gone through only once.
+        ValueError: the batches do not fit each other, or `activation_batches` is an iterator.
     """
     if isinstance(activation_batches, Iterator):
         raise ValueError("activation_batches are gone through twice, so they cannot be an iterator: give a list")
@@ -81,7 +81,7 @@ def dissect(
         if len(activations) != len(masks) or masks.shape[1] != len(concepts):
             expected = [len(activations), len(concepts), "H", "W"]
             raise ValueError(f"masks should be {expected}, not {list(masks.shape)}")
-        for maps, shown in zip(activations, masks, strict=True):  # one by one: enlarged maps are large
+        for maps, shown in zip(activations, masks, strict=True):  # one image at a time: enlarged maps are large
             active = active_positions(maps[None], limits, (masks.shape[2], masks.shape[3]))[0].flatten(1).float()
             present = shown.flatten(1).to(active)
             both += (active @ present.T).double().cpu()
@@ -94,13 +94,13 @@ def dissect(
 def thresholds(activation_batches: Iterable[Tensor], quantile: float = QUANTILE) -> Tensor:
     """Return the quantile of each channel's activations over all pictures and positions: float32 [C].
 
-    Holds the activations in half precision meanwhile: 2 bytes for each channel and position of the dataset.
+    It holds all activations in half precision: 2 bytes for each channel and position of the dataset.
 
     Args:
         activation_batches: each [N, C, h, w].
 
     Raises:
-        ValueError: there is nothing, or `quantile` is not within 0 to 1.
+        ValueError: there are no activations, or `quantile` is not within 0 to 1.
     """
     if not 0 < quantile < 1:
         raise ValueError(f"quantile should be between 0 and 1, not {quantile}")
@@ -109,12 +109,12 @@ def thresholds(activation_batches: Iterable[Tensor], quantile: float = QUANTILE)
         raise ValueError("there are no activations")
     values = torch.cat(collected, 1)
     rank = min(values.shape[1], int(quantile * values.shape[1]) + 1)
-    # Channel by channel: sorting copies, and the whole may be large.
+    # One channel at a time: kthvalue copies its input, which may be large.
     return torch.stack([channel.float().kthvalue(rank).values for channel in values])
 
 
 def active_positions(activations: Tensor, limits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return where channels are active in pictures of a size: bool [N, C, *size].
+    """Return where channels are active in pictures of the given size: bool [N, C, *size].
 
     Args:
         activations: [N, C, h, w], enlarged bilinearly, as the paper does.

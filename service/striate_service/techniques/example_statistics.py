@@ -1,4 +1,4 @@
-"""What a stream of images has shown of a layer so far, in memory that does not grow with the number of images.
+"""Statistics of a layer over a stream of images, in memory that does not grow with the number of images.
 
 Notation: C channels, M classes, K strongest images of a channel.
 """
@@ -18,22 +18,22 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 
 class LayerStatistics:
-    """The strongest images of each channel, the quantiles of its activations, and its mean peak in images of a class.
+    """Each channel's strongest images, the quantiles of its activations, and its mean peak over the images of a class.
 
-    The same images in the same order give the same statistics, however they come in batches.
+    The same images in the same order give the same statistics, whatever the sizes of the batches.
     """
 
     def __init__(self, channels: int) -> None:
         self._sketch = QuantileSketch(channels)
         kept = (channels, naming.MOST_IMAGES)
         self.values: NDArray[np.float32] = np.full(kept, -np.inf, np.float32)
-        """[C, K]: the peaks of each channel's strongest images, strongest first; -inf: none yet."""
+        """[C, K]: the peaks of each channel's strongest images, strongest first; -inf: no image yet."""
         self.images: NDArray[np.int64] = np.full(kept, -1, np.int64)
-        """[C, K]: their numbers, -1: none yet."""
+        """[C, K]: the numbers of these images; -1: no image yet."""
         self.positions: NDArray[np.int32] = np.zeros(kept, np.int32)
-        """[C, K]: where in them the peak is, as `natural_examples.peaks` counts."""
+        """[C, K]: the position of the peak in each, as `natural_examples.peaks` counts."""
         self.labels: NDArray[np.int32] = np.full(kept, -1, np.int32)
-        """[C, K]: their classes, -1: unknown."""
+        """[C, K]: their classes; -1: unknown."""
         self._least: NDArray[np.float32] = np.full(channels, np.inf, np.float32)
         self._sums: NDArray[np.float64] = np.zeros((channels, 0))
         self._counts: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -47,10 +47,10 @@ class LayerStatistics:
         bins: NDArray[np.int32],
         counts: NDArray[np.int32],
     ) -> None:
-        """Take in a batch of N images.
+        """Add a batch of N images.
 
         Args:
-            images: [N], their numbers, larger than those before.
+            images: [N], their numbers, larger than those of earlier batches.
             labels: [N], the indices of their classes; -1: unknown.
             peaks, positions: [N, C], from `natural_examples.peaks`.
             bins, counts: from `natural_examples.bin_counts`.
@@ -59,18 +59,20 @@ class LayerStatistics:
         self._least = np.minimum(self._least, peaks.min(0))
         self._add_to_classes(labels, peaks)
         values = np.concatenate([self.values, peaks.T], axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")[:, : naming.MOST_IMAGES]  # of equals, the earlier
+        order = np.argsort(-values, axis=1, kind="stable")[
+            :, : naming.MOST_IMAGES
+        ]  # stable: of equal peaks, the earlier image's
         self.values = np.take_along_axis(values, order, 1)
         for kept, new in ((self.images, images), (self.labels, labels), (self.positions, positions.T)):
             merged = np.concatenate([kept, np.broadcast_to(new, peaks.T.shape)], axis=1)
             kept[:] = np.take_along_axis(merged, order, 1)
 
     def quantiles(self) -> NDArray[np.float32]:
-        """[C, len(QUANTILES)], to 1% (`quantile_sketch`)."""
+        """Return [C, len(QUANTILES)], accurate to 1% (`quantile_sketch`)."""
         return self._sketch.quantiles(QUANTILES)
 
     def class_means(self, classes: int) -> NDArray[np.float32]:
-        """Return each channel's mean peak over the images of each class: [C, classes], 0 for one without images."""
+        """Return each channel's mean peak over the images of each class: [C, classes]; 0 for a class without images."""
         self._make_room(classes)
         return (self._sums / np.maximum(self._counts, 1)).astype(np.float32)
 
@@ -81,8 +83,8 @@ class LayerStatistics:
 
     def class_names(self, classes: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return each channel's class and score, as `naming.class_names` does."""
-        telling = self.values > self._least[:, None]  # what excites it no more than the rest says nothing of it
-        return naming.class_names(np.where(telling, self.labels, -1), self.class_counts(classes))
+        informative = self.values > self._least[:, None]  # an image at the channel's lowest peak says nothing about it
+        return naming.class_names(np.where(informative, self.labels, -1), self.class_counts(classes))
 
     def strongest(self, count: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield (channel, rank, image, position) of the `count` strongest images of each channel that excite it."""

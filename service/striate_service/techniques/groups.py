@@ -1,4 +1,4 @@
-"""Neuron groups in the activations of one layer, and how those of one layer feed those of the next."""
+"""Find neuron groups in a layer's activations, and measure how the groups of one layer feed those of the next."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Groups:
     shape: tuple[int, int, int]
     """N, H, W"""
     choices: Tensor | None = None
-    """[T, 2]: each number of groups that was tried, and its relative error."""
+    """[T, 2]: each number of groups that was tried, and its relative error; None where the number was given."""
 
     @property
     def spatial(self) -> Tensor:
@@ -38,24 +38,24 @@ class Groups:
 
 
 def reconstruction(spatial: Tensor, directions: Tensor) -> Tensor:
-    """Return what groups [..., H, W, K] along directions [K, C] add up to, [..., C, H, W]."""
+    """Return the sum [..., C, H, W] of groups [..., H, W, K] along directions [K, C]."""
     return (spatial @ directions).movedim(-1, -3)
 
 
 def flows(
     network: nn.Module, pixels: Tensor, groups: Sequence[tuple[str, Tensor, Tensor]]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return how the groups of each layer feed those of the next, as `attribution.group_effects` gives it.
+    """Return how the groups of each layer feed those of the next, by `attribution.group_effects`.
 
     Args:
         pixels: [N, 3, H, W], normalized.
-        groups: of each layer, in the order in which they compute: its path, spatial [N, H, W, K], directions [K, C].
+        groups: for each layer, in forward order: its path, spatial [N, H, W, K] and directions [K, C].
 
     Returns:
-        From each layer but the last: influence [N, K, L] on the L groups of the next, and residual [N, L].
+        For each layer but the last: influence [N, K, L] on the L groups of the next layer, and residual [N, L].
     """
     paths = [path for path, _, _ in groups]
-    with torch.enable_grad():  # a forward of its own: the shared one may have kept no record of what led to what
+    with torch.enable_grad():  # a new forward pass: the shared one may have recorded no graph
         layers = capture(network, pixels, paths, gradients=paths).layers
         return [
             group_effects(
@@ -75,17 +75,17 @@ class Problem:
     layer: Tensor
     """[N, C, H, W]"""
     components: int
-    """0: as many as the activations ask for."""
+    """0: chosen by `choose_components`."""
     rectify: bool
     directions: Tensor | None = None
-    """[K, C], to project onto."""
+    """[K, C]: project onto these. None: find directions."""
 
 
-def find_together(problems: Sequence[Problem]) -> list[Groups | Refusal | Failure]:
-    """Find the groups of each problem; those of one shape are factorized in one batch."""
+def find_groups(problems: Sequence[Problem]) -> list[Groups | Refusal | Failure]:
+    """Find the groups of each problem; problems of one shape are factorized in one batch."""
     found: dict[int, Groups | Refusal | Failure] = {}
     matrices: dict[int, Tensor] = {}
-    of_one_shape: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    by_shape: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for number, problem in enumerate(problems):
         matrix = outcome_of(_matrix, problem.layer, problem.rectify)
         if not isinstance(matrix, Tensor):
@@ -93,8 +93,8 @@ def find_together(problems: Sequence[Problem]) -> list[Groups | Refusal | Failur
             continue
         matrices[number] = matrix
         alone = problem.directions is not None or not problem.components
-        of_one_shape[problem.layer.shape, problem.components, number if alone else None].append(number)
-    for numbers in of_one_shape.values():
+        by_shape[problem.layer.shape, problem.components, number if alone else None].append(number)
+    for numbers in by_shape.values():
         first, chosen = problems[numbers[0]], [matrices[number] for number in numbers]
         images, _, height, width = first.layer.shape
         result = outcome_of(_find, chosen, first.components, (images, height, width), first.directions)
@@ -106,7 +106,7 @@ def find_together(problems: Sequence[Problem]) -> list[Groups | Refusal | Failur
 def _find(
     matrices: Sequence[Tensor], components: int, shape: tuple[int, int, int], directions: Tensor | None = None
 ) -> list[Groups]:
-    """Find groups in matrices [N*H*W, C] of one shape: given ones, so many, or as many as each asks for."""
+    """Find groups in matrices [N*H*W, C] of one shape: along `directions`, `components` of them, or a chosen number."""
     if directions is not None:
         return [Groups(project(matrix, directions), shape) for matrix in matrices]
     if components:
@@ -124,7 +124,7 @@ def _matrix(layer: Tensor, rectify: bool) -> Tensor:
     """Return activations [N, C, H, W] as a non-negative matrix [N*H*W, C].
 
     Raises:
-        Refused: they are no such thing.
+        Refused: they are not finite, or negative without `rectify`.
     """
     if not torch.isfinite(layer).all():
         raise Refused("activations", "hold NaN or infinity; only finite numbers can be factorized")

@@ -1,4 +1,4 @@
-"""What natural images excite each channel: its peak in every image, and how often it takes which values.
+"""How natural images excite each channel: its peak in every image, and the distribution of its values.
 
 People predict what a unit does better from the natural images that excite it most than from synthetic ones (92% against
 82% right; Borowski et al., "Exemplary Natural Images Explain CNN Activations Better than State-of-the-Art Feature
@@ -17,7 +17,7 @@ from striate_service.techniques.quantile_sketch import BINS, HALF, LOG_GAMMA, SM
 
 
 def peaks(layer: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each channel's largest activation in each image, and where it is.
+    """Return each channel's largest activation in each image, and its position.
 
     Args:
         layer: [N, C, H, W], [N, H, W, C] (inside Swin and ConvNeXt), [N, T, C] (a transformer's tokens) or [N, C].
@@ -30,13 +30,13 @@ def peaks(layer: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def bin_counts(layer: Tensor) -> tuple[Tensor, Tensor]:
-    """Count a layer's values for a `quantile_sketch.QuantileSketch`, all images and positions together.
+    """Count a layer's values over all images and positions, for a `quantile_sketch.QuantileSketch`.
 
     Args:
         layer: as in `peaks`.
 
     Returns:
-        bins: int32 [U], those that any value fell in.
+        bins: int32 [U], the bins that hold any value.
         counts: int32 [C, U].
     """
     values = _by_channel(layer).float().nan_to_num()

@@ -1,10 +1,10 @@
-"""What an icon shows: values that add and multiply, each with a canonical text under which its icon is stored.
+"""Objectives of icons: values that add and multiply, each with a canonical text under which its icon is stored.
 
     Channel(12) + 0.5 * Neuron(3, 2, 4)      excite both
     Channel(12) - Channel(5)                 excite one and silence the other
 
-As in Lucid (optvis/objectives.py). The functions of activations that they stand for are in feature_visualization/. No
-torch here: the server's own process makes these values and sends them to workers.
+As in Lucid (optvis/objectives.py). feature_visualization/ holds the functions of activations that they stand for. This
+module imports no torch: the server's process makes these values and sends them to workers.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 class _Summand:
-    """What adds and multiplies. A weight of 1 changes nothing, equal terms are joined, and order does not matter."""
+    """Base of objectives: adds and multiplies. Equal terms are joined, and the order of terms does not matter."""
 
-    __array_ufunc__ = None  # numpy's scalars leave multiplication to us
+    __array_ufunc__ = None  # so that numpy's scalars call __rmul__
 
     @property
     def terms(self) -> tuple[tuple[float, Term], ...]:
-        """Weights and what they weigh."""
+        """Weights and the terms that they multiply."""
         return ((1.0, cast(Term, self)),)
 
     def __add__(self, other: _Summand) -> Single:
@@ -62,7 +62,7 @@ class _Summand:
 
 @dataclass(frozen=True)
 class Channel(_Summand):
-    """Excite one channel everywhere, and others as little as may be."""
+    """Excite one channel everywhere, and other channels as little as possible."""
 
     channel: int
 
@@ -74,7 +74,7 @@ class Channel(_Summand):
 
 @dataclass(frozen=True)
 class Neuron(_Summand):
-    """Excite one channel at one position: what lies in that neuron's receptive field, and where."""
+    """Excite one channel at one position."""
 
     channel: int
     row: int
@@ -105,15 +105,15 @@ class Named(_Summand):
 
     name: str
     version: int
-    """Of the function's code: another version has other icons."""
+    """Of the function's code: each version has icons of its own."""
     arguments: tuple[tuple[str, float], ...]
-    """By their names, in alphabetical order."""
+    """Names and values, in alphabetical order."""
 
     def __init__(self, name: str, *, version: int = 1, **arguments: float) -> None:
         """Name a function and its arguments: `Named("center", channel=12)`.
 
         Raises:
-            ValueError: the name cannot be one, or an argument is no finite number.
+            ValueError: the name is not allowed, or an argument is not a finite number.
         """
         check_name(name)
         for key, value in arguments.items():
@@ -135,7 +135,7 @@ class Named(_Summand):
 Directed = Channel | Neuron | Direction
 """A direction in the space of channels, everywhere or at one position."""
 Term = Directed | Named
-"""What sums are made of."""
+"""A summand of a `Sum`."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Sum(_Summand):
     """Raise a weighted sum of scores. Made by adding and multiplying objectives."""
 
     weighted: tuple[tuple[float, Term], ...]
-    """Weights and what they weigh, no two the same, in the order of their texts."""
+    """Weights and distinct terms, in the order of the terms' texts."""
 
     @property
     def terms(self) -> tuple[tuple[float, Term], ...]:
@@ -156,14 +156,14 @@ class Sum(_Summand):
 
 
 Single = Term | Sum
-"""What one picture can show."""
+"""The objective of one picture."""
 
 
 def _sum(weighted: Iterable[tuple[float, Term]]) -> Single:
-    """Return the canonical form of a weighted sum, which is the term itself where there is one, of weight 1.
+    """Return the canonical form of a weighted sum; a single term of weight 1 is returned as it is.
 
     Raises:
-        ValueError: nothing remains, there are too many terms, or a weight is not finite or too large.
+        ValueError: all weights cancel, there are too many terms, or a weight is not finite or too large.
     """
     weights: dict[str, float] = {}
     by_text: dict[str, Term] = {}
@@ -184,19 +184,21 @@ def _sum(weighted: Iterable[tuple[float, Term]]) -> Single:
 
 @dataclass(frozen=True)
 class Facets:
-    """Several pictures that excite the same thing and are unlike each other (Olah, Mordvintsev and Schubert 2017)."""
+    """Several different pictures of one objective (Olah, Mordvintsev and Schubert 2017)."""
 
-    of: Single
+    subject: Single
+    """The objective of every picture."""
     count: int
     diversity: float = 0.5
-    """Weight of a picture's unlikeness to the others, 1 less the mean cosine similarity of their Gram matrices,
-    relative to how much it excites what it shows."""
+    """Weight of a picture's difference from the others, relative to its score for `subject`. The difference is 1 minus
+    the mean cosine similarity of their Gram matrices."""
 
     @property
     def texts(self) -> tuple[str, ...]:
         """The canonical names of the pictures."""
         return tuple(
-            f"{self.of.text},facet={number},of={self.count},diversity={self.diversity}" for number in range(self.count)
+            f"{self.subject.text},facet={number},of={self.count},diversity={self.diversity}"
+            for number in range(self.count)
         )
 
 
@@ -204,11 +206,11 @@ Objective = Single | Facets
 
 
 def singles(objectives: Iterable[Objective]) -> list[Single]:
-    """Return what each picture shows: one an objective, or its facets one after the other."""
+    """Return the objective of each picture: one for an objective, `count` for facets."""
     return [
         single
         for objective in objectives
-        for single in ([objective.of] * objective.count if isinstance(objective, Facets) else [objective])
+        for single in ([objective.subject] * objective.count if isinstance(objective, Facets) else [objective])
     ]
 
 
@@ -218,10 +220,10 @@ def picture_texts(objective: Objective) -> tuple[str, ...]:
 
 
 def check_name(name: str) -> None:
-    """Check what an objective is to be registered by.
+    """Check the name of a registered objective.
 
     Raises:
-        ValueError: it has other characters, or more, than a name may.
+        ValueError: the name is too long, or has characters that are not allowed.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
@@ -231,16 +233,16 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class Signature:
-    """How a registered objective is called: what a worker tells the server of it."""
+    """The name and parameters of a registered objective, as a worker reports them to the server."""
 
     name: str
     version: int
     parameters: tuple[str, ...]
-    """Those of "channel", "row" and "column" that it takes; the first always."""
+    """Either "channel" alone, or "channel", "row" and "column"."""
 
     @property
     def takes_position(self) -> bool:
-        """Whether it pictures a channel at one position."""
+        """Whether it shows a channel at one position."""
         return "row" in self.parameters
 
     def at(self, channel: int, row: int, column: int) -> Named:

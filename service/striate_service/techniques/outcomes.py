@@ -1,4 +1,4 @@
-"""What becomes of a task: its result, a refusal, or a failure that leaves the tasks beside it alone."""
+"""Outcomes of a task: its result, a refusal, or a failure that does not affect other tasks of the batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Refusal:
-    """The task cannot be done, and the caller can mend it."""
+    """The task cannot be done, and the caller can fix the request."""
 
     field: str
-    """Of the request."""
+    """The request's field."""
     problem: str
-    """What is wrong and what would be right."""
+    """What is wrong, and what would be right."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class Failure:
 
 
 class Refused(Exception):
-    """Raised by a technique: the task cannot be done, and the caller can mend it."""
+    """Raised by a technique: the task cannot be done, and the caller can fix the request."""
 
     def __init__(self, field: str, problem: str) -> None:
         self.refusal = Refusal(field, problem)
 
 
 def outcome_of(work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R | Refusal | Failure:
-    """Return what `work` returns, or why it does not.
+    """Return what `work` returns, or why it failed.
 
     Raises:
-        torch.OutOfMemoryError: smaller batches may do better.
+        torch.OutOfMemoryError: a smaller batch may fit.
     """
-    import torch  # here: the server's process reads outcomes, and only a worker makes them
+    import torch  # here, since the server's process reads outcomes without torch
 
     try:
         return work(*arguments, **options)

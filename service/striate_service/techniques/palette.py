@@ -1,10 +1,10 @@
 """Colors for neuron groups: distinct in hue, alike in lightness, so that no group looks more important than another.
 
 Hues lie on a circle of OKLab (Ottosson 2020), a space in which equal steps look equal: its axis a goes from green to
-red, b from blue to yellow. People who lack one kind of cone for red or green (one man in twelve, in some degree) see b
-nearly as others do, and next to nothing of a. So colors are evenly spaced in b, and go to the two sides of it in turn,
-for everybody else. Whatever cones are missing (by Machado et al. 2009), the smallest difference of two in CIELAB is 9
-of 8 colors and 7 of 12; of hues evenly spaced around the circle, 1.4 and 2.8. A difference of 2.3 is just noticeable.
+red, b from blue to yellow. Red-green color blindness (one man in twelve, in some degree) removes nearly all of a, and
+leaves b. So colors are evenly spaced in b and, for everybody else, alternate between the two signs of a. Simulated for
+each missing cone type (Machado et al. 2009), the smallest difference of two colors in CIELAB is 9 among 8 colors and 7
+among 12; for hues evenly spaced on the circle it is 1.4 and 2.8. A difference of 2.3 is just noticeable.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LIGHTNESS, _CHROMA = 0.74, 0.125  # about the largest chroma that sRGB has for every hue at this lightness
-_TILT = np.radians(-4)  # from b to what is left of seeing without one kind of cone; by trial, best for 4 to 12 colors
-_DIMMED = 0.35  # of the image's own brightness, where no group is present
+_TILT = np.radians(-4)  # from b to the axis that color blindness leaves; found by trial for 4 to 12 colors
+_DIMMED = 0.35  # share of the image's brightness where no group is present
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of RGB (ITU-R BT.601)
 
 _OKLAB_TO_LMS = np.array(
@@ -30,8 +30,8 @@ _LMS_TO_RGB = np.array(
 
 
 def colors(count: int) -> NDArray[np.uint8]:
-    """Return `count` colors as sRGB, uint8 [count, 3]. Neighbours in the order, which are looked at together, are far
-    apart: half the range of b, where there are more than two.
+    """Return `count` colors as sRGB, uint8 [count, 3]. Consecutive colors, seen side by side, are far apart: by half
+    the range of b where there are more than two.
     """
     b = np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
     a = np.sqrt(1 - b * b) * np.where(np.arange(count) % 2, -1, 1)
@@ -54,14 +54,14 @@ def overlay(
 ) -> NDArray[np.uint8]:
     """Lay neuron groups over the image that they were found in.
 
-    The color at a point blends the groups' colors by their shares there; its opacity is their sum, as a share of
-    `scale`. The image shows beneath in grey, dimmed.
+    The color at a point blends the groups' colors by their strengths there; its opacity is the sum of the strengths
+    over `scale`. The image lies beneath, grey and dimmed.
 
     Args:
         image: uint8 [H, W, 3]; None: black, of `size`.
         spatial: float [h, w, K], how strongly each group is present at each position.
         group_colors: uint8 [K, 3].
-        scale: the sum over groups that is fully opaque; the same for images that are to be compared.
+        scale: the sum over groups that is fully opaque; use one scale for images to be compared.
 
     Returns:
         uint8 [H, W, 3].

@@ -1,8 +1,8 @@
-"""Quantiles of a stream of numbers that nobody keeps: counts in bins whose width grows with the value.
+"""Quantiles of a stream without storing it: counts in bins whose width grows with the value.
 
-As DDSketch (Masson, Rim and Lee, VLDB 2019): with gamma = (1 + a) / (1 - a), a value's bin is the whole part of
-log_gamma |x|, so that whatever is answered is within a share `a` of a value that has the rank asked for. Counts add up,
-in any order and from any number of workers, to the same sketch.
+As DDSketch (Masson, Rim and Lee, VLDB 2019): with gamma = (1 + a) / (1 - a), a value's bin is floor(log_gamma |x|), so
+that a returned quantile differs from the true one by at most a share `a`. Counts may be added in any order and from any
+number of workers.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 ACCURACY = 0.01
-"""a: the answered quantile is the true one to 1%."""
+"""The share a: returned quantiles are accurate to 1%."""
 SMALLEST, LARGEST = 1e-5, 1e6
-"""Smaller values count as 0, larger ones as this: activations of trained networks lie well between."""
+"""Smaller values count as 0, larger ones as LARGEST: activations of trained networks lie well between."""
 LOG_GAMMA = math.log((1 + ACCURACY) / (1 - ACCURACY))
 HALF = math.ceil(math.log(LARGEST / SMALLEST) / LOG_GAMMA)
 BINS = 2 * HALF + 1
-"""Of negative values (the largest first), of 0, of positive values."""
+"""For negative values (the largest magnitude first), for 0, and for positive values."""
 
 
 class QuantileSketch:
@@ -38,9 +38,9 @@ class QuantileSketch:
         self._counts[:, bins] += counts
 
     def quantiles(self, shares: tuple[float, ...]) -> NDArray[np.float32]:
-        """Return the values below which these shares of each channel's values lie: [C, len(shares)], NaN without any.
+        """Return the values below which these shares of each channel's values lie: [C, len(shares)]; NaN: no values.
 
-        The value of rank floor(share * (n - 1)), as numpy's "lower" quantile, to `ACCURACY`.
+        It is the value of rank floor(share * (n - 1)), numpy's "lower" quantile, within `ACCURACY`.
         """
         cumulative = self._counts.cumsum(1)
         total = cumulative[:, -1]
@@ -52,7 +52,7 @@ class QuantileSketch:
 
 
 def bin_values() -> NDArray[np.float64]:
-    """Return each bin's representative, [BINS]: within `ACCURACY` of all values in it."""
+    """Return a value for each bin that is within `ACCURACY` of all values in the bin: [BINS]."""
     gamma = math.exp(LOG_GAMMA)
     positive = SMALLEST * np.exp(LOG_GAMMA * np.arange(HALF)) * 2 * gamma / (1 + gamma)
     return np.concatenate([-positive[::-1], [0.0], positive])

@@ -1,6 +1,6 @@
-"""How an icon is made: values that are part of its name in the store, as what it shows is (objective.py).
+"""Recipes: how an icon is made. The store finds an icon by its recipe and its objective (objective.py).
 
-No torch here: the server's own process has them too.
+This module imports no torch: the server's process uses it too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class _Described:
 
 @dataclass(frozen=True)
 class Fourier(_Described):
-    """Optimize all Fourier coefficients of an image. Whatever changes pictures is a parameter here, or a new version.
+    """Optimize all Fourier coefficients of an image. A change that alters pictures needs a parameter or a new version.
 
     Ranges of the transformations are Lucid's (optvis/transform.py, `standard_transforms`).
     """
@@ -27,12 +27,12 @@ class Fourier(_Described):
     version: int = 3
     """Of the code that reads this recipe."""
     size: int = 128
-    """Pixels of the icon's sides. The network sees it enlarged to its own input's size."""
+    """The icon's side in pixels. The network sees it enlarged to the input size."""
     steps: int = 64
     learning_rate: float = 0.6
-    """Of Adam at the last step. It rises from nearly 0 in a straight line: the first steps find what the neuron looks
-    for in a nearly grey image, and the last ones bring it out. So SqueezeNet's features.7 and features.12 are excited
-    as much as by Lucid's 512 steps at 0.05."""
+    """Of Adam at the last step. It rises linearly from nearly 0: the first steps find the pattern in a nearly grey
+    image, and the last ones raise its contrast. SqueezeNet's features.7 and features.12 are then excited as much as by
+    Lucid's 512 steps at 0.05."""
     jitter: float = 6.0
     """Largest shift in the icon's pixels, either way: Lucid's 8 and then 4 choose among offsets of 0 to 12."""
     scale: float = 0.1
@@ -42,7 +42,7 @@ class Fourier(_Described):
     cosine_power: float = 1.0
     """At each position, the activations' dot product with a direction counts times this power of their cosine
     similarity; a channel is a direction too. At 0 a quarter of the icons of SqueezeNet's features.7 excite another
-    channel more, relative to what natural images do; at 1 one of 16."""
+    channel more (relative to natural images); at 1 one of 16 does."""
     seed: int = 0
 
 
@@ -50,30 +50,30 @@ class Fourier(_Described):
 class Maco(_Described):
     """Optimize only the phases of an image whose magnitudes are those of natural images (Fel et al. 2023, MACO).
 
-    It cannot put energy where natural images have none, so it needs no other prior, also in large networks. What did
-    not matter to the neuron becomes transparent.
+    The spectrum is that of natural images, so no other prior is needed, even for large networks. Pixels that do not
+    matter to the neuron become transparent.
     """
 
     name: str = "maco"
     version: int = 2
     """Of the code that reads this recipe."""
     size: int = 128
-    """Pixels of the icon's sides."""
+    """The icon's side in pixels."""
     steps: int = 96
     learning_rate: float = 0.25
-    """Radians that Adam turns a phase by at the first step, or so. It falls to 0 in half a cosine."""
+    """About how many radians Adam changes a phase by at the first step. It falls to 0 along half a cosine."""
     slope: float = 1.25
     """The amplitude of spatial frequency f is 1 / f ** slope. It is about 1 in natural scenes (Field 1987) and steeper
     in photographs that are resampled to an icon's size: 1.2 to 1.4 in 280 crops of 7 photographs. At 1.0 grain covers
-    everything, at 1.25 pictures read better."""
+    the picture; at 1.25 it is easier to read."""
     contrast: float = 1.2
-    """Standard deviation of the logits of colours; the colours then have 0.23, as ImageNet's do."""
+    """Standard deviation of the logits of colors; that of the colors is then 0.23, as in ImageNet."""
     widest: float = 1.0
     """The side of the random crops at the first step, as a share of the icon's."""
     narrowest: float = 0.7
-    """The same at the last step. Between them it falls in a straight line."""
+    """The same at the last step. The side falls linearly in between."""
     noise: float = 0.1
-    """Standard deviation of the noise that the crops get, of colours from 0 to 1. It falls to 0 in a straight line."""
+    """Standard deviation of the noise added to crops, for colors from 0 to 1. It falls linearly to 0."""
     cosine_power: float = 1.0
     """As Fourier's."""
     seed: int = 0
@@ -82,7 +82,7 @@ class Maco(_Described):
 Recipe = Fourier | Maco
 
 SOFT = Fourier(name="soft", steps=48, learning_rate=0.2)
-"""Half as much contrast, for small networks and adversarially trained ones: their icons get cluttered by more."""
+"""Half as much contrast, for small and for adversarially trained networks, whose icons more would clutter."""
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (Fourier(), SOFT, Maco())}
-"""Those that callers can choose, by name."""
+"""The recipes that callers can choose, by name."""

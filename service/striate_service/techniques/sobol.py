@@ -1,11 +1,11 @@
 """Sobol indices: how much of an output's variance depends on each of several inputs, interactions included.
 
 Used as in CRAFT (Fel et al., CVPR 2023, section 3.2): the inputs are masks that weaken each neuron group by a factor
-from 0 to 1, the outputs logits of what is left of the groups. The total-effect index of input k is
+from 0 to 1, and the outputs are the logits for the weakened groups. The total-effect index of input k is
 
     S_k = E[Var(f | all inputs but k)] / Var(f)
 
-by Jansen's estimator (1999): for points A and B in [0, 1]^K, and A_k being A with column k from B,
+by Jansen's estimator (1999): for points A and B in [0, 1]^K, where A_k is A with column k from B,
 
     S_k is about mean((f(A) - f(A_k))^2) / (2 Var(f(A), f(B)))
 
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 
 def masks(points: int, components: int) -> NDArray[np.float32]:
-    """Return the inputs to evaluate: A, B, A_1, ... A_K, one after the other, [P (K + 2), K]. Always the same ones.
+    """Return the inputs to evaluate: A, B, A_1, ... A_K, concatenated, [P (K + 2), K]. Every call returns the same.
 
-    A and B are the halves of a Halton sequence in 2K dimensions, which covers the cube more evenly than chance does. It
-    is scrambled, since in many dimensions the plain sequence's first points lie on lines.
+    A and B are the halves of a Halton sequence in 2K dimensions, which covers the cube more evenly than random points.
+    It is scrambled, since in many dimensions the plain sequence's first points lie on lines.
     """
-    from scipy.stats import qmc  # here: it takes a second to import, and few ask for indices
+    from scipy.stats import qmc  # here: importing takes a second, and few requests need indices
 
     both = qmc.Halton(2 * components, scramble=True, seed=0).random(points).astype(np.float32)
     a, b = both[:, :components], both[:, components:]

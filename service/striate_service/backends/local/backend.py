@@ -1,4 +1,4 @@
-"""A backend of worker processes on this machine: one worker a device, each kept alive."""
+"""A backend of worker processes on this machine: one supervised worker per device."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from striate_service.techniques.objective import Signature
 
 
 class LocalBackend:
-    """Implements `backends.protocol.Backend`. Each worker serves the models that are for its device."""
+    """Implements `backends.protocol.Backend`. Each worker serves the models of its device."""
 
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
-        """Prepare the workers that the settings name."""
+        """Prepare workers for the devices in the settings."""
         self._settings = settings
         self._metrics = metrics
         options = Options(
@@ -40,7 +40,7 @@ class LocalBackend:
             Worker(device, [model for model in settings.models if is_for(model, device)], timeouts, options)
             for device in choose_devices(settings.devices)
         ]
-        self.limits = BatchLimits.of_settings(settings)
+        self.limits = BatchLimits.from_settings(settings)
         self._models: tuple[ModelDescription, ...] = ()
         self._supervision: list[asyncio.Task[None]] = []
 
@@ -53,10 +53,10 @@ class LocalBackend:
         return {each.name: each for worker in self.workers for each in worker.objectives}
 
     async def start(self, on_room: Callable[[], None] = lambda: None) -> None:
-        """Start all workers, and measure the batch limits that are not known yet.
+        """Start all workers, and measure unknown batch limits.
 
-        The first worker goes ahead: what is wrong with a model is then said once, and what must be downloaded is
-        fetched once.
+        The first worker starts before the others, so that an error in a model is reported once, and weights are
+        downloaded once.
 
         Raises:
             StartError: a worker cannot start.
@@ -70,7 +70,7 @@ class LocalBackend:
                 worker.on_restart = self._metrics.worker_restarts.labels(device=worker.device_name).inc
 
     async def start_workers(self) -> None:
-        """Start all workers, whose batch limits are not known yet.
+        """Start all workers without measuring batch limits.
 
         Raises:
             StartError: a worker cannot start.
@@ -92,7 +92,7 @@ class LocalBackend:
         self._models = tuple(served[model.name] for model in models)
 
     async def stop(self) -> None:
-        """End all workers."""
+        """Stop all workers."""
         for task in self._supervision:
             task.cancel()
         await asyncio.gather(*self._supervision, return_exceptions=True)
@@ -103,7 +103,7 @@ class LocalBackend:
         """Serve one more model, on the devices that its settings name.
 
         Raises:
-            InvalidArgument: it is for no device of this backend, or cannot be loaded.
+            InvalidArgument: the backend lacks its devices, or it cannot be loaded.
         """
         devices = {worker.device.name for worker in self.workers}
         if unknown := set(settings.devices or ()) - devices:
@@ -112,7 +112,7 @@ class LocalBackend:
             )
         workers = [worker for worker in self.workers if is_for(settings, worker.device)]
         try:
-            for worker in workers:  # one after the other: the first says what is wrong, and exports for all
+            for worker in workers:  # one after the other: the first finds errors, and exports for all
                 await worker.change_models(lambda models: (*models, settings))
         except (StartError, WorkerDied) as error:
             await self._drop(settings.name, workers)
@@ -134,7 +134,7 @@ class LocalBackend:
 
     def batch_limit(self, worker: AnyWorker, model: str) -> BatchLimit | None:
         own = self._own(worker)
-        return self.limits.of(own, model) if model in own.models else None
+        return self.limits.get(own, model) if model in own.models else None
 
     def lower_batch_limit(self, worker: AnyWorker, model: str, images: int) -> None:
         own = self._own(worker)
@@ -145,7 +145,7 @@ class LocalBackend:
         return sum(worker.device_name == device and worker.state.value == state for worker in self.workers)
 
     def _images_at_once(self, worker: Worker, model: str) -> int:
-        return self.limits.of(worker, model).images if model in worker.models else 1
+        return self.limits.get(worker, model).images if model in worker.models else 1
 
     def spool(self, channels: int) -> FileSpool:
         return FileSpool(self._settings.home, channels, self._settings.max_basis_bytes)
@@ -157,12 +157,12 @@ class LocalBackend:
 
 
 def is_for(model: ModelSettings, device: Device) -> bool:
-    """Whether a device is to hold a model."""
+    """Whether a device should hold a model."""
     return model.devices is None or device.name in model.devices
 
 
 async def tune(settings: Settings) -> list[tuple[Worker, str, BatchLimit]]:
-    """Measure anew, and keep for servers to come, the limit of every model on every device.
+    """Measure the batch limit of every model on every device again, and save it for later servers.
 
     Raises:
         StartError: a worker cannot start.
@@ -172,7 +172,7 @@ async def tune(settings: Settings) -> list[tuple[Worker, str, BatchLimit]]:
     try:
         await backend.limits.measure(backend.workers, anew=True)
         return [
-            (worker, model, backend.limits.of(worker, model)) for worker in backend.workers for model in worker.models
+            (worker, model, backend.limits.get(worker, model)) for worker in backend.workers for model in worker.models
         ]
     finally:
         await backend.stop()

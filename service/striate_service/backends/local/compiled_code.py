@@ -1,4 +1,4 @@
-"""Where compiled loops (numba) are kept from one process to the next."""
+"""The cache of compiled kernels (numba) that processes share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PACKAGE = Path(striate_service.__file__).parent
 
 
 def cache_variables(folder: Path) -> dict[str, str]:
-    """Return the environment of a process that compiles: it keeps the results in the package, or else in `folder`."""
+    """Return environment variables that put the cache in `folder` where the package's folder is not writable."""
     if "NUMBA_CACHE_DIR" in os.environ or os.access(_PACKAGE, os.W_OK):
         return {}
     return {"NUMBA_CACHE_DIR": str(folder)}

@@ -1,8 +1,8 @@
-"""Which workers a machine carries: one a GPU, or else one a CPU core with one thread.
+"""Choose the workers of a machine: one per GPU, or else one single-threaded worker per CPU core.
 
 On a CPU, several processes of one thread beat one process of several threads by a quarter (squeezenet1_0, 2 cores:
-75 to 78 images/s against 56 to 59), since a network's small layers do not divide well. That is while all have work:
-a batch that is the only one may have the others' cores too.
+75 to 78 images/s against 56 to 59), since a network's small layers parallelize badly. While only one worker has a
+batch, it may use the others' cores too.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-_MOST_CPU_WORKERS = 8  # each holds a copy of the models; more cores than this become threads
-_MOST_THREADS = 4  # of a worker that is alone at work: the further a layer is divided, the less it gains
+_MOST_CPU_WORKERS = 8  # each holds a copy of the models; further cores become threads
+_MOST_THREADS = 4  # of a worker while the others are idle: more threads gain ever less
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Device:
     name: str
     """torch's name: "cpu", "cuda:0"."""
     threads: int
-    """Of its worker while all are at work: its share of the cores."""
+    """Threads of its worker while all workers are busy: its share of the cores."""
     threads_alone: int
-    """Of its worker while no other has anything to do."""
+    """Threads of its worker while the others are idle."""
 
 
 def choose_devices(setting: Literal["auto"] | Sequence[str]) -> list[Device]:
-    """Return the devices to start workers on; "auto" looks what the machine has."""
+    """Return the devices to start workers on; "auto" detects them."""
     cores = count_cores()
     if setting != "auto":
         return _share(cores, setting)
@@ -45,7 +45,7 @@ def _share(cores: int, names: Sequence[str]) -> list[Device]:
 
 
 def count_cores() -> int:
-    """Cores that this process may use: its affinity and its container's quota both limit them."""
+    """Return how many cores this process may use, by its affinity and its container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota_file = Path("/sys/fs/cgroup/cpu.max")
     quota, _, period = quota_file.read_text().partition(" ") if quota_file.is_file() else ("max", "", "")
@@ -53,7 +53,7 @@ def count_cores() -> int:
 
 
 def _gpus() -> int:
-    """Count CUDA devices in a process of its own, since torch in the server's would cost it seconds and memory."""
+    """Count CUDA devices in a separate process, since importing torch would cost the server seconds and memory."""
     if not (Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()):
         return 0
     question = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]

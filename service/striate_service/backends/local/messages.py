@@ -1,7 +1,7 @@
-"""What crosses the boundary between the server and a worker. Arrays travel beside it, in shared memory.
+"""Messages between the server and a worker. Arrays travel separately, in shared memory.
 
-Each message is a pickle that follows its length: the worker reads and writes them whole, one at a time, and the server
-as they come, so that it never waits for a worker in the middle of one.
+Each message is its length and a pickle. The worker reads and writes messages with blocking calls; the server reads them
+in its event loop, so that a slow worker never blocks it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from striate_service.techniques.objective import Signature
 
 @dataclass(frozen=True)
 class Options:
-    """How workers compute: what the operator chose."""
+    """How workers compute, from the settings."""
 
     exports: Path | None = None
-    """Where exported networks are kept, for CPUs; None: networks run as they are."""
+    """The folder of exported networks, for CPUs; None: do not export."""
     precision: Precision = "float32"
     compiled: Path | None = None
-    """Where compiled code is kept; None: it is compiled, or loaded, when it is first needed."""
+    """The folder of compiled kernels; None: compile or load them on first use."""
     objectives: tuple[str, ...] = ()
-    """Modules that register objectives of icons, to be imported."""
+    """Modules to import, which register icon objectives."""
     copy_early: bool = False
-    """Whether a GPU is sent the next batch's images while it computes."""
+    """Whether the next batch's images are copied to a GPU while it computes."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Start:
 class Started:
     models: tuple[ModelDescription, ...]
     engines: tuple[str, ...]
-    """What runs each model, and in which precision: "onnx", "torch bfloat16"."""
+    """Each model's engine and precision: "onnx", "torch bfloat16"."""
     hardware: str
-    """What the device is, in its maker's words."""
+    """The device's product name."""
     objectives: tuple[Signature, ...]
-    """Those that the operator's modules have registered."""
+    """Registered by the operator's modules."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +64,21 @@ class StartFailed:
 
 @dataclass(frozen=True)
 class Run:
-    """Carry out a batch: a sequence of `protocol.Work`."""
+    """Run a batch."""
 
     slot: int
-    """Where its arrays are, and its results go."""
+    """The slot of the batch's arrays and of its results."""
     works: Packed
+    """A sequence of `tasks.base.Work`."""
     images_at_once: int
-    """That one forward takes."""
+    """Images in one forward pass."""
     threads: int
-    """That an exported network may take."""
+    """Threads that an exported network may use."""
 
 
 @dataclass(frozen=True)
 class RunEnded:
-    """The outcomes of a batch, as `protocol.Ran` has them."""
+    """A `protocol.RunResult` whose outcomes are in shared memory."""
 
     outcomes: Packed
     seconds: float
@@ -85,12 +86,12 @@ class RunEnded:
 
 @dataclass(frozen=True)
 class Ping:
-    """Does the worker still answer?"""
+    """Asks whether the worker still answers."""
 
 
 @dataclass(frozen=True)
 class Pong:
-    """It does."""
+    """The answer to a `Ping`."""
 
 
 Request = Run | Ping
@@ -122,7 +123,7 @@ def read(stream: BufferedIOBase) -> Any:
 
 
 async def receive(stream: asyncio.StreamReader) -> Any:
-    """As `read`, in an event loop.
+    """Return the next message without blocking the event loop.
 
     Raises:
         asyncio.IncompleteReadError, OSError: the other end is closed.

@@ -1,4 +1,4 @@
-"""Who goes first on a machine's cores: the server's own thread, which takes little, and refuses and answers."""
+"""The server's main thread has the highest priority on the CPU: it needs little, and refuses and answers requests."""
 
 NICENESS = 5
-"""Added to that of workers, and of threads that decode images."""
+"""Added to the niceness of workers and of threads that decode images."""

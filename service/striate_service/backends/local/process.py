@@ -1,4 +1,4 @@
-"""The server's end of one worker: a process, a socket, and shared memory for the batches in flight."""
+"""A worker process as the server sees it: the process, a socket, and shared memory for batches in flight."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from striate_service.backends.local.messages import Reply, Request, Start, Start
 from striate_service.backends.local.shared_memory import Slot
 from striate_service.backends.protocol import NeverBegun, WorkerDied
 
-IN_FLIGHT = 2  # batches that a worker has at a time: one that it computes, and the next, so that it never waits for it
+IN_FLIGHT = 2  # batches of a worker at a time: the running one and the next, so that the worker never idles
 
-# glibc gives a large freed block back to the kernel and asks for it again at the next layer, which halves torch's
-# throughput at large batches. Measured on squeezenet1_0, batch 32: 35 images/s before, 60 to 70 after.
+# By default glibc returns large freed blocks to the kernel and requests them again at the next layer, which halves
+# torch's throughput at large batches. Measured on squeezenet1_0, batch 32: 35 images/s before, 60 to 70 after.
 _KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
 
 
 class WorkerProcess:
-    """A worker that is alive until `kill`. It answers requests in their order."""
+    """A running worker process, until `kill`. It answers requests in order."""
 
     def __init__(
         self,
@@ -37,24 +37,24 @@ class WorkerProcess:
         self._writer = writer
         self._unanswered: deque[asyncio.Future[Any]] = deque()
         self.free_slots = slots
-        """Memory for a batch each. A batch takes one out, and puts it back when its results are read."""
+        """One slot holds one batch, which takes it from this list until its results have been read."""
         self._slots = tuple(slots)
         self.on_death: Callable[[], None] = lambda: None
-        """Called when it has ended by itself, or was ended since it did not answer."""
+        """Called when the process died, or was killed because it did not answer."""
         self._reading = asyncio.create_task(self._read(reader))
 
     @classmethod
     async def start(cls, message: Start, timeout: float) -> tuple[WorkerProcess, Started | StartFailed]:
-        """Start a process and wait until it has loaded its models, or says why it cannot.
+        """Start a process, and wait until it has loaded its models or reports why it cannot.
 
         Raises:
-            WorkerDied: it ended, or has not loaded them within `timeout` seconds.
+            WorkerDied: it died, or did not load them within `timeout` seconds.
         """
         ours, theirs = socket.socketpair()
         slots = [Slot.create(number) for number in range(IN_FLIGHT)]
         descriptors = (theirs.fileno(), *(descriptor for slot in slots for descriptor in slot.descriptors))
         kept = {} if message.options.compiled is None else cache_variables(message.options.compiled)
-        process = subprocess.Popen(  # noqa: ASYNC220 - a fork takes milliseconds, and asyncio would own its pipes
+        process = subprocess.Popen(  # noqa: ASYNC220 - this blocks for milliseconds, and asyncio would own its pipes
             [sys.executable, "-m", "striate_service.backends.local.worker", *map(str, descriptors)],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
@@ -76,17 +76,17 @@ class WorkerProcess:
         """Send a request and wait for the reply.
 
         Args:
-            timeout: seconds from when its turn comes. Where it passes, the process is ended.
+            timeout: seconds, from when earlier requests are answered. After it the process is killed.
 
         Raises:
-            NeverBegun: it ended before it came to this request.
-            WorkerDied: it ended over this request.
+            NeverBegun: the process died before it began this request.
+            WorkerDied: it died during this request, or was killed after `timeout`.
         """
         reply: Reply = await self._ask(request, timeout)
         return reply
 
     def kill(self) -> None:
-        """End the process, whatever it does, and give up all that was shared with it."""
+        """Kill the process, and release everything that was shared with it."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -98,20 +98,20 @@ class WorkerProcess:
         self._slots = ()
 
     async def _ask(self, message: Start | Request, timeout: float) -> Any:
-        if self._writer.is_closing():  # it ended while no request was under way, so no request has been told
+        if self._writer.is_closing():  # it died between two requests
             raise NeverBegun(f"worker {self.pid} has ended")
         before = self._unanswered[-1] if self._unanswered else None
         reply = asyncio.get_running_loop().create_future()
         self._unanswered.append(reply)
         try:
-            self._writer.write(to_bytes(message))  # if it has ended, `_read` learns so, after its last replies
+            self._writer.write(to_bytes(message))  # if the process has died, `_read` notices after its last replies
             if before:
                 await asyncio.wait([before])
             return await asyncio.wait_for(reply, timeout)
         except asyncio.TimeoutError as error:
-            how = f"did not answer within {timeout:.0f} s"
-            self._die(how)
-            raise WorkerDied(f"worker {self.pid} {how}") from error
+            reason = f"did not answer within {timeout:.0f} s"
+            self._die(reason)
+            raise WorkerDied(f"worker {self.pid} {reason}") from error
         finally:
             reply.cancel()
 
@@ -123,23 +123,23 @@ class WorkerProcess:
                 if not reply.done():
                     reply.set_result(message)
         except (asyncio.IncompleteReadError, OSError):
-            self._die(f"ended: {self._how_it_ended()}")
+            self._die(f"ended: {self._exit_reason()}")
 
-    def _die(self, how: str) -> None:
-        self._fail(how)
+    def _die(self, reason: str) -> None:
+        self._fail(reason)
         self.kill()
         self.on_death()
 
-    def _fail(self, how: str) -> None:
-        """Tell those who wait for replies. The first of them waits for what the process died over."""
+    def _fail(self, reason: str) -> None:
+        """Fail all unanswered requests. The process died during the first; the others had not begun."""
         death: type[WorkerDied] = WorkerDied
         while self._unanswered:
             reply = self._unanswered.popleft()
             if not reply.done():
-                reply.set_exception(death(f"worker {self.pid} {how}"))
+                reply.set_exception(death(f"worker {self.pid} {reason}"))
             death = NeverBegun
 
-    def _how_it_ended(self) -> str:
+    def _exit_reason(self) -> str:
         try:
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
 """Memory that the server and one worker share, so that arrays are never pickled.
 
-A block is an anonymous file that both map. It has no name, so nothing is left behind however the processes end; it is
-reused from batch to batch and only ever grows. A value travels as a pickle whose arrays lie in the block (PEP 574).
+A block is an anonymous file that both processes map. It has no name, so nothing is left behind however they end. It is
+reused for each batch, and only grows. A value travels as a pickle whose arrays are in the block (PEP 574).
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-_ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
+_ALIGNMENT = 64  # bytes: a cache line, which suits vector loads
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A value whose arrays lie in a block."""
+    """A pickled value whose arrays are in a block."""
 
     pickled: bytes
     places: tuple[tuple[int, int], ...]
-    """Offset and size of each array's bytes, in the order in which the pickle names them."""
+    """Offset and size in bytes of each array, in the pickle's order."""
 
 
 class BlockClosed(Exception):
-    """The block was given up: its worker has ended."""
+    """The block was closed: its worker has died."""
 
 
 class SharedBlock:
-    """One direction of a batch's way. One side packs, the other unpacks; they take turns."""
+    """Memory for one direction: one process packs, then the other unpacks."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -44,15 +44,15 @@ class SharedBlock:
     def create(cls) -> SharedBlock:
         if hasattr(os, "memfd_create"):
             return cls(os.memfd_create("striate"))
-        with tempfile.TemporaryFile() as file:  # macOS: already unlinked, so as nameless as a memfd
+        with tempfile.TemporaryFile() as file:  # macOS: already unlinked, so it has no name either
             return cls(os.dup(file.fileno()))
 
     def pack(self, value: object) -> Packed:
-        """Pickle a value, copying its contiguous arrays into the block, which grows if need be.
+        """Pickle a value, and copy its contiguous arrays into the block, which grows where necessary.
 
         Raises:
-            MemoryError: where the machine has no room for them.
-            BlockClosed: the block was given up. Its descriptor's number may be another file's by now.
+            MemoryError: the machine has no memory for them.
+            BlockClosed: the block is closed; its descriptor's number may belong to another file by now.
         """
         if self.is_closed:
             raise BlockClosed
@@ -69,16 +69,16 @@ class SharedBlock:
         return Packed(pickled, tuple(places))
 
     def unpack(self, packed: Packed, *, copy: bool) -> Any:
-        """Return a value.
+        """Return the value that was packed.
 
         Args:
-            copy: its arrays are to outlive the next `pack`.
+            copy: copy the arrays, so that they outlive the next `pack`.
         """
         views = (self._view(place) for place in packed.places)
         return pickle.loads(packed.pickled, buffers=[bytearray(view) if copy else view for view in views])
 
     def close(self) -> None:
-        """Give the block up. Arrays that were unpacked keep what they show until they are gone themselves."""
+        """Close the block. Arrays that were unpacked stay valid."""
         if not self.is_closed:
             self._map = None
             os.close(self.descriptor)
@@ -95,7 +95,7 @@ class SharedBlock:
         if size <= os.fstat(self.descriptor).st_size:
             return
         try:
-            if hasattr(os, "posix_fallocate"):  # takes the pages now: later there would be no error but SIGBUS
+            if hasattr(os, "posix_fallocate"):  # allocates pages now; a later failure would be a SIGBUS
                 os.posix_fallocate(self.descriptor, 0, size)
             else:
                 os.ftruncate(self.descriptor, size)
@@ -105,7 +105,7 @@ class SharedBlock:
 
 @dataclass(frozen=True)
 class Slot:
-    """Memory for one batch at a time, there and back."""
+    """Memory for the inputs and the outputs of one batch at a time."""
 
     number: int
     inputs: SharedBlock

@@ -1,6 +1,6 @@
-"""Activations of many images on disk, and the process that factorizes them there: memory does not grow with them.
+"""Activations of many images on disk, and their factorization in bounded memory.
 
-The process is one of its own, and not a worker: it takes minutes, while workers are there for those who wait.
+A separate process factorizes them, since that takes minutes and workers should answer interactive requests.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from striate_service.backends.protocol import SpoolBasis, SpoolFailed, SpoolFull
 
 
 class FileSpool:
-    """A file without a name of rows [C] in float16: nothing of it is left, however the server ends."""
+    """A nameless file of float16 rows [C]: nothing of it remains, however the server ends."""
 
     def __init__(self, folder: Path, channels: int, limit: int) -> None:
-        """Make an empty one.
+        """Create an empty spool.
 
         Args:
-            folder: on the disk that is to hold it; STRIATE_HOME.
+            folder: STRIATE_HOME, whose disk holds the file.
             limit: bytes.
         """
         self._compiled = folder / COMPILED
@@ -51,7 +51,7 @@ class FileSpool:
         """Append activations [N, C, H, W]. Blocking.
 
         Raises:
-            SpoolFull: there is no more room for them.
+            SpoolFull: they exceed the limit.
         """
         rows = np.ascontiguousarray(np.moveaxis(activations, 1, -1)).reshape(-1, self._channels)
         if self._file.tell() + rows.nbytes > self._limit:
@@ -60,15 +60,15 @@ class FileSpool:
         self.rows += len(rows)
 
     async def factorize(self, components: int) -> AsyncGenerator[SpoolProgress | SpoolBasis | SpoolFailed, None]:
-        """Factorize all rows in a process of its own; yield progress, and at last what was found or why nothing was."""
+        """Factorize all rows in a separate process; yield progress and, last, the basis or the failure."""
         self._file.flush()
         ours, theirs = socket.socketpair()
         arguments = (theirs.fileno(), self._file.fileno(), self._channels, components)
-        process = subprocess.Popen(  # noqa: ASYNC220 - a fork takes milliseconds
+        process = subprocess.Popen(  # noqa: ASYNC220 - this blocks for milliseconds
             [sys.executable, "-m", "striate_service.backends.local.spool_factorizer", *map(str, arguments)],
             pass_fds=arguments[:2],
             stdin=subprocess.DEVNULL,
-            # One thread: the other cores are for those who wait for an answer.
+            # One thread: the other cores serve interactive requests.
             env=os.environ | {"OMP_NUM_THREADS": "1"} | cache_variables(self._compiled),
         )
         theirs.close()

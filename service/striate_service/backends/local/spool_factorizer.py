@@ -1,4 +1,4 @@
-"""The process that factorizes a spool: started by `spool.py` with two descriptors that it inherits."""
+"""The process that factorizes a spool. `spool.py` starts it with two inherited descriptors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from striate_service.backends.protocol import SpoolBasis, SpoolFailed, SpoolProg
 from striate_service.techniques import factorization
 from striate_service.techniques.factorization import factorize_batches, project
 
-_NICENESS = 10  # after the workers: nobody waits for it with an image in hand
-_ROWS = 4096  # that are read at a time: 8 MB of 512 channels
-_LOOKED_AT = 8  # of these, evenly spaced, that tell how strong groups are: 32,768 positions
-_QUANTILE = 0.9  # as of an overlay's scale
+_NICENESS = 10  # lower priority than workers: no interactive request waits for it
+_ROWS = 4096  # read at a time: 8 MB for 512 channels
+_SAMPLED_BLOCKS = 8  # of _ROWS, evenly spaced, on which group strengths are measured: 32,768 positions
+_QUANTILE = 0.9  # as for an overlay's scale
 
 
 def main(socket_descriptor: int, spool_descriptor: int, channels: int, components: int) -> None:
@@ -38,12 +38,12 @@ def main(socket_descriptor: int, spool_descriptor: int, channels: int, component
     def batches() -> Iterator[Tensor]:
         return map(read, range(0, rows, _ROWS))
 
-    def tell(progress: factorization.Progress) -> None:
+    def send_progress(progress: factorization.Progress) -> None:
         write(server, SpoolProgress((progress.phase + min(1.0, progress.rows / rows)) / progress.phases))
 
     try:
-        basis = factorize_batches(batches, components, progress=tell)
-        starts = np.linspace(0, max(0, rows - _ROWS), _LOOKED_AT).astype(int).tolist()
+        basis = factorize_batches(batches, components, progress=send_progress)
+        starts = np.linspace(0, max(0, rows - _ROWS), _SAMPLED_BLOCKS).astype(int).tolist()
         strengths = torch.cat(
             [project(read(start), basis.directions).weights.sum(1) for start in dict.fromkeys(starts)]
         )
@@ -57,7 +57,7 @@ def main(socket_descriptor: int, spool_descriptor: int, channels: int, component
             ),
         )
     except (BrokenPipeError, ConnectionResetError):
-        pass  # the caller has gone
+        pass  # the server cancelled, or died
     except Exception as error:
         write(server, SpoolFailed(f"{type(error).__name__}: {error}"))
 

@@ -1,4 +1,4 @@
-"""The worker of one device, through the lives of its processes: it knows these, and not requests."""
+"""Supervise the worker of one device: start its process, and replace it when it dies. Knows no requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from striate_service.backends.local.messages import (
 )
 from striate_service.backends.local.process import IN_FLIGHT, WorkerProcess
 from striate_service.backends.local.shared_memory import BlockClosed, Packed, Slot
-from striate_service.backends.protocol import NeverBegun, Ran, RunFailed, StartError, WorkerDied
+from striate_service.backends.protocol import NeverBegun, RunFailed, RunResult, StartError, WorkerDied
 from striate_service.config import ModelSettings
 from striate_service.models.description import ModelDescription
 from striate_service.techniques.objective import Signature
@@ -30,7 +30,7 @@ from striate_service.techniques.tasks.base import Work
 
 logger = logging.getLogger(__name__)
 
-# A worker that cannot start (a GPU that fell off the bus) is tried again ever less often.
+# A worker that cannot start (its GPU fell off the bus, say) is retried at growing intervals.
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 30.0  # seconds
 
 
@@ -60,7 +60,7 @@ class Timeouts:
 
 
 class Worker:
-    """The worker of one device, through the lives of its processes."""
+    """The worker of one device, whose process is replaced when it dies or its models change."""
 
     def __init__(
         self,
@@ -71,19 +71,19 @@ class Worker:
     ) -> None:
         self.device = device
         self.models: dict[str, ModelDescription] = {}
-        """What it serves, by name."""
+        """The served models, by name."""
         self.engines: dict[str, str] = {}
-        """What runs each of them."""
+        """Each model's engine, by name."""
         self.hardware = ""
-        """What the device is, in its maker's words."""
+        """The device's product name."""
         self.objectives: tuple[Signature, ...] = ()
-        """Objectives of icons that the operator has added."""
+        """Icon objectives that the operator registered."""
         self.on_restart: Callable[[], None] = lambda: None
-        """Called when a process has been replaced that died."""
+        """Called when a dead process has been replaced."""
         self.on_start: Callable[[], None] = lambda: None
-        """Called when it can take work again."""
+        """Called when the worker can take batches again."""
         self.images_at_once: Callable[[str], int] = lambda model: sys.maxsize
-        """How many images of a model's, by its name, one forward takes."""
+        """Returns how many images one forward pass of a model takes, by its name."""
         self._start_message = Start(tuple(models), device.name, device.threads, options)
         self.timeouts = timeouts
         self._state = WorkerState.DOWN
@@ -105,15 +105,15 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """The process's id, while there is one."""
+        """The process id; None: no process runs."""
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Start a process, where there is none.
+        """Start a process if none runs.
 
         Raises:
             StartError: it cannot load its models.
-            WorkerDied: it ended, or took too long.
+            WorkerDied: it died, or took too long.
         """
         async with self._replacing:
             if self._state is not WorkerState.DOWN:
@@ -127,13 +127,13 @@ class Worker:
                 raise
 
     async def change_models(self, change: Callable[[tuple[ModelSettings, ...]], tuple[ModelSettings, ...]]) -> None:
-        """Serve other models: a new process takes over from the present one, which works until the new one is ready.
+        """Serve other models: start a new process, which replaces the present one when it is ready.
 
-        So running traffic is not disturbed, whatever goes wrong; for that long the device holds the models twice.
+        Running batches are not disturbed, even if this fails. Meanwhile the device holds the models twice.
 
         Raises:
-            StartError: the models cannot be loaded. All is as it was.
-            WorkerDied: the new process ended, or took too long. All is as it was.
+            StartError: the models cannot be loaded. Nothing has changed.
+            WorkerDied: the new process died, or took too long. Nothing has changed.
         """
         async with self._replacing:
             message = replace(self._start_message, models=change(self._start_message.models))
@@ -144,7 +144,7 @@ class Worker:
                 self._enter(WorkerState.STARTING)
             self._serve_with(process, started)
             if former and len(former.free_slots) == IN_FLIGHT:
-                former.kill()  # else it is ended when its last batch is
+                former.kill()  # otherwise `give_back` kills it after its last batch
 
     async def _new_process(self, message: Start) -> tuple[WorkerProcess, Started]:
         process, reply = await WorkerProcess.start(message, self.timeouts.start)
@@ -168,34 +168,34 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        """How many batches it has."""
+        """How many batches it runs or has queued."""
         return IN_FLIGHT - len(self._process.free_slots) if self._process else 0
 
     @property
     def has_room(self) -> bool:
-        """Whether it takes another batch: it is alive, and has fewer than it takes."""
+        """Whether the process is alive and has a free slot."""
         return self._process is not None and bool(self._process.free_slots)
 
     def claim(self) -> Claim:
-        """Take its room for one batch."""
+        """Reserve a slot for one batch."""
         assert self._process
         claim = Claim(self, self._process, self._process.free_slots.pop())
         self._enter(WorkerState.BUSY)
         return claim
 
     def give_back(self, claim: Claim) -> None:
-        """Note that a claim's batch has ended. For `Claim`."""
+        """Free a claim's slot, after its batch. For `Claim`."""
         process = claim.process
         process.free_slots.append(claim.slot)
         if len(process.free_slots) < IN_FLIGHT:
             return
         if process is self._process:
             self._enter(WorkerState.IDLE)
-        else:  # another has taken over
+        else:  # a new process has replaced it
             process.kill()
 
     async def keep_alive(self) -> None:
-        """Replace the process whenever it dies, and ask it now and then whether it has."""
+        """Replace the process whenever it dies, and ping it while it is idle."""
         backoff = _FIRST_BACKOFF
         while True:
             try:
@@ -213,7 +213,7 @@ class Worker:
                 logger.error("the worker of %s does not start: %s", self.device.name, error)
 
     def stop(self) -> None:
-        """End the process. Whatever it was doing is lost, so drain first."""
+        """Stop the process. Batches in flight are lost, so drain first."""
         if not self.is_stopped:
             self._enter(WorkerState.STOPPED)
             if self._process:
@@ -221,7 +221,7 @@ class Worker:
                 self._process = None
 
     def bury(self, process: WorkerProcess) -> None:
-        """Give up a process that died, or whose state is unknown. For `Claim`."""
+        """Discard a process that died, or whose state is unknown. For `Claim`."""
         process.kill()
         if process is self._process:
             self._process = None
@@ -248,7 +248,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Claim:
-    """On a worker, to run one batch. It ends with `run`."""
+    """Implements `backends.protocol.Claim`: a slot of a process."""
 
     worker: Worker
     process: WorkerProcess
@@ -256,17 +256,17 @@ class Claim:
 
     async def run(
         self, works: Sequence[Work], *, alone: bool = False, time_limit: float, images_at_once: int | None = None
-    ) -> Ran | RunFailed:
-        """Have tasks carried out together.
+    ) -> RunResult | RunFailed:
+        """Run tasks as one batch.
 
         Args:
-            alone: no other worker has anything to do, so that this one may take more of the machine's cores.
-            time_limit: seconds from when the batch's turn comes. A worker that takes longer is ended.
-            images_at_once: that one forward takes; as many as the worker takes by default.
+            alone: no other worker has work, so this one may use more of the machine's cores.
+            time_limit: seconds from the start of the batch. A worker that takes longer is killed.
+            images_at_once: images in one forward pass; None: the worker's batch limit.
 
         Raises:
-            NeverBegun: the worker ended before it came to them.
-            WorkerDied: it ended over them, or took too long and was ended.
+            NeverBegun: the worker died before the batch began.
+            WorkerDied: it died during the batch, or took too long and was killed.
             MemoryError: the inputs do not fit in memory.
         """
         device, model = self.worker.device, works[0].task.model
@@ -286,8 +286,8 @@ class Claim:
             if isinstance(reply, RunFailed):
                 return reply
             assert isinstance(reply, RunEnded)
-            # Copies, since the block is the next batch's: an answer that is read slowly holds up no worker.
-            return Ran(self.slot.outputs.unpack(reply.outcomes, copy=True), reply.seconds)
+            # Copies, since the next batch reuses the block: a slow reader does not hold up the worker.
+            return RunResult(self.slot.outputs.unpack(reply.outcomes, copy=True), reply.seconds)
         finally:
             self.worker.give_back(self)
 

@@ -1,6 +1,6 @@
-"""How many images a forward should take: measured on the worker itself, once for a model, a device and an engine.
+"""Measure how many images a forward pass should take, on the worker itself, once per model, device and engine.
 
-Larger batches make better use of a device up to a knee; beyond it they only let callers wait longer.
+Larger batches use a device better up to a knee; beyond it they only make callers wait longer.
 """
 
 from __future__ import annotations
@@ -30,53 +30,53 @@ logger = logging.getLogger(__name__)
 BATCH_LIMITS = "batch_limits"
 """The folder in STRIATE_HOME."""
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_RUNS = 3  # of each size, after one that warms up; their median counts
-_GAIN = 1.05  # in images a second, by which doubling must pay; two sizes in a row that do not end the search
-_WITHIN = 0.97  # of the best rate: the smallest batch that reaches it is as good, and lets callers wait less
-_LONGEST = 0.25  # seconds a batch: an interactive call waits that long for the one before it
-_UNMEASURED = 8  # images, of a model that was loaded while others were served, until the next start measures it
-# Images, where so many take less than that: each batch costs the server's process 2 to 3 ms of the same cores, which no
-# worker's own measure holds. Images/s at 1, 2, 4, 8 and 16 a batch, 32 callers: squeezenet1_0 132, 140, 145, 148, 145;
-# googlenet at 4, 8 and 16: 100, 101, 100.
-_LEAST = 8
+_RUNS = 3  # of each size, after a warm-up run; the median counts
+_MIN_GAIN = 1.05  # in images/s, from doubling the size; the search ends after two sizes without it
+_NEAR_BEST = 0.97  # of the best rate: the smallest batch that reaches it is chosen, since callers wait less
+_MAX_BATCH_SECONDS = 0.25  # an interactive request may wait that long for the running batch
+_DEFAULT_IMAGES = 8  # for a model that was loaded into a running server, until the next start measures it
+# Images, unless they take longer than that: each batch also costs the server's process 2 to 3 ms on the same cores,
+# which a measurement on the worker does not include. Images/s with batches of 1, 2, 4, 8 and 16, 32 callers:
+# squeezenet1_0 132, 140, 145, 148, 145; googlenet with 4, 8 and 16: 100, 101, 100.
+_MIN_IMAGES = 8
 
 
 async def find_batch_limit(run: Callable[[int], Awaitable[float | None]]) -> BatchLimit:
-    """Return the knee: the smallest batch that is within 3 % of the best rate, or the server's own least, if larger.
+    """Return the knee: the smallest batch within 3 % of the best rate, or `_MIN_IMAGES` if that is larger.
 
     Args:
-        run: runs a batch of so many images and returns the seconds that it took, or None where it was too large.
+        run: runs a batch of the given number of images and returns its seconds; None: it is too large.
     """
     rates: dict[int, float] = {}
-    worthless = 0
+    without_gain = 0
     for size in _SIZES:
         seconds = [await run(size) for _ in range(1 + _RUNS)][1:]
         if None in seconds:
             break
         typical = statistics.median(each for each in seconds if each is not None)
-        if rates and typical > _LONGEST:
+        if rates and typical > _MAX_BATCH_SECONDS:
             break
-        worthless = worthless + 1 if rates and size / typical < _GAIN * max(rates.values()) else 0
+        without_gain = without_gain + 1 if rates and size / typical < _MIN_GAIN * max(rates.values()) else 0
         rates[size] = size / typical
-        if worthless >= 2 and size >= _LEAST:
+        if without_gain >= 2 and size >= _MIN_IMAGES:
             break
     if not rates:
         return BatchLimit(1)
-    knee = next(size for size, rate in rates.items() if rate >= _WITHIN * max(rates.values()))
-    images = max(knee, max(size for size in rates if size <= _LEAST))
+    knee = next(size for size, rate in rates.items() if rate >= _NEAR_BEST * max(rates.values()))
+    images = max(knee, max(size for size in rates if size <= _MIN_IMAGES))
     return BatchLimit(images, rates[images])
 
 
 class BatchLimits:
-    """Of every worker and model: set by hand, else found in the folder, else measured."""
+    """The limits of all workers and models: from the settings, else from the folder, else measured."""
 
     def __init__(self, by_hand: int | None, folder: Path, time_limit: float = 120.0) -> None:
-        """Know of none.
+        """Begin without limits.
 
         Args:
-            by_hand: the limit of every worker and model. None: they are measured.
-            folder: where measured ones are kept.
-            time_limit: seconds after which a worker that is measured is ended.
+            by_hand: the limit of every worker and model. None: measure.
+            folder: where measured limits are saved.
+            time_limit: seconds after which a batch is too slow, and its worker is killed.
         """
         self._by_hand = by_hand
         self._folder = folder
@@ -84,27 +84,27 @@ class BatchLimits:
         self._limits: dict[str, BatchLimit] = {}
 
     @classmethod
-    def of_settings(cls, settings: Settings) -> BatchLimits:
+    def from_settings(cls, settings: Settings) -> BatchLimits:
         by_hand = None if settings.max_batch_size == "auto" else settings.max_batch_size
         return cls(by_hand, settings.home / BATCH_LIMITS, settings.batch_timeout)
 
-    def of(self, worker: Worker, model: str) -> BatchLimit:
-        """Return the limit of a model that the worker has."""
+    def get(self, worker: Worker, model: str) -> BatchLimit:
+        """Return the limit of a model that the worker serves."""
         if self._by_hand is not None:
             return BatchLimit(self._by_hand)
-        return self._limits.get(_key(worker, worker.models[model]), BatchLimit(_UNMEASURED))
+        return self._limits.get(_key(worker, worker.models[model]), BatchLimit(_DEFAULT_IMAGES))
 
     def lower(self, worker: Worker, model: str, images: int) -> None:
-        """Take less from now on: so many images are known to fit."""
-        if self._by_hand is None and images < self.of(worker, model).images:
+        """Lower the limit to `images`, since more do not fit."""
+        if self._by_hand is None and images < self.get(worker, model).images:
             logger.warning("%s takes %d images at a time from now on: more do not fit", model, images)
             self._limits[_key(worker, worker.models[model])] = BatchLimit(images)
 
     async def measure(self, workers: Iterable[Worker], *, anew: bool = False) -> None:
-        """Find what is not known yet. The workers should have nothing else to do.
+        """Measure unknown limits. The workers should be idle.
 
         Args:
-            anew: also what the folder has.
+            anew: also measure limits that the folder has.
         """
         if self._by_hand is not None:
             return
@@ -117,7 +117,7 @@ class BatchLimits:
                     self._limits[key] = await self._measure(key, worker, model)
 
     def recall(self, worker: Worker) -> None:
-        """Read what an earlier start has measured."""
+        """Read the limits that an earlier start measured."""
         for model in worker.models.values():
             key = _key(worker, model)
             if key not in self._limits and (known := self._read(key)):
@@ -125,7 +125,7 @@ class BatchLimits:
 
     async def _measure(self, key: str, worker: Worker, model: ModelDescription) -> BatchLimit:
         started = time.monotonic()
-        limit = await find_batch_limit(lambda images: _seconds(worker, model, images, self._time_limit))
+        limit = await find_batch_limit(lambda images: _batch_seconds(worker, model, images, self._time_limit))
         if not limit.images_per_second:
             logger.warning("no batch limit could be measured for %s on %s", model.name, worker.device.name)
             return limit
@@ -145,7 +145,7 @@ class BatchLimits:
         try:
             record = json.loads(self._file(key).read_bytes())
             return BatchLimit(int(record["images"]), float(record["images_per_second"]))
-        except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: it is measured again
+        except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: it is measured again
             return None
 
     def _file(self, key: str) -> Path:
@@ -156,17 +156,17 @@ def _key(worker: Worker, model: ModelDescription) -> str:
     return _file_name(model.version, f"{worker.hardware} {worker.engines[model.name]} {model.input_shape}")
 
 
-@lru_cache  # it is asked for several times a batch
-def _file_name(version: str, where: str) -> str:
-    return f"{version[:16]}-{hashlib.sha256(where.encode()).hexdigest()[:16]}"
+@lru_cache  # called several times per batch
+def _file_name(version: str, configuration: str) -> str:
+    return f"{version[:16]}-{hashlib.sha256(configuration.encode()).hexdigest()[:16]}"
 
 
-async def _seconds(worker: Worker, model: ModelDescription, images: int, time_limit: float) -> float | None:
-    """Return how long a whole network's classes of a batch take, with their way there and back."""
+async def _batch_seconds(worker: Worker, model: ModelDescription, images: int, time_limit: float) -> float | None:
+    """Return the seconds of a batch through the whole network, with the transfer both ways; None: too large."""
     task = ActivationsTask(model=model.name, classes=(), class_count=min(5, len(model.classes)), layers=())
     _, height, width = model.input_shape
     pixels = np.zeros((1, height, width, 3), np.uint8)
-    if not worker.has_room:  # a larger batch has just killed it; it is being started again
+    if not worker.has_room:  # a larger batch has just killed it, and it is restarting
         return None
     started = time.perf_counter()
     try:

@@ -1,8 +1,8 @@
-"""A worker process: loads the models on its device, then answers one message after another until it is told no more.
+"""A worker process: loads the models on its device, then answers messages until the socket is closed.
 
-Started by `process.py` as `python -m striate_service.backends.local.worker SOCKET {INPUTS OUTPUTS}...`: descriptors
-that it inherits, two for each batch in flight. A process of its own, and not a fork: CUDA and threads survive no fork;
-and not multiprocessing's spawn, which runs the main script of whoever started the server a second time.
+`process.py` starts it as `python -m striate_service.backends.local.worker SOCKET {INPUTS OUTPUTS}...`: inherited
+descriptors, two of them for each batch in flight. It is not forked, since CUDA and threads do not survive a fork. Nor
+does it use multiprocessing's spawn, which would run the main script of the program that started the server again.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from striate_service.device.executor import Executor
 from striate_service.device.exported import ExportError, exported_network
 from striate_service.device.networks import DeviceNetworks, ServedModel
 from striate_service.device.precision import set_tf32
-from striate_service.device.staging import Copied, prefetched
+from striate_service.device.staging import EarlyCopy, prefetched
 from striate_service.models.loading import ModelError, load_model
-from striate_service.techniques.factorization import compile_ahead
+from striate_service.techniques.factorization import compile_kernels
 from striate_service.techniques.feature_visualization.registry import ObjectiveError, import_objectives
 from striate_service.techniques.tasks.base import Work
 
@@ -58,7 +58,7 @@ logger = logging.getLogger(__name__)
 def main(socket_descriptor: int, *descriptors: int) -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the server decides
     server = socket.socket(fileno=socket_descriptor).makefile("rwb")
     blocks = list(map(SharedBlock, descriptors))
     slots = [Slot(number, *pair) for number, pair in enumerate(zip(blocks[::2], blocks[1::2], strict=True))]
@@ -78,7 +78,7 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
 def _start(server: BufferedIOBase, start: Start) -> Executor | None:
     torch.set_num_threads(start.threads)
     set_tf32(start.options.precision)
-    compiling = threading.Thread(target=compile_ahead, daemon=True)
+    compiling = threading.Thread(target=compile_kernels, daemon=True)
     if start.device == "cpu" and start.options.compiled is not None:
         compiling.start()  # while models are loaded
     try:
@@ -86,15 +86,15 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
         loaded = [load_model(settings, start.device) for settings in start.models]
         if compiling.ident is not None:
             compiling.join()
-        # Not before: to trace a network, torch replaces what is in Python's `math`, which numba then fails to compile.
+        # Only now: while tracing a network, torch replaces functions of `math`, which makes numba fail.
         models = [
-            _faster(ServedModel(model.description, model.network), settings, start)
+            _with_faster_network(ServedModel(model.description, model.network), settings, start)
             for model, settings in zip(loaded, start.models, strict=True)
         ]
     except (ModelError, ObjectiveError) as error:
         write(server, StartFailed(str(error)))
         return None
-    _give_memory_back()
+    _trim_memory()
     engines = tuple(_engine(model, start) for model in models)
     write(server, Started(tuple(model.description for model in models), engines, _hardware(start), objectives))
     networks = DeviceNetworks(models, start.device, start.options.precision)
@@ -116,8 +116,8 @@ def _engine(model: ServedModel, start: Start) -> str:
     return f"torch {start.options.precision}" + (", compiled" if model.compiled else "")
 
 
-def _faster(model: ServedModel, settings: ModelSettings, start: Start) -> ServedModel:
-    """Return the model with a faster network for forwards without gradients, where there can be one."""
+def _with_faster_network(model: ServedModel, settings: ModelSettings, start: Start) -> ServedModel:
+    """Return the model with an exported or compiled network for forward passes without gradients, where possible."""
     if start.device == "cpu" and start.options.exports is not None and start.options.precision in ("float32", "tf32"):
         model = _exported(model, start, start.options.exports)
     if settings.compiled_layers and not model.exported:
@@ -151,20 +151,20 @@ def _exported(model: ServedModel, start: Start, folder: Path) -> ServedModel:
     return replace(model, exported=exported)
 
 
-def _give_memory_back() -> None:
-    """Return freed memory to the kernel, once: the allocator keeps it, which is right for batches but not for exports.
+def _trim_memory() -> None:
+    """Return freed memory to the kernel after loading. The allocator keeps it otherwise, which suits only batches.
 
     Measured after exporting vit_b_16: 3.9 GB before, 1.2 GB after.
     """
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # no glibc
+    with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _requests(
     server: BufferedIOBase, executor: Executor, slots: Sequence[Slot]
-) -> Iterator[tuple[Request, Sequence[Work], Copied | None]]:
-    """Yield requests, with their works, and images on their way to the device before their batch's turn has come."""
+) -> Iterator[tuple[Request, Sequence[Work], EarlyCopy | None]]:
+    """Yield requests with their works and, where `copies_early`, the images on their way to the device."""
     while True:
         request: Request = read(server)
         works: Sequence[Work] = ()
@@ -175,7 +175,7 @@ def _requests(
         yield request, works, copied
 
 
-def _run(run: Run, works: Sequence[Work], copied: Copied | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
+def _run(run: Run, works: Sequence[Work], copied: EarlyCopy | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
     started = time.perf_counter()
     try:
         outcomes = executor.run(works, images_at_once=run.images_at_once, threads=run.threads, copied=copied)
@@ -185,7 +185,7 @@ def _run(run: Run, works: Sequence[Work], copied: Copied | None, executor: Execu
             torch.cuda.empty_cache()
         return RunFailed(str(error), out_of_memory=True)
     except Exception as error:
-        out_of_memory = "can't allocate memory" in str(error)  # what torch says on a CPU, as a RuntimeError
+        out_of_memory = "can't allocate memory" in str(error)  # torch's message on a CPU, in a RuntimeError
         return RunFailed(f"{type(error).__name__}: {error}", out_of_memory)
     return RunEnded(packed, time.perf_counter() - started)
 

@@ -5,16 +5,16 @@ of K groups is present at each position; H [K, C] >= 0 is each group's direction
 
     1/2 ||X - W H||_F^2    over W >= 0, H >= 0
 
-Where there are several problems of one shape, each of these has B before its own dimensions.
+A batch of B problems of one shape adds a first dimension B to each array.
 """
 
-from striate_service.techniques.factorization.ahead import compile_ahead
 from striate_service.techniques.factorization.choice import Choice, choose_components
 from striate_service.techniques.factorization.factorize import factorize
 from striate_service.techniques.factorization.problem import Factorization
 from striate_service.techniques.factorization.projection import project
 from striate_service.techniques.factorization.start import nndsvd
 from striate_service.techniques.factorization.streaming import Basis, Progress, factorize_batches
+from striate_service.techniques.factorization.warm_up import compile_kernels
 
 __all__ = [
     "Basis",
@@ -22,7 +22,7 @@ __all__ = [
     "Factorization",
     "Progress",
     "choose_components",
-    "compile_ahead",
+    "compile_kernels",
     "factorize",
     "factorize_batches",
     "nndsvd",

@@ -1,4 +1,4 @@
-"""How many groups? As many as the knee of the explained share has (Satopaa et al. 2011, "Kneedle")."""
+"""Choose the number of groups at the knee of the explained share (Satopaa et al. 2011, "Kneedle")."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from striate_service.techniques.factorization.problem import Factorization, chec
 
 @dataclass(frozen=True)
 class Choice:
-    """A number of groups, and what it was chosen from."""
+    """The chosen number of groups, and the candidates."""
 
     components: int
     candidates: tuple[int, ...]
@@ -20,11 +20,11 @@ class Choice:
     explained: tuple[float, ...]
     """For each candidate, 1 - ||X - W H||^2 / ||X||^2."""
     factorization: Factorization
-    """With the chosen number."""
+    """Into the chosen number of groups."""
 
 
 def choose_components(x: Tensor, *, most: int = 16) -> Choice:
-    """Choose the number of groups after which further ones explain little more.
+    """Choose the number of groups after which more groups explain little more.
 
     Args:
         x: [M, C], finite, >= 0.

@@ -1,9 +1,9 @@
-"""The descent compiled for CPUs, one problem on one thread: torch's small steps cost ten times their arithmetic.
+"""The descent compiled for CPUs, one problem on one thread: in torch, small steps cost ten times their arithmetic.
 
-What `start.py` and `descent.py` say in torch for many problems at once is here in loops over one, so that a problem has
-the same bytes alone and in any batch. Of both factors a group is a row, and the rows are even in number: `w` is W',
-[K, M], its rows padded with zeros to a multiple of 4; `h` is H, [K, C]. The innermost loops run along rows, which the
-compiler turns into vector instructions; Gram matrices and errors are summed in float64.
+`descent.py` solves many problems at once in torch; these loops solve one, so a problem gives the same bytes alone and
+in any batch. Each row of a factor is a group, and the number of rows is even: `w` is W' [K, M], with rows padded by
+zeros to a multiple of 4; `h` is H [K, C]. The innermost loops run along rows, so that the compiler can vectorize them.
+Gram matrices and errors are summed in float64.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {
 
 Compiled = TypeVar("Compiled", bound=Callable[..., Any])
 
-Array = NDArray[Any]  # float32 or float64, in one call all the same; what is small and named Gram is float64
+Array = NDArray[Any]  # float32 or float64, the same for all arguments of a call; Gram matrices are always float64
 
 
 def compiled(function: Compiled) -> Compiled:
-    """Compile a function when it is first called, and keep the result for later processes where there is a place."""
+    """Compile a function when it is first called, and cache the result on disk where possible."""
     try:
         return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
@@ -47,7 +47,7 @@ def times_x(w: Array, x: Array, out: Array) -> None:
     positions, channels = x.shape
     last = positions - 1
     out[:] = 0
-    for i in range(0, positions, 4):  # beyond the last row w is zero, and any row will do
+    for i in range(0, positions, 4):  # beyond the last row w is zero, so any row of X will do
         x0, x1, x2, x3 = x[i], x[min(i + 1, last)], x[min(i + 2, last)], x[min(i + 3, last)]
         for k in range(0, len(w), 2):
             a0, a1, a2, a3 = w[k, i], w[k, i + 1], w[k, i + 2], w[k, i + 3]
@@ -82,8 +82,8 @@ def times_xt(h: Array, x: Array, out: Array) -> None:
 
 
 @compiled
-def through(rows: Array, a: Array, b: Array, inner: Array, out: Array) -> None:
-    """out = rows A'B, by way of `inner` [K, len(A)], padded: what A and B stand for is never formed."""
+def times_product(rows: Array, a: Array, b: Array, inner: Array, out: Array) -> None:
+    """out = rows A'B, without forming A'B: `inner` [K, len(A)] holds rows A', padded."""
     times_xt(rows, a, inner)
     inner[:, len(a) :] = 0
     times_x(inner, b, out)
@@ -111,7 +111,7 @@ def gram(rows: Array) -> Array:
 def sweep(rows: Array, products: Array, curvatures: Array, length: int, step: Array) -> None:
     """Set each row in turn to its minimizer: clamp(row + (products - curvatures rows) / diagonal), as `descent.sweep`.
 
-    `step` is room for a row; `length` leaves out the padding.
+    `step` is scratch space for a row; `length` excludes the padding.
     """
     zero = rows.dtype.type(0)
     for k in range(len(rows)):
@@ -131,7 +131,7 @@ def sweep(rows: Array, products: Array, curvatures: Array, length: int, step: Ar
 
 @compiled
 def settle(rows: Array, products: Array, curvatures: Array, max_sweeps: int) -> None:
-    """Sweep until nothing changes: non-negative least squares for each column, a cacheful of them at a time."""
+    """Sweep until the rows converge: non-negative least squares for each column, 128 at a time to fit the cache."""
     size, count = 128, len(rows)
     even = count + count % 2
     block, product, step = np.zeros((even, size)), np.zeros((even, size)), np.zeros(size)
@@ -184,11 +184,11 @@ def descend(
     max_iterations: int,
     plain: int,
 ) -> int:
-    """Improve W and H in place, as `descent.descend` describes; return the iterations that it took.
+    """Improve W and H in place, as `descent.descend` describes; return the number of iterations.
 
     Args:
         x: X [M, C], or a basis Q [r, C] of most of it.
-        images: then QX' [r, M], padded as W' is; else without rows.
+        images: with a basis, QX' [r, M], padded as W' is; else an array without rows.
         squared_norm: ||X||^2.
     """
     positions, channels, rank = w.shape[1], x.shape[1], len(images)
@@ -199,7 +199,7 @@ def descend(
     momentum, ceiling, error, too_far, steps = FIRST_MOMENTUM, 1.0, np.inf, False, 0
     for iteration in range(max_iterations):
         if rank:
-            through(ahead_h, x, images, inner, hx)
+            times_product(ahead_h, x, images, inner, hx)
         else:
             times_xt(ahead_h, x, hx)
             hx[:, len(x) :] = 0
@@ -209,7 +209,7 @@ def descend(
         for _ in range(sweeps):
             sweep(new_w, hx, curvatures, positions, step)
         reached = squared_error(squared_norm, new_w, hx, gram(new_w), curvatures)
-        too_far = reached > error and not too_far  # at once after going back it is rounding
+        too_far = reached > error and not too_far  # an increase right after going back is rounding
         if too_far:
             ahead_w[:], ahead_h[:], h[:] = w, measured_h, measured_h
             ceiling, momentum = momentum, momentum / DECAY
@@ -227,7 +227,7 @@ def descend(
         extrapolate(ahead_w, new_w, w, used)
         w[:] = new_w
         if rank:
-            through(ahead_w, images, x, inner, wx)
+            times_product(ahead_w, images, x, inner, wx)
         else:
             times_x(ahead_w, x, wx)
         new_h[:] = ahead_h
@@ -242,7 +242,7 @@ def descend(
 
 @compiled
 def arrange(x: Array, w: Array, h: Array, squared_norm: float, out_w: Array, out_h: Array, importance: Array) -> float:
-    """Write what `problem.Factorization` holds of a problem, and return ||X - W H||^2 / ||X||^2.
+    """Write the arrays of a `problem.Factorization`, and return ||X - W H||^2 / ||X||^2.
 
     Args:
         out_w: [M, K].

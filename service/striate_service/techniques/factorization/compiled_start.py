@@ -1,6 +1,6 @@
 """The start compiled for CPUs: NNDSVD, as `start.py` describes it, from a block Krylov space instead of a Gram matrix.
 
-Of all matrices a row is a vector, as in `compiled.py`, and rows of positions are padded with zeros.
+The rows of all matrices are vectors, as in `compiled.py`; rows over positions are padded with zeros.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import numpy as np
 
 from striate_service.techniques.factorization.compiled import Array, compiled, dot, gram, times_x, times_xt
 
-# Blocks of K vectors in the Krylov basis. Of 148 factorizations of real activations all then end where they do with 8;
-# with 4 some do not.
+# Blocks of K vectors in the Krylov basis. With 5, all of 148 factorizations of real activations end where they do with
+# 8 blocks; with 4, some do not.
 _BLOCKS = 5
 
 
 def nndsvd(x: Array, w: Array, h: Array, components: int, *, fill: bool) -> tuple[Array, Array]:
-    """Set `w` and `h`, which are zeros, to the start. X is float32.
+    """Write the start into `w` and `h`, which hold zeros. X is float32.
 
     Args:
-        fill: put the mean of X in the place of zeros (NNDSVDa).
+        fill: replace zeros by the mean of X (NNDSVDa).
 
     Returns:
-        The directions Q [r, C] in which it looked, and QX' [r, M], padded.
+        The Krylov basis Q [r, C], and QX' [r, M], padded.
     """
     basis, images, products = krylov(x, _probe(len(w), len(x)), _BLOCKS)
     squares, mixtures = np.linalg.eigh(products)
@@ -39,7 +39,7 @@ def nndsvd(x: Array, w: Array, h: Array, components: int, *, fill: bool) -> tupl
 
 @functools.lru_cache(maxsize=8)
 def _probe(size: int, positions: int) -> Array:
-    """Random rows, always the same ones."""
+    """Return random rows, the same on every call."""
     probe = np.zeros((size, positions + -positions % 4), np.float32)
     probe[:, :positions] = np.random.default_rng(0).standard_normal((size, positions))
     return probe
@@ -47,7 +47,7 @@ def _probe(size: int, positions: int) -> Array:
 
 @compiled
 def orthonormalize(rows: Array, first: int) -> None:
-    """Make the rows from `first` on orthogonal to all before them, and of unit length; dependent ones become zero."""
+    """Make each row from `first` on orthogonal to the rows before it and of unit length; dependent rows become zero."""
     for k in range(first, len(rows)):
         row = rows[k]
         before = np.sqrt(dot(row, row))
@@ -58,7 +58,7 @@ def orthonormalize(rows: Array, first: int) -> None:
                 for j in range(len(row)):
                     row[j] -= overlap * other[j]
         after = np.sqrt(dot(row, row))
-        # Of a dependent row only rounding is left, which has no direction.
+        # What remains of a dependent row is rounding, which has no direction.
         scale = rows.dtype.type(1 / after if after > 1e-5 * before else 0)
         for j in range(len(row)):
             row[j] *= scale
@@ -72,7 +72,7 @@ def krylov(x: Array, probe: Array, blocks: int) -> tuple[Array, Array, Array]:
 
     Args:
         probe: [b, M], random.
-        blocks: how many the basis has.
+        blocks: the number of blocks in the basis.
     """
     size = len(probe)
     basis = np.zeros((size * blocks, x.shape[1]), x.dtype)
@@ -93,13 +93,13 @@ def non_negative_parts(leading: Array, squares: Array, basis: Array, images: Arr
     """Set the rows of W' and H to parts of singular vectors that are mixtures of the rows of `images` and `basis`.
 
     Args:
-        leading: [K, b], what the vectors are made of.
+        leading: [K, b], each vector's coefficients.
         squares: squared singular values.
     """
     u, v = np.empty(w.shape[1]), np.empty(h.shape[1])
     for k in range(len(leading)):
         if squares[k] <= 1e-12 * squares[0]:
-            break  # it is rounding, which has no direction
+            break  # the rest is rounding, which has no direction
         u[:], v[:] = 0, 0  # u carries the singular value
         for other in range(leading.shape[1]):
             share, image, vector = leading[k, other], images[other], basis[other]
@@ -112,7 +112,7 @@ def non_negative_parts(leading: Array, squares: Array, basis: Array, images: Arr
         sign = 1.0 if above_u * above_v >= below_u * below_v else -1.0
         of_u, of_v = (above_u, above_v) if sign > 0 else (below_u, below_v)
         if of_u > 0 and of_v > 0:
-            ratio = sign * (of_v / of_u) ** 0.25  # both are to have the length sqrt(||u|| ||v||)
+            ratio = sign * (of_v / of_u) ** 0.25  # gives both vectors the length sqrt(||u|| ||v||)
             for i in range(len(u)):
                 w[k, i] = max(ratio * u[i], 0.0)
             ratio = sign * (of_u / of_v) ** 0.25
@@ -122,7 +122,7 @@ def non_negative_parts(leading: Array, squares: Array, basis: Array, images: Arr
 
 @compiled
 def _squared_parts(row: Array) -> tuple[float, float]:
-    """Return the squared lengths of what is above zero, and of what is below."""
+    """Return the squared lengths of the positive and of the negative part."""
     above, below = 0.0, 0.0
     for j in range(len(row)):
         square = row[j] * row[j]

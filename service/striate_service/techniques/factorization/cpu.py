@@ -15,9 +15,9 @@ from striate_service.techniques.factorization.compiled import Array
 from striate_service.techniques.factorization.descent import PLAIN, SMALLEST_32, SMALLEST_64, is_small
 from striate_service.techniques.factorization.problem import Factorization, Start
 
-# The start has found most of X in few directions. The descent begins with these alone, where an iteration costs less,
-# and ends with all of X. Of 116 factorizations of real activations the errors are then the same in the median, and the
-# median time is a quarter less.
+# The start finds a basis of a few directions that holds most of X. The descent first runs on this basis, where an
+# iteration costs less, and then on all of X. Over 116 factorizations of real activations the median error is the same,
+# and the median time is a quarter less.
 _ROUGH_TOLERANCE = 1e-4
 
 
@@ -34,7 +34,7 @@ def factorize_each(x: Tensor, components: int, init: Start, tolerance: float, ma
         errors[n], iterations[n] = _solve(matrices[n], components, given, tolerance, max_iterations, out)
 
     threads = min(batch, torch.get_num_threads())
-    # numpy's own threads gain nothing on the start's small matrices, and spin on the cores that other problems are on.
+    # numpy's own threads gain nothing on the start's small matrices, and spin on cores that other problems use.
     with _blas().limit(limits=1):
         if threads == 1:
             for n in range(batch):
@@ -48,14 +48,14 @@ def factorize_each(x: Tensor, components: int, init: Start, tolerance: float, ma
 
 @functools.cache
 def _blas() -> ThreadpoolController:
-    """Return what sets the threads of the linear algebra that numpy calls; to look for it takes 8 ms."""
+    """Return the control of the BLAS threads that numpy uses; finding the library takes 8 ms, so it is cached."""
     return ThreadpoolController().select(user_api="blas")
 
 
 def _solve(
     x: Array, components: int, init: Start, tolerance: float, max_iterations: int, out: tuple[Array, Array, Array]
 ) -> tuple[float, int]:
-    """Factorize X [M, C], in place of `out`, which is zeros; return its squared relative error and the iterations."""
+    """Factorize X [M, C] into `out`, which holds zeros; return the squared relative error and the iterations."""
     squared_norm = compiled.dot(x.reshape(-1), x.reshape(-1))
     if squared_norm == 0:
         return 0.0, 0
@@ -90,7 +90,7 @@ def _solve(
 
 
 def _zeros(x: Array, components: int) -> tuple[Array, Array]:
-    """Return room for W' and H as `compiled` wants them: rows even in number, and those of W' padded."""
+    """Return zeros for W' and H as `compiled` expects them: an even number of rows, and those of W' padded."""
     (positions, channels), even = x.shape, components + components % 2
     return np.zeros((even, positions + -positions % 4), x.dtype), np.zeros((even, channels), x.dtype)
 

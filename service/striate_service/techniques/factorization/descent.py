@@ -2,21 +2,21 @@
 
 Each column of W and each row of H in turn is set to its exact minimizer, which needs only the small Gram matrices HH',
 HX' and W'W, W'X (Cichocki and Phan 2009; Gillis and Glineur 2012). An iteration sweeps W and then H, once each, as
-scikit-learn's coordinate descent does. From the point that it reaches, the next one starts further along the way that
-it went (Ang and Gillis 2019):
+scikit-learn's coordinate descent does. The next iteration starts from an extrapolated point (Ang and Gillis 2019):
 
     ahead = max(new + momentum (new - old), 0)
 
-The momentum grows while the error falls. Where the error rises, the next iteration starts from the last point with a
-lower one, with less momentum. That takes a third to a fifth of the iterations.
+The momentum grows while the error falls. Where the error rises, the next iteration goes back to the last point before
+the rise, with less momentum. Extrapolation cuts the iterations to between a third and a fifth.
 
-Which of the many local minima one ends in is decided early, so the first iterations are plain. Later ones sweep each
-factor SWEEPS times, since the products with X are most of their cost (Gillis and Glineur 2012). Of 96 factorizations
-of real activations, into 4 to 10 groups and compressed at first (`cpu.py`), 86 ended in the groups where plain ones
-end, the others as close to X: errors are 0.9999 of theirs in the mean, 0.996 to 1.003. Small problems, which may have
-an exact answer and many bad ones, and cost little, are plain throughout and in float64.
+The first iterations decide which of the many local minima the descent reaches, so they are plain: no extrapolation, one
+sweep. Later ones sweep each factor SWEEPS times, since the products with X are most of their cost (Gillis and Glineur
+2012). Of 96 factorizations of real activations, into 4 to 10 groups and first run on a basis (`cpu.py`), 86 reached the
+groups of an all-plain descent and the others came as close to X: errors are 0.9999 of the plain ones' in the mean,
+0.996 to 1.003. Small problems may have an exact solution and many bad minima, and cost little: they are plain
+throughout and in float64.
 
-W is transposed here: of both factors a group is a row.
+W is transposed here: each row of a factor is a group.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-PLAIN = 10
-SWEEPS = 2
+PLAIN = 10  # iterations, for the reason above
+SWEEPS = 2  # of a factor in a later iteration
 WINDOW = 3
 """A problem is finished when this many iterations have lowered its squared error by less than the tolerance."""
 
@@ -55,7 +55,7 @@ def is_small(x: Tensor | NDArray[Any]) -> bool:
 def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
     """Improve the factors of each problem until they hardly change its error.
 
-    Every WINDOW iterations finished problems leave the batch, so they stop costing, and the device is asked seldom.
+    Every WINDOW iterations, finished problems leave the batch: they cost no more, and the device synchronizes seldom.
 
     Args:
         x: [B, M, C].
@@ -81,7 +81,7 @@ def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: i
         sweeps = SWEEPS if iteration >= plain else 1
         new_w = sweep(ahead_w, products, curvatures, sweeps)
         reached = squared_norm - 2 * _inner(new_w, products) + _inner(new_w @ new_w.mT, curvatures)
-        too_far = (reached > error) & ~too_far  # at once after going back it is rounding
+        too_far = (reached > error) & ~too_far  # an increase right after going back is rounding
         error = torch.where(too_far, error, reached)
         used = torch.where(too_far, 0, momentum if iteration >= plain else 0).to(x.dtype)[:, None, None]
         back = too_far[:, None, None]

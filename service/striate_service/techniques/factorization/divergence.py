@@ -1,7 +1,7 @@
 """Factorization by another measure of fit: the Kullback-Leibler divergence, sum of X log(X / WH) - X + WH.
 
-It forgives misfits in proportion to X, where the Frobenius norm cares for the largest values. Minimized by
-multiplicative updates (Lee and Seung 2001), which keep zeros zero, so the start has none (NNDSVDa).
+The divergence weighs a misfit relative to X, while the Frobenius norm is dominated by the largest values. It is
+minimized by multiplicative updates (Lee and Seung 2001). They keep zeros at zero, so the start has none (NNDSVDa).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_WINDOW = 10  # scikit-learn's
+_WINDOW = 10  # iterations between checks of convergence, as in scikit-learn
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -17,7 +17,7 @@ def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: i
     """Improve each problem's factors until ten iterations lower its divergence by less than `tolerance` of the first.
 
     Args:
-        x: [B, M, C]; three arrays of its size are in use.
+        x: [B, M, C]; the descent holds three arrays of its size.
         w: [B, M, K], > 0.
         h: [B, K, C], > 0.
 

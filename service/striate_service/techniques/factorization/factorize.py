@@ -1,4 +1,4 @@
-"""Factorize matrices: check them, start, descend, measure."""
+"""Factorize matrices: check, start, descend, measure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from striate_service.techniques.factorization.descent import SMALLEST_32, descen
 from striate_service.techniques.factorization.problem import (
     Factorization,
     Start,
-    arranged,
+    arrange,
     check_components,
     check_factors,
     check_matrix,
-    measured,
+    measure,
 )
 from striate_service.techniques.factorization.start import nndsvd
 
-# On real activations the error is then within 1.00001 of what it converges to, in the median within 1.000001.
+# With this tolerance the error on real activations ends within a factor 1.00001 of its limit, 1.000001 in the median.
 _TOLERANCE = 1e-5
-_TOLERANCE_OF_SMALL = 1e-6  # they are plain, and so slower to converge
+_SMALL_TOLERANCE = 1e-6  # small problems take plain iterations, which converge more slowly
 _DIVERGENCE_TOLERANCE = 1e-5
 _MAX_ITERATIONS = 2000
-_CLEARLY = 1e-3  # by more than rounding and early stopping
+_CLEAR_GAIN = 1e-3  # in the relative error: more than rounding and early stopping explain
 
 
 def factorize(
@@ -40,21 +40,22 @@ def factorize(
 ) -> Factorization:
     """Factorize a non-negative matrix, or each of a batch.
 
-    The same input gives the same bytes; on a CPU also alone and in any batch. A batch takes torch.get_num_threads()
-    threads.
+    The same input gives the same bytes, and on a CPU a matrix gives the same bytes alone and in any batch. A batch uses
+    torch.get_num_threads() threads.
 
     Args:
         x: [M, C] or [B, M, C], finite, >= 0; computed in float32, and in float64 where W H comes within 1% of X.
         components: K, 1 to min(M, C).
-        init: where to start: as scikit-learn's of the same name; or W [..., M, K] and H [..., K, C]. None: "nndsvd",
-            and for small problems also "nndsvda", where that ends clearly better.
-        loss: what is minimized: ||X - W H||^2, or the divergence of `divergence.py`, in torch and with "nndsvda".
-        tolerance: stop when a few iterations lower the loss by less than this share of it, by default 1e-5 (1e-6 for
-            small problems); of the divergence when ten lower it by less than this share of its first value.
-        max_iterations: by default 2000, and fewer of a large matrix, as `costs.most_iterations` says.
+        loss: what is minimized: ||X - W H||^2, or the divergence of `divergence.py`, which starts from "nndsvda".
+        init: the start: scikit-learn's method of that name, or W [..., M, K] and H [..., K, C]. None: "nndsvd"; small
+            problems also try "nndsvda", and keep that result where it is clearly better.
+        tolerance: stop when `descent.WINDOW` iterations lower the squared error by less than this share of it, by
+            default 1e-5 (1e-6 for small problems). For the divergence: when ten iterations lower it by less than this
+            share of its first value.
+        max_iterations: by default 2000, and fewer for a large matrix (`costs.most_iterations`).
 
     Raises:
-        ValueError: `x` or `init` is not such a matrix, K is out of range, or `loss` or `init` has no such name.
+        ValueError: `x` or `init` is not such a matrix, K is out of range, or `loss` or `init` is no known name.
     """
     check_matrix(x)
     check_components(x, components)
@@ -70,13 +71,13 @@ def factorize(
         check_factors(batch, components, w, h)
         init = w, h
     if loss == "frobenius":
-        limit = tolerance or (_TOLERANCE_OF_SMALL if is_small(batch) else _TOLERANCE)
+        limit = tolerance or (_SMALL_TOLERANCE if is_small(batch) else _TOLERANCE)
         found = _least_squares(batch, components, init, limit, max_iterations)
     else:
         w, h = init if isinstance(init, tuple) else nndsvd(batch, components, fill=True)
         limit = tolerance or _DIVERGENCE_TOLERANCE
         w, h, iterations = divergence.descend(batch, w.float(), h.float(), limit, max_iterations)
-        found = arranged(measured(batch, w, h, iterations))
+        found = arrange(measure(batch, w, h, iterations))
     return found if x.dim() == 3 else found.unbind()[0]
 
 
@@ -87,7 +88,7 @@ def _least_squares(
     if init is not None or not is_small(x):
         return found
     other = _solve(x, components, "nndsvda", tolerance, max_iterations)
-    better = other.relative_error < (1 - _CLEARLY) * found.relative_error
+    better = other.relative_error < (1 - _CLEAR_GAIN) * found.relative_error
     chosen = (
         torch.where(better.view(-1, *[1] * (part.dim() - 1)), instead, part)
         for part, instead in zip(found.parts(), other.parts(), strict=True)
@@ -104,13 +105,13 @@ def _solve(x: Tensor, components: int, init: Start, tolerance: float, max_iterat
 
 
 def factorize_together(x: Tensor, components: int, init: Start, tolerance: float, max_iterations: int) -> Factorization:
-    """Factorize a batch [B, M, C] where it lies, in torch."""
+    """Factorize a batch [B, M, C] in torch, on the device that holds it."""
     w, h = nndsvd(x, components, fill=init == "nndsvda") if isinstance(init, str) else init
     x = x.double() if is_small(x) else x
     w, h, iterations = descend(x, w.to(x.dtype).mT.contiguous(), h.to(x.dtype), tolerance, max_iterations)
-    found = measured(x, w.mT, h, iterations)
+    found = measure(x, w.mT, h, iterations)
     if is_small(x):
-        return arranged(found)
+        return arrange(found)
     near = found.relative_error.square() <= SMALLEST_32
     if near.any():
         exact = x[near].double()
@@ -118,5 +119,5 @@ def factorize_together(x: Tensor, components: int, init: Start, tolerance: float
         w, h, iterations = w.double(), h.double(), iterations.clone()
         w[near], h[near] = better_w, better_h
         iterations[near] += more
-        found = measured(x.double(), w.mT, h, iterations)
-    return arranged(found)
+        found = measure(x.double(), w.mT, h, iterations)
+    return arrange(found)

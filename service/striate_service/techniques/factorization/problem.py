@@ -1,4 +1,4 @@
-"""What goes in and what comes out: checked matrices, and factors that are scaled, ordered and measured."""
+"""Check the input of a factorization; scale, order and measure its factors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 Start = Literal["nndsvd", "nndsvda"] | tuple[Tensor, Tensor]
-"""The singular vectors' parts, whose zeros NNDSVDa replaces by the mean of X; or W [..., M, K] and H [..., K, C]."""
+"""A method of `start.nndsvd` ("nndsvda" fills zeros with the mean of X); or W [..., M, K] and H [..., K, C]."""
 
 
 @dataclass(frozen=True)
 class Factorization:
-    """X is about W H. Groups come in descending order of importance. Of a batch, everything has B before its shape."""
+    """X is about W H. Groups are in descending order of importance. In a batch every array has a first dimension B."""
 
     weights: Tensor
     """W: float32 [M, K]."""
@@ -36,7 +36,7 @@ class Factorization:
         return tuple(getattr(self, field.name) for field in fields(self))
 
     def float(self) -> Factorization:
-        """Return it with float32 numbers."""
+        """Return the factorization in float32."""
         return Factorization(*(part.float() if part.is_floating_point() else part for part in self.parts()))
 
 
@@ -45,12 +45,12 @@ def check_matrix(x: Tensor, name: str = "x") -> None:
     if x.dim() not in (2, 3) or x.numel() == 0:
         raise ValueError(f"{name} should be a matrix, or a batch of them, and not empty; its shape is {tuple(x.shape)}")
     if x.device.type == "cpu":
-        # By numpy, on one thread: to wake torch's others took 6 ms for a matrix that is factorized in 1 (2 cores).
+        # By numpy, on one thread: waking torch's threads took 6 ms for a matrix that is factorized in 1 ms (2 cores).
         values = x.detach().float().numpy()
         least, most = float(values.min()), float(values.max())
     else:
         least, most = (float(bound) for bound in x.aminmax())
-    # Either is NaN if there is one.
+    # Both bounds are NaN if a value is NaN.
     if not (math.isfinite(least) and math.isfinite(most)):
         raise ValueError(f"{name} holds NaN or infinity")
     if least < 0:
@@ -75,8 +75,8 @@ def check_factors(x: Tensor, components: int, w: Tensor, h: Tensor) -> None:
             raise ValueError(f"init's {name} holds NaN, infinity or negative values")
 
 
-def measured(x: Tensor, w: Tensor, h: Tensor, iterations: Tensor) -> Factorization:
-    """Say how much of X [B, M, C] the factors explain."""
+def measure(x: Tensor, w: Tensor, h: Tensor, iterations: Tensor) -> Factorization:
+    """Return the factors with how much of X [B, M, C] they explain."""
     squared_norm = x.square().sum((1, 2), dtype=torch.float64)
     scale = torch.where(squared_norm > 0, squared_norm, 1)
     # ||X - w h||^2 = ||X||^2 - 2 w'Xh + ||w||^2 ||h||^2
@@ -86,8 +86,8 @@ def measured(x: Tensor, w: Tensor, h: Tensor, iterations: Tensor) -> Factorizati
     return Factorization(w, h, (left / scale).sqrt(), (2 * along - alone) / scale[:, None], iterations)
 
 
-def arranged(found: Factorization) -> Factorization:
-    """Give directions unit length, order groups by importance, all in float32."""
+def arrange(found: Factorization) -> Factorization:
+    """Give directions unit length, and order groups by importance; in float32."""
     lengths = torch.linalg.vector_norm(found.directions, dim=2)
     w = found.weights * lengths[:, None]
     h = found.directions / torch.where(lengths > 0, lengths, 1)[:, :, None]

@@ -1,4 +1,4 @@
-"""How strongly given groups are present: non-negative least squares onto their directions."""
+"""Measure how strongly given groups are present: non-negative least squares onto their directions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from striate_service.techniques.factorization.descent import SETTLED, is_small, sweep
-from striate_service.techniques.factorization.problem import Factorization, check_matrix, measured
+from striate_service.techniques.factorization.problem import Factorization, check_matrix, measure
 
-_MAX_SWEEPS = 10_000  # for directions that are nearly alike; usual ones take less than a hundred
+_MAX_SWEEPS = 10_000  # nearly parallel directions need many; usual ones need less than a hundred
 
 
 def project(x: Tensor, directions: Tensor) -> Factorization:
@@ -19,7 +19,7 @@ def project(x: Tensor, directions: Tensor) -> Factorization:
         directions: H, [K, C], shared by the batch, or [B, K, C]; finite, >= 0, of any length, and K may exceed C.
 
     Returns:
-        The weights, with the directions as they were given and in their order.
+        The weights, with the directions unchanged and in the given order.
 
     Raises:
         ValueError: `x` or `directions` is not such a matrix, or their channels differ in number.
@@ -31,7 +31,7 @@ def project(x: Tensor, directions: Tensor) -> Factorization:
     batch = (x if x.dim() == 3 else x[None]).detach().float()
     h = directions.detach().float().expand(len(batch), *directions.shape[-2:])
     w = torch.stack([fit_weights(*problem) for problem in zip(batch, h, strict=True)])
-    found = measured(batch, w, h, torch.zeros(len(batch), dtype=torch.int64))
+    found = measure(batch, w, h, torch.zeros(len(batch), dtype=torch.int64))
     return (found if x.dim() == 3 else found.unbind()[0]).float()
 
 
@@ -39,15 +39,15 @@ def fit_weights(x: Tensor, h: Tensor) -> Tensor:
     """Return W [M, K] for X [M, C] and H [K, C], all float32."""
     precise = x.double() if is_small(x) else x
     products, curvatures = (h.to(precise.dtype) @ precise.mT).double(), h.double() @ h.double().mT
-    return settled(torch.zeros_like(products), products, curvatures).mT.float().contiguous()
+    return minimize_rows(torch.zeros_like(products), products, curvatures).mT.float().contiguous()
 
 
-def settled(rows: Tensor, products: Tensor, curvatures: Tensor, max_sweeps: int = _MAX_SWEEPS) -> Tensor:
-    """Return the minimizer `rows` >= 0, given the other factor: sweeps until they change nothing. In float64.
+def minimize_rows(rows: Tensor, products: Tensor, curvatures: Tensor, max_sweeps: int = _MAX_SWEEPS) -> Tensor:
+    """Return the `rows` >= 0 that minimize the error, given the other factor: sweep until they converge. In float64.
 
     Args:
         rows: W' [K, M] or H [K, C], to start from.
-        products, curvatures: as for `descent.sweep`, without B.
+        products, curvatures: as for `descent.sweep`, without the dimension B.
     """
     if rows.device.type == "cpu":
         from striate_service.techniques.factorization import compiled  # numba takes half a second to load

@@ -1,4 +1,4 @@
-"""Where to start: NNDSVD (Boutsidis and Gallopoulos 2008), the non-negative parts of the leading singular vectors."""
+"""The start, NNDSVD (Boutsidis and Gallopoulos 2008): non-negative parts of the leading singular vectors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 def nndsvd(x: Tensor, components: int, *, fill: bool = False) -> tuple[Tensor, Tensor]:
     """Return W and H to start from. Deterministic: it needs no seed.
 
-    Of each singular triple the positive or the negative parts of both vectors are kept, whichever pair has the larger
-    product of norms.
+    For each singular triple it keeps the positive parts of both vectors or the negative ones, whichever pair has the
+    larger product of norms.
 
     Args:
         x: [B, M, C].
-        fill: put the mean of X in the place of zeros (NNDSVDa).
+        fill: replace zeros by the mean of X (NNDSVDa).
 
     Returns:
         float64 [B, M, K] and [B, K, C].
@@ -38,7 +38,7 @@ def leading_singular_triples(x: Tensor, count: int) -> tuple[Tensor, Tensor, Ten
     tall = x.shape[1] >= x.shape[2]
     eigenvalues, eigenvectors = torch.linalg.eigh(x.mT @ x if tall else x @ x.mT)
     s = eigenvalues.flip(1)[:, :count].clamp(min=0).sqrt()
-    s = torch.where(s > 1e-6 * s[:, :1], s, 0)  # else it is rounding, which has no direction
+    s = torch.where(s > 1e-6 * s[:, :1], s, 0)  # smaller ones are rounding, which has no direction
     near = eigenvectors.flip(2)[:, :, :count]
     far = (x @ near if tall else x.mT @ near) / torch.where(s > 0, s, torch.inf)[:, None]
     return (far, s, near.mT) if tall else (near, s, far.mT)

@@ -1,11 +1,11 @@
 """One basis for more activations than fit into memory.
 
-X comes in blocks of rows X_b, again and again. The directions start from a sample of the rows. Then the blocks are
-visited in turn: W_b becomes the exact minimizer given H, and its Gram matrices W_b'W_b and W_b'X_b take the place of
-those that the block had before. Their sums over all blocks are all that it takes to minimize over H, which is done at
-once. Each step minimizes the whole ||X - W H|| over some of its variables, so the error falls with every block, to a
-minimum of the same kind as with all of X in memory. (This is the online learning of Mairal et al. 2010, without its
-forgetting.) Kept in memory are one block, K (C + K) numbers for each, and the sample; weights are computed anew.
+X is read several times, in blocks of rows X_b. The directions start from a sample of the rows. Then the blocks are
+visited in turn: W_b becomes the exact minimizer given H, and the matrices W_b'W_b and W_b'X_b replace the block's
+former ones. The sums of these matrices over all blocks suffice to minimize over H, which follows each block. Each step
+minimizes the whole ||X - W H|| over some of its variables, so the error falls with every block, to a local minimum, as
+with all of X in memory. (This is the online learning of Mairal et al. 2010, without its forgetting.) Memory holds one
+block, K (C + K) numbers for every block, and the sample; weights are not kept.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor
 
 from striate_service.techniques.factorization.factorize import factorize
 from striate_service.techniques.factorization.problem import check_components, check_matrix
-from striate_service.techniques.factorization.projection import fit_weights, settled
+from striate_service.techniques.factorization.projection import fit_weights, minimize_rows
 
-_BLOCK = 4096  # rows: 8 MB of 512 channels; its Gram matrices are then 1/400 of it with 10 groups
-_SAMPLE = 4096  # rows, at least half as many
-_SWEEPS = 10  # over H for each block; the next block comes soon
-_TOLERANCE = 1e-4  # of the squared error: a phase that gains less is the last
+_BLOCK = 4096  # rows: 8 MB for 512 channels; with 10 groups the block's two matrices take 1/400 of that
+_SAMPLE = 4096  # rows at most, and at least half as many where X has them
+_SWEEPS = 10  # over H after each block; the next block soon improves H further
+_TOLERANCE = 1e-4  # of the squared error: a phase that lowers it by less is the last
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Progress:
     """How far a factorization over batches is."""
 
     phase: int
-    """Of `phases`, from 0. In each all batches are read once."""
+    """Counted from 0. Each phase reads all batches once."""
     phases: int
-    """At most: it ends sooner where nothing changes any more."""
+    """The most there can be: the work ends sooner where it converges."""
     rows: int
     """Rows of X read in this phase."""
     relative_error: float
-    """||X - W H|| / ||X|| over the rows of the phase so far; 1 while there are no groups."""
+    """||X - W H|| / ||X|| over the rows of the phase so far; 1 in phase 0."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Basis:
     directions: Tensor
     """H: float32 [K, C], rows of unit length."""
     relative_error: float
-    """||X - W H|| / ||X|| over all batches; `project` reaches it, or less."""
+    """||X - W H|| / ||X|| over all batches; `project` gives this or less."""
     importance: Tensor
     """[K]: 1 - ||X - w_k h_k||^2 / ||X||^2."""
     rows: int
-    """M, in all."""
+    """M, over all batches."""
 
 
 def factorize_batches(
@@ -61,13 +61,13 @@ def factorize_batches(
     phases: int = 6,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Basis:
-    """Find directions shared by batches of activations. What each batch's weights are, `project` says.
+    """Find directions shared by batches of activations. `project` gives the weights of a batch.
 
     Args:
-        batches: gives X [m, C] piece by piece, the same ones whenever it is called.
+        batches: returns the pieces X [m, C] in turn, the same ones on every call.
         components: K, 1 to min(M, C).
         phases: how often the batches may be read, at least 2: once for a sample, then to improve the directions.
-        progress: is called after each block; an exception that it raises ends the work.
+        progress: called after each block; an exception that it raises ends the work.
 
     Raises:
         ValueError: a batch is not a finite, non-negative matrix, or differs in channels, or K is out of range.
@@ -85,25 +85,25 @@ def factorize_batches(
             block_norm = _squared_norm(block)
             left += block_norm - 2 * float((own[1] * h).sum()) + float((own[0] * (h @ h.mT)).sum())
             passed, read = passed + block_norm, read + len(block)
-            if phase == 1:  # H waits until all blocks have been seen
+            if phase == 1:  # H changes only when all blocks have been seen
                 seen.append(own)
                 curvatures, products = curvatures + own[0], products + own[1]
             else:
                 curvatures, products = curvatures + own[0] - seen[number][0], products + own[1] - seen[number][1]
                 seen[number] = own
-                h = settled(h, products, curvatures, _SWEEPS)
+                h = minimize_rows(h, products, curvatures, _SWEEPS)
             progress(Progress(phase, phases, read, (max(left, 0) / passed) ** 0.5 if passed else 0.0))
         squared_norm = passed
         if phase == 1:
-            h = settled(h, products, curvatures, _SWEEPS)
+            h = minimize_rows(h, products, curvatures, _SWEEPS)
         if before - left <= _TOLERANCE * left:
             break
         before = left
-    return _arranged(h, products, curvatures, squared_norm, rows)
+    return _arrange(h, products, curvatures, squared_norm, rows)
 
 
 def _sample(batches: Callable[[], Iterable[Tensor]], progress: Callable[[int], None]) -> tuple[Tensor, int]:
-    """Return up to _SAMPLE rows, evenly spaced over all, and how many there are."""
+    """Return up to _SAMPLE rows, evenly spaced, and the number of all rows."""
     kept: list[Tensor] = []
     rows, stride = 0, 1
     for block in _blocks(batches()):
@@ -118,7 +118,7 @@ def _sample(batches: Callable[[], Iterable[Tensor]], progress: Callable[[int], N
 
 
 def _blocks(batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Check batches, and cut and join them to blocks of _BLOCK rows."""
+    """Check batches, and regroup their rows into blocks of _BLOCK rows."""
     waiting: list[Tensor] = []
     for batch in batches:
         check_matrix(batch)
@@ -134,7 +134,7 @@ def _blocks(batches: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _squared_norm(block: Tensor) -> float:
-    """Return ||X_b||^2, of rows' own in float64: a sum in float64 over all numbers would first copy them as such."""
+    """Return ||X_b||^2, adding the rows' norms in float64: adding single numbers would first copy all to float64."""
     return float(torch.linalg.vector_norm(block, dim=1).double().square().sum())
 
 
@@ -144,7 +144,7 @@ def _gram(block: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     return w.double().mT @ w.double(), (w.mT @ block).double()
 
 
-def _arranged(h: Tensor, products: Tensor, curvatures: Tensor, squared_norm: float, rows: int) -> Basis:
+def _arrange(h: Tensor, products: Tensor, curvatures: Tensor, squared_norm: float, rows: int) -> Basis:
     if squared_norm == 0:
         return Basis(h.float(), 0.0, h.new_zeros(len(h)).float(), rows)
     squared_lengths = h.square().sum(1)

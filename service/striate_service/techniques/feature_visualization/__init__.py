@@ -1,11 +1,11 @@
 """Feature visualization: optimize an image until it excites a neuron (Olah, Mordvintsev and Schubert, Distill 2017).
 
-Lucid's four ideas, a file each: *what to maximize* (objectives.py), *how the image is parameterized*
-(parameterization.py), *how it is disturbed* (transformations.py), and *the loop* (loop.py). The recipe chooses the
-second and the third; what of a picture becomes transparent is transparency.py's. Objectives are values
+Lucid's four ideas, one file each: *what to maximize* (objectives.py), *how the image is parameterized*
+(parameterization.py), *how it is transformed* (transformations.py), and *the loop* (loop.py). The recipe chooses the
+second and the third; transparency.py decides which pixels become transparent. Objectives are values
 (techniques/objective.py); `objective` registers a function as one (registry.py). Many icons are optimized in one batch,
-each for its own objective; they share the disturbances and nothing else, so an icon does not depend on its company.
-Facets of one objective alone do: they are to differ.
+each for its own objective. They share only the random transformations, so an icon does not depend on the others in the
+batch. Facets of one objective are the exception: they are optimized to differ.
 """
 
 from striate_service.techniques.feature_visualization.loop import State, advance, pictures, start

@@ -1,6 +1,6 @@
-"""What icons maximize: functions of a layer's activations, for the values of objective.py.
+"""What icons maximize: for the values of objective.py, functions of a layer's activations.
 
-Each function takes activations [B, C, H, W] and returns scores [B], one a picture; users add their own (registry.py).
+Each function takes activations [B, C, H, W] and returns scores [B], one per picture; users add more (registry.py).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from striate_service.techniques.feature_visualization.registry import Score, sco
 from striate_service.techniques.objective import Directed, Direction, Facets, Named, Neuron, Objective, Single, Term
 from striate_service.techniques.recipe import Recipe
 
-_LEAST_COSINE = 0.1  # keeps the gradient where the activations point away (Lucid, objectives.py)
+_LEAST_COSINE = 0.1  # keeps a gradient where activations point away (Lucid, objectives.py)
 
 
 def excitation(activations: Tensor, directions: Tensor, cosine_power: float = 1.0) -> Tensor:
-    """Return how much each position excites its picture's direction, of which a channel is one, [B, H, W].
+    """Return how much each position excites its picture's direction, [B, H, W]; a channel is a direction.
 
-    It is a . d cos(a, d) ** power for the position's activations a and the direction d (Lucid, objectives.py,
-    `_dot_cossim`). Without the cosine a picture would excite its channel's relatives as well.
+    It equals a . d cos(a, d) ** power for the position's activations a and the direction d (Lucid, objectives.py,
+    `_dot_cossim`). Without the cosine a picture would also excite correlated channels.
 
     Args:
         activations: [B, C, H, W].
@@ -38,11 +38,11 @@ def excitation(activations: Tensor, directions: Tensor, cosine_power: float = 1.
 
 
 def directed(activations: Tensor, shown: Sequence[Directed], cosine_power: float = 1.0) -> Tensor:
-    """Return how much each picture excites its channel or direction, the mean over positions, or its one neuron, [B].
+    """Return each picture's mean excitation of its channel or direction, or the excitation of its one neuron, [B].
 
     Args:
         activations: [B, C, H, W].
-        shown: [B]. All kinds together are one product.
+        shown: [B]. One product computes all of them.
     """
     along = excitation(activations, _directions(shown, activations), cosine_power)
     scores: Tensor = along.mean((1, 2))
@@ -54,7 +54,7 @@ def directed(activations: Tensor, shown: Sequence[Directed], cosine_power: float
 
 
 def _directions(shown: Sequence[Directed], activations: Tensor) -> Tensor:
-    """Return [B, C]."""
+    """Return each picture's direction, [B, C]."""
     directions = torch.zeros_like(activations[:, :, 0, 0])
     for row, each in zip(directions, shown, strict=True):
         if isinstance(each, Direction):
@@ -65,19 +65,19 @@ def _directions(shown: Sequence[Directed], activations: Tensor) -> Tensor:
 
 
 def scorer(shown: Sequence[Single], recipe: Recipe) -> Score:
-    """Return the function from activations [B, C, H, W] to the scores [B] that pictures maximize, each for itself.
+    """Return the function from activations [B, C, H, W] to the scores [B]; each picture maximizes its own.
 
     A picture's score is the weighted sum of its terms' scores.
 
     Args:
-        shown: what each picture shows, [B].
+        shown: each picture's objective, [B].
 
     Raises:
         ObjectiveError: an objective is not registered.
     """
     groups = _groups(shown, recipe)
     if len(groups) == 1 and groups[0].rows == tuple(range(len(shown))) and set(groups[0].weights) == {1.0}:
-        return groups[0].score  # a term a picture, in the pictures' order: there is nothing to gather and add
+        return groups[0].score  # one term per picture, in their order: nothing to gather or add
 
     def score(activations: Tensor) -> Tensor:
         pictures = torch.split(activations, 1)
@@ -93,18 +93,18 @@ def scorer(shown: Sequence[Single], recipe: Recipe) -> Score:
 
 @dataclass(frozen=True)
 class _Group:
-    """Terms that one call computes."""
+    """Terms that one call scores."""
 
     score: Score
     """From the activations of the terms' pictures, [T, C, H, W], to the terms' scores, [T]."""
     rows: tuple[int, ...]
-    """Which picture each term is of, [T]."""
+    """Each term's picture, [T]."""
     weights: tuple[float, ...]
     """[T]"""
 
 
 def _groups(shown: Sequence[Single], recipe: Recipe) -> list[_Group]:
-    """Return all terms: those that are directions, and each named objective by itself."""
+    """Group all terms: one group of directions, and one for each named objective."""
     members: dict[Named | None, list[tuple[int, float, Term]]] = defaultdict(list)
     for row, each in enumerate(shown):
         for weight, term in each.terms:
@@ -118,16 +118,16 @@ def _groups(shown: Sequence[Single], recipe: Recipe) -> list[_Group]:
 
 
 def facet_numbers(objectives: Sequence[Objective]) -> list[int]:
-    """Return which facet each picture is, [B]; 0 where it is the only one."""
+    """Return each picture's facet number, [B]; 0 for an objective without facets."""
     return [
         number for objective in objectives for number in range(objective.count if isinstance(objective, Facets) else 1)
     ]
 
 
 def diversities(objectives: Sequence[Objective], activations: Tensor) -> Tensor:
-    """Return each picture's unlikeness to the other facets times its weight, [B]; 0 where there is one alone.
+    """Return each picture's difference from the other facets, times `diversity`, [B]; 0 without other facets.
 
-    Pictures are compared by which channels are active together, wherever that is: the Gram matrices [C, C] of their
+    Pictures are compared by which channels are active together at any position: by the Gram matrices [C, C] of their
     activations [B, C, H, W], as in the article.
     """
     terms, first = [], 0

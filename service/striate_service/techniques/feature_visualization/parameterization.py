@@ -1,7 +1,7 @@
-"""How an icon is parameterized: as Fourier coefficients of decorrelated colours (Lucid, optvis/param).
+"""Parameterize icons by Fourier coefficients of decorrelated colors (Lucid, optvis/param).
 
-So a step of the optimizer changes all scales and all colours alike (Olah, Mordvintsev and Schubert, Distill 2017). The
-recipe `fourier` optimizes the coefficients, `maco` only their phases: the magnitudes stay those of natural images
+A step of the optimizer then changes all scales and all colors equally (Olah, Mordvintsev and Schubert, Distill 2017).
+The recipe `fourier` optimizes the coefficients, `maco` only their phases: the magnitudes stay those of natural images
 (Fel et al. 2023).
 """
 
@@ -15,22 +15,22 @@ from torch import Tensor
 
 from striate_service.techniques.recipe import Fourier, Maco, Recipe
 
-# The square root of the covariance of ImageNet's colours (Lucid, optvis/param/color.py), scaled so that its longest
+# The square root of the covariance of ImageNet's colors (Lucid, optvis/param/color.py), scaled so that its longest
 # column has length 1.
-_COLOUR_SQRT = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
-_COLOUR = _COLOUR_SQRT / _COLOUR_SQRT.norm(dim=0).max()
+_COLOR_SQRT = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+_COLOR = _COLOR_SQRT / _COLOR_SQRT.norm(dim=0).max()
 
 _START_DEVIATION = 0.01  # of the first spectrum (Lucid): nearly grey
-_CONTRAST = 0.25  # of an image of unit spectrum before the sigmoid (Lucid divides by 4)
+_CONTRAST = 0.25  # factor before the sigmoid (Lucid divides by 4)
 
 
 def first_parameters(recipe: Recipe, facets: Sequence[int], device: torch.device | str) -> Tensor:
-    """Return what is optimized, noise by the recipe's seed. All icons start from the same image, but for facets.
+    """Return the first parameters, random by the recipe's seed.
 
     Fourier coefficients, float32 [B, 3, S, S // 2 + 1, 2], or phases in radians, float32 [B, 3, S, S // 2 + 1].
 
     Args:
-        facets: [B], which facet each is; those of one number start from the same image.
+        facets: [B], each picture's facet number; pictures of one number start from the same image.
     """
     shape = (3, recipe.size, recipe.size // 2 + 1)
 
@@ -49,37 +49,39 @@ def image(parameters: Tensor, recipe: Recipe) -> Tensor:
     """Return the images [B, 3, S, S], 0 to 1, that parameters stand for."""
     match recipe:
         case Fourier():
-            # Natural images have power that falls with frequency; the factor `size` makes the transform unitary.
+            # In natural images amplitude falls with frequency. The factor `size` makes the transform unitary.
             scale = recipe.size / _frequencies(recipe.size, parameters.device).clamp(min=1 / recipe.size)
             spectrum, contrast = torch.view_as_complex(parameters * scale[..., None]), _CONTRAST
         case Maco():
             magnitude = natural_magnitude(recipe, parameters.device)
-            spectrum, contrast = torch.polar(magnitude.expand_as(parameters), _odd(parameters)), 1.0
+            spectrum, contrast = torch.polar(magnitude.expand_as(parameters), _odd_phases(parameters)), 1.0
     decorrelated = torch.fft.irfft2(spectrum, s=(recipe.size, recipe.size)) * contrast
-    return torch.einsum("dc,bchw->bdhw", _COLOUR.to(parameters.device), decorrelated).sigmoid()
+    return torch.einsum("dc,bchw->bdhw", _COLOR.to(parameters.device), decorrelated).sigmoid()
 
 
 def natural_magnitude(recipe: Maco, device: torch.device | str = "cpu") -> Tensor:
-    """Return the magnitudes of natural images' Fourier coefficients [S, S // 2 + 1], the same in each decorrelated
-    colour, whose covariance says how much of each there is.
+    """Return the magnitudes of natural images' Fourier coefficients, [S, S // 2 + 1], the same for each
+    decorrelated color.
 
-    Amplitude falls with a power of frequency, alike in all directions: about 1 / f in natural scenes (Field 1987), more
-    or less steeply by the kind of scene (Torralba and Oliva 2003). The paper averages ImageNet's spectra. The mean is
-    grey.
+    Amplitude falls with a power of frequency, equally in all directions: about 1 / f in natural scenes (Field 1987),
+    with a slope that depends on the kind of scene (Torralba and Oliva 2003). The paper averages ImageNet's spectra. The
+    mean is grey.
     """
     frequency = _frequencies(recipe.size, device)
     falling = frequency.clamp(min=1 / recipe.size).pow(-recipe.slope).masked_fill(frequency == 0, 0)
-    # By Parseval's theorem the image's variance is the sum of power over all S x S frequencies, which the half holds
-    # twice but for its first and last column, over S ** 4.
+    # By Parseval's theorem the image's variance is the sum of power over all S x S frequencies, divided by S ** 4. The
+    # half spectrum holds each frequency for two, except in its first and last column.
     power = falling.square()
     total = 2 * power.sum() - power[:, 0].sum() - power[:, -1].sum()
-    colour = _COLOUR.square().sum(1).mean().sqrt()  # what a unit of decorrelated deviation is in the logits of RGB
-    deviation = float(total.sqrt() * colour) / recipe.size**2
+    color = (
+        _COLOR.square().sum(1).mean().sqrt()
+    )  # the deviation of RGB logits for a unit deviation of decorrelated colors
+    deviation = float(total.sqrt() * color) / recipe.size**2
     return falling.mul(recipe.contrast / deviation)
 
 
-def _odd(phases: Tensor) -> Tensor:
-    """Return phases that those of a real image can be: opposite at opposite frequencies.
+def _odd_phases(phases: Tensor) -> Tensor:
+    """Return phases as a real image has them: opposite at opposite frequencies.
 
     The half spectrum holds both of two opposite frequencies only in its first and its last column.
     """

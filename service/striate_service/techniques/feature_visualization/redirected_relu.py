@@ -1,7 +1,6 @@
 """Gradients for a neuron that an image does not excite at all (Lucid, misc/redirected_relu_grad.py).
 
-A ReLU whose output is 0 everywhere passes no gradient on, so an image that leaves a neuron silent would never change:
-its icon would stay grey.
+A ReLU whose output is 0 everywhere passes no gradient on, so the image would never change: the icon would stay grey.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 
 class RedirectedReLU(TorchFunctionMode):
-    """Within it, ReLUs whose output is 0 everywhere still pass on the gradients that would raise it.
+    """A context in which ReLUs whose output is 0 everywhere still pass on the gradients that would raise that output.
 
-    It reaches every ReLU and ReLU6 of any network, as a module or a function, and keeps those that work in place from
-    overwriting what the backward pass needs.
+    It applies to every ReLU and ReLU6 of any network, as a module or a function, and runs in-place ones out of place,
+    since the backward pass needs their input.
     """
 
     def __torch_function__(
@@ -40,7 +39,7 @@ _CEILINGS = {
     nn.functional.relu_: math.inf,
     nn.functional.relu6: 6.0,
 }
-"""The largest output of each function that is a ReLU."""
+"""Each ReLU function's largest output."""
 
 
 class _Redirected(torch.autograd.Function):
@@ -58,6 +57,6 @@ class _Redirected(torch.autograd.Function):
         silent = usual.flatten(1).abs().amax(1) == 0  # [B]
         if not silent.any():
             return usual, None
-        # The loss is minimized, so a positive gradient pushes x down: away from where it is wanted, if it is below 0.
+        # The loss is minimized, so a positive gradient lowers x: where x is below 0, that is the wrong direction.
         redirected = gradient.masked_fill((below & (gradient > 0)) | (above & (gradient < 0)), 0)
         return torch.where(silent.view(-1, *[1] * (x.dim() - 1)), redirected, usual), None

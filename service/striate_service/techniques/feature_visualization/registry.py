@@ -1,10 +1,10 @@
-"""Objectives that users add by decorating a function, known by name from then on.
+"""Objectives that users register by decorating a function, and request by name.
 
     @objective("center")
     def center(activations: Tensor, channel: int) -> Tensor:
         return activations[:, channel, 4:10, 4:10].mean((1, 2))
 
-Workers import the modules that the operator names (the setting `objectives`) and tell the server what these register.
+Workers import the modules of the setting `objectives`, and report the registered objectives to the server.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch import Tensor
 from striate_service.techniques.objective import Named, Signature, check_name
 
 Score = Callable[[Tensor], Tensor]
-"""From activations [B, C, H, W] to scores [B]: each picture is to raise its own."""
+"""From activations [B, C, H, W] to scores [B]; each picture maximizes its own."""
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 
-_OF_REQUESTS = ("channel", "row", "column")  # what requests say; other parameters keep their defaults
+_REQUEST_PARAMETERS = ("channel", "row", "column")  # given by requests; other parameters keep their defaults
 _BUILT_IN = ("channel", "neuron")  # names of the client's own options
 
 
 class ObjectiveError(Exception):
-    """An objective that cannot be had or computed. Its text tells the operator why."""
+    """An objective that cannot be imported or computed. Its text tells the operator why."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ _registered: dict[str, _Registered] = {}
 def objective(name: str, *, version: int = 1) -> Callable[[Function], Function]:
     """Register a function of activations as an objective.
 
-    It is given the activations of one or more pictures, [B, C, H, W], and by their names `channel` and, if it takes
-    them, `row` and `column`. It returns a score for each picture, [B], that does not depend on the others.
+    The function takes the activations of one or more pictures, [B, C, H, W], and the keyword arguments `channel` and,
+    optionally, `row` and `column`. It returns a score for each picture, [B], that does not depend on other pictures.
 
     Args:
         name: what requests and `Named` call it.
-        version: change it with the code or the defaults: stored icons are found by name and version.
+        version: change it with the code or the defaults, since stored icons are found by name and version.
 
     Raises:
-        ValueError: the name is taken or cannot be one, or the function does not take these parameters.
+        ValueError: the name is taken or not allowed, or the function does not take these parameters.
     """
 
     def register(function: Function) -> Function:
@@ -60,7 +60,7 @@ def objective(name: str, *, version: int = 1) -> Callable[[Function], Function]:
             raise ValueError(f"an objective cannot be called {name!r}: that one is built in")
         if name in _registered:
             former = _registered[name].function
-            raise ValueError(f"two objectives are called {name!r}: {_place(former)} and {_place(function)}")
+            raise ValueError(f"two objectives are called {name!r}: {_location(former)} and {_location(function)}")
         _registered[name] = _Registered(Signature(name, version, _parameters(name, function)), function)
         return function
 
@@ -68,7 +68,7 @@ def objective(name: str, *, version: int = 1) -> Callable[[Function], Function]:
 
 
 def import_objectives(modules: Iterable[str]) -> tuple[Signature, ...]:
-    """Import modules that register objectives, and return all that are registered by now, by name.
+    """Import modules that register objectives, and return all registered objectives, sorted by name.
 
     Raises:
         ObjectiveError: a module cannot be imported.
@@ -87,7 +87,7 @@ def score_of(named: Named) -> Score:
     """Return the function that an objective names, with its arguments.
 
     Raises:
-        ObjectiveError: it is not registered here, or in another version.
+        ObjectiveError: this version is not registered here.
     """
     registered = _registered.get(named.name)
     if registered is None or registered.signature.version != named.version:
@@ -109,11 +109,11 @@ def score_of(named: Named) -> Score:
 
 
 def _parameters(name: str, function: Callable[..., Tensor]) -> tuple[str, ...]:
-    """Return which of channel, row and column a function takes."""
+    """Return those of channel, row and column that a function takes."""
     _, *parameters = inspect.signature(function).parameters.values()
-    given = tuple(each.name for each in parameters if each.name in _OF_REQUESTS)
+    given = tuple(each.name for each in parameters if each.name in _REQUEST_PARAMETERS)
     required = {each.name for each in parameters if each.default is each.empty}
-    if given not in (_OF_REQUESTS[:1], _OF_REQUESTS) or required - {*given}:
+    if given not in (_REQUEST_PARAMETERS[:1], _REQUEST_PARAMETERS) or required - {*given}:
         raise ValueError(
             f"the objective {name!r} should take (activations, channel) or (activations, channel, row, column); "
             "further parameters need defaults"
@@ -121,5 +121,5 @@ def _parameters(name: str, function: Callable[..., Tensor]) -> tuple[str, ...]:
     return given
 
 
-def _place(function: Callable[..., Tensor]) -> str:
+def _location(function: Callable[..., Tensor]) -> str:
     return f"{function.__module__}.{function.__qualname__}"

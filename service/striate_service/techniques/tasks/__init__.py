@@ -1,7 +1,7 @@
-"""What a worker can be asked: a file a technique, each with its task, its result, its cost and how it runs.
+"""Tasks for workers: one file per technique, with its task, its result, its cost and how it runs.
 
-The server's own process makes these values and reads their results, and must not load torch; so a task's `run` imports
-what it computes with when it is called, inside a worker.
+The server's process makes tasks and reads results, and must not load torch. So `run`, which a worker calls, imports
+torch and the techniques itself.
 
 In docstrings: N images, C channels, H x W = P positions, K neurons or groups, M classes.
 """

@@ -1,4 +1,4 @@
-"""Activations: what layers compute, whole or reduced."""
+"""Activations: layers' outputs, whole or reduced."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from striate_service.models.description import LayerDescription, ModelDescription
-from striate_service.techniques.costs import FLOAT, Cost, layer_numbers
+from striate_service.techniques.costs import FLOAT_BYTES, Cost, layer_numbers
 from striate_service.techniques.tasks.base import (
     Array,
     ForwardNeeds,
@@ -22,7 +22,7 @@ from striate_service.techniques.tasks.base import (
 @dataclass(frozen=True)
 class ActivationsResult:
     layers: dict[str, Array]
-    """By path: [N, *layer shape], reduced and selected as the task asked; float32, or float16 where it is `half`."""
+    """By path: [N, *layer shape], reduced and selected as the task asked; float32, or float16 with `half`."""
     predictions: Predictions | None
 
 
@@ -37,9 +37,9 @@ class ActivationsTask(ImageTask[ActivationsResult]):
     layers: tuple[str, ...]
     reduction: Literal["none", "mean", "max"] = "none"
     channels: tuple[int, ...] = ()
-    """In the order wanted. Empty: all."""
+    """In the requested order. Empty: all."""
     positions: tuple[tuple[int, int], ...] = ()
-    """Row and column, in the layers' maps. Empty: all."""
+    """Rows and columns of the layers' maps. Empty: all."""
     half: bool = False
 
     @property
@@ -49,10 +49,10 @@ class ActivationsTask(ImageTask[ActivationsResult]):
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         assert model
         layers = [model.layer_by_name[path] for path in self.layers]
-        size = 2 if self.half else FLOAT
+        size = 2 if self.half else FLOAT_BYTES
         return Cost(
             forwards=images,
-            memory_bytes=2 * FLOAT * images * sum(map(layer_numbers, layers)),
+            memory_bytes=2 * FLOAT_BYTES * images * sum(map(layer_numbers, layers)),
             result_bytes=size * images * sum(map(self._numbers, layers)),
         )
 

@@ -1,8 +1,8 @@
-"""What every technique answers for itself, so that scheduler, engine and executor ask it and nothing else.
+"""What every technique defines, so that scheduler, engine and executor know no single technique.
 
 - which layers it reads, and whether it needs their gradients or logits (`Task.forward`);
 - what it costs, from shapes alone (`Task.cost`);
-- how it runs on a batch (`Task.run_batch`), and what comes out: a named dataclass of arrays.
+- how it runs on a batch (`Task.run_batch`), and its result, a named dataclass of arrays.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class ForwardNeeds:
-    """What a task needs of the forward that it shares with other tasks on the same model."""
+    """What a task needs from the forward pass that it shares with other tasks on the same model."""
 
     layers: tuple[str, ...]
-    """Paths of those whose outputs it reads."""
+    """Paths of the layers whose outputs the task reads."""
     gradient_layers: tuple[str, ...] = ()
-    """Those of them that the explained logits are differentiated with respect to."""
+    """Those of `layers` with respect to which the explained logits are differentiated."""
     classes: tuple[int, ...] = ()
     """Explain these logits. Empty: the most probable ones."""
     class_count: int = 0
     """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
     explains: bool = False
-    """Whether it explains classes, or only predicts them."""
+    """Whether the task explains classes, or only predicts them."""
 
     @property
     def logits(self) -> bool:
@@ -61,7 +61,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class ForwardSlice:
-    """What the shared forward computed for the N images of one task, on the worker's device."""
+    """The outputs of the shared forward pass for the N images of one task, on the worker's device."""
 
     pixels: Tensor
     """[N, 3, H, W], normalized."""
@@ -74,11 +74,11 @@ class ForwardSlice:
     gradients: dict[str, Tensor]
     """By layer, float32 [N, M, C, H, W]."""
     predictions: Predictions | None
-    """As many as the task asked for; None where it asked for none."""
+    """None where the task asked for none."""
 
 
 class Networks(Protocol):
-    """What a worker's device offers to techniques beside the shared forward."""
+    """What a worker offers to techniques besides the shared forward pass."""
 
     device: torch.device
 
@@ -87,60 +87,60 @@ class Networks(Protocol):
         ...
 
     def module(self, model: str) -> nn.Module:
-        """Return a network, in evaluation mode, without gradients of its parameters."""
+        """Return a network in evaluation mode, whose parameters require no gradients."""
         ...
 
     def preprocessing(self, model: str) -> Preprocessing: ...
 
     def inputs(self, model: str, images: Array) -> Tensor:
-        """Return images, as `ImageTask` takes them, as the network's input: [N, 3, H, W], normalized."""
+        """Return the network's input [N, 3, H, W], normalized, for images as `ImageTask` takes them."""
         ...
 
     def logits_with(self, model: str, pixels: Tensor, layer: str, outputs: Tensor) -> Tensor:
-        """Return the logits [N, classes] where `layer` gives `outputs` [N, *layer shape] instead of its own."""
+        """Return the logits [N, classes] with the output of `layer` replaced by `outputs` [N, *layer shape]."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Task(Generic[R]):
-    """One question to a worker. R: what answers it, a frozen dataclass of arrays."""
+    """One task for a worker. R: its result, a frozen dataclass of arrays."""
 
     too_costly: ClassVar[tuple[str, str]]
-    """The request's field that makes such a task large, and what a caller can do about it."""
+    """The request's field that makes a task too costly, and how a caller can reduce the cost."""
 
     is_reply: ClassVar[bool] = True
-    """Whether its result is sent to the caller, more or less as it is."""
+    """Whether the reply to the caller is about as large as the result."""
 
     model: str
-    """Its name. Empty: the task needs none."""
+    """The model's name. Empty: the task needs none."""
 
     @property
     def kind(self) -> str:
-        """What tasks of this technique are called in metrics."""
+        """The technique's name in metrics."""
         return type(self).__name__.removesuffix("Task").lower()
 
     @property
     def rate_key(self) -> str:
-        """Tasks with the same one take time in one proportion to their `Cost.forwards`."""
+        """Tasks with equal keys take equal time for each of their `Cost.forwards`."""
         return self.kind
 
     @property
     def forward(self) -> ForwardNeeds | None:
-        """What it needs of a forward that it shares with others; None: it starts from no images."""
+        """What the task needs from a shared forward pass; None: it starts from no images."""
         return None
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
-        """Return what it takes on so many images. `model` is the one that it names."""
+        """Return the cost for `images` images. `model` describes `self.model`; None where the task needs no model."""
         raise NotImplementedError
 
     def run(self, forward: ForwardSlice | None, networks: Networks) -> R:
-        """Carry it out, inside a worker.
+        """Run the task inside a worker.
 
         Args:
-            forward: what it asked for in `forward`.
+            forward: what `self.forward` asked for.
 
         Raises:
-            Refused: it cannot be done, and the caller can mend it.
+            Refused: the task cannot be done, and the caller can fix the request.
         """
         raise NotImplementedError
 
@@ -148,18 +148,18 @@ class Task(Generic[R]):
     def run_batch(
         cls, tasks: Sequence[Self], forwards: Sequence[ForwardSlice | None], networks: Networks
     ) -> list[R | Refusal | Failure]:
-        """Carry out tasks of this technique that share a batch; by default one after the other.
+        """Run tasks of this technique that share a batch; by default one after the other.
 
-        A task that is refused or fails leaves the others alone.
+        A task that is refused or fails does not affect the others.
         """
         return [outcome_of(task.run, forward, networks) for task, forward in zip(tasks, forwards, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
 class ImageTask(Task[R]):
-    """Starts from images, so it shares one forward with every other task on the same model and kind of input.
+    """A task that starts from images: it shares a forward pass with other tasks on the same model and kind of input.
 
-    The images come beside it: uint8 [N, H, W, 3] of the model's input size, or float32 [N, 3, H, W], preprocessed.
+    `Work` holds the images: uint8 [N, H, W, 3] of the model's input size, or float32 [N, 3, H, W], preprocessed.
     """
 
     classes: tuple[int, ...]
@@ -168,21 +168,21 @@ class ImageTask(Task[R]):
     """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
 
     @property
-    def class_number(self) -> int:
+    def explained_count(self) -> int:
         """How many classes are explained."""
         return len(self.classes) or self.class_count
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A task on its way to a worker, with the images that it starts from."""
+    """A task for a worker, with the images that it starts from."""
 
     task: Task[Any]
     images: Array | None = None
-    """As `ImageTask` takes them; None: it starts from none."""
+    """As `ImageTask` takes them; None: the task starts from none."""
 
 
 def to_array(tensor: Tensor) -> Array:
-    """Return a tensor's values in the process's memory, contiguous: so they go to shared memory without a copy."""
+    """Return a tensor as a contiguous array, which shared memory takes without another copy."""
     array: Array = tensor.detach().cpu().contiguous().numpy()
     return array

@@ -1,4 +1,4 @@
-"""Semantic dictionary: the strongest neurons of each position, and their effects on classes."""
+"""Semantic dictionary: each position's strongest neurons, and their effects on classes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from striate_service.models.description import ModelDescription
-from striate_service.techniques.costs import FLOAT, Cost, layer_numbers, share_after
+from striate_service.techniques.costs import FLOAT_BYTES, Cost, layer_numbers, share_after
 from striate_service.techniques.tasks.base import (
     Array,
     ForwardNeeds,
@@ -20,7 +20,7 @@ from striate_service.techniques.tasks.base import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-_PATH_POINTS = 16  # of a path that go through the network together
+_PATH_POINTS = 16  # points of a path in one forward pass, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class DictionaryResult:
     class_logits: Array | None
     """[M]"""
     baseline_logits: Array | None
-    """[M]: what the logits are where the layer is 0; only on the path."""
+    """[M]: the logits where the layer's output is 0; only for "path"."""
     vectors: Array | None
-    """[V, C]: the whole activation vectors of the positions that the task named."""
+    """[V, C]: the whole activation vectors at the task's positions."""
     predictions: Predictions | None
 
 
@@ -53,9 +53,9 @@ class DictionaryTask(ImageTask[DictionaryResult]):
     layer: str
     neurons: int
     attribution: Literal["gradient", "path", "none"] = "gradient"
-    """Gradient times activation, integrated gradients along the path from 0, or no effects."""
+    """Gradient times activation, integrated gradients along the path from 0 to the activations, or no effects."""
     steps: int = 0
-    """On the path."""
+    """Points on the path."""
     vectors: tuple[tuple[int, int], ...] = ()
     """Positions (row, column) whose whole activation vectors are wanted."""
 
@@ -65,7 +65,7 @@ class DictionaryTask(ImageTask[DictionaryResult]):
 
     @property
     def forward(self) -> ForwardNeeds:
-        explains = self.attribution != "none" and bool(self.class_number)
+        explains = self.attribution != "none" and bool(self.explained_count)
         return ForwardNeeds(
             (self.layer,),
             gradient_layers=(self.layer,) if explains and not self._on_path else (),
@@ -76,19 +76,19 @@ class DictionaryTask(ImageTask[DictionaryResult]):
 
     @property
     def _on_path(self) -> bool:
-        return self.attribution == "path" and bool(self.class_number)
+        return self.attribution == "path" and bool(self.explained_count)
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         assert model
         layer = model.layer_by_name[self.layer]
         numbers, positions = layer_numbers(layer), layer_numbers(layer) // layer.channels
-        classes = self.class_number if self.forward.explains else 0
+        classes = self.explained_count if self.forward.explains else 0
         passes = share_after(model, layer) * (1 + 2 * classes) * (self.steps if self._on_path else 1)
-        points = 3 * _PATH_POINTS if self._on_path else 0  # what the network makes of them, and their gradients
+        points = 3 * _PATH_POINTS if self._on_path else 0  # the points, the network's outputs for them, and gradients
         return Cost(
             forwards=1 + passes if classes else 1,
-            memory_bytes=FLOAT * numbers * (5 + classes + points),  # 4: indices of all channels, sorted, are int64
-            result_bytes=FLOAT * (positions * self.neurons * (2 + classes) + len(self.vectors) * layer.channels),
+            memory_bytes=FLOAT_BYTES * numbers * (5 + classes + points),  # sorted channel indices are int64
+            result_bytes=FLOAT_BYTES * (positions * self.neurons * (2 + classes) + len(self.vectors) * layer.channels),
         )
 
     def run(self, forward: ForwardSlice | None, networks: Networks) -> DictionaryResult:
@@ -121,7 +121,7 @@ class DictionaryTask(ImageTask[DictionaryResult]):
         )
 
     def _gradients(self, forward: ForwardSlice, networks: Networks) -> tuple[Tensor, Tensor | None]:
-        """Return the explained logits' gradients, [M, C, H, W], and on the path the logits at its start, [M]."""
+        """Return the explained logits' gradients, [M, C, H, W], and for "path" the logits at the path's start, [M]."""
         from striate_service.techniques.attribution import path_gradients
 
         if not self._on_path:

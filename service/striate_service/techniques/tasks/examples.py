@@ -1,4 +1,4 @@
-"""Natural examples: what each channel makes of many images, as `stores.examples` keeps it."""
+"""Natural examples: how many images excite each channel, for `stores.examples`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from striate_service.models.description import ModelDescription
-from striate_service.techniques.costs import FLOAT, Cost, layer_numbers
+from striate_service.techniques.costs import FLOAT_BYTES, Cost, layer_numbers
 from striate_service.techniques.tasks.base import Array, ForwardNeeds, ForwardSlice, ImageTask, Networks, to_array
 
 
 @dataclass(frozen=True)
 class LayerExcitation:
-    """See `natural_examples.peaks` and `bin_counts`."""
+    """As `natural_examples.peaks` and `bin_counts` return it."""
 
     peaks: Array
     """[N, C]"""
@@ -49,8 +49,8 @@ class IndexTask(ImageTask[IndexResult]):
         numbers, channels = sum(map(layer_numbers, layers)), sum(layer.channels for layer in layers)
         return Cost(
             forwards=images,
-            memory_bytes=6 * FLOAT * images * numbers + 8 * channels * BINS,  # the bins of all values are int64
-            result_bytes=2 * FLOAT * images * channels + FLOAT * channels * BINS,
+            memory_bytes=6 * FLOAT_BYTES * images * numbers + 8 * channels * BINS,  # the bins of all values are int64
+            result_bytes=2 * FLOAT_BYTES * images * channels + FLOAT_BYTES * channels * BINS,
         )
 
     def run(self, forward: ForwardSlice | None, networks: Networks) -> IndexResult:

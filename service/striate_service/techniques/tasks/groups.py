@@ -1,4 +1,4 @@
-"""Neuron groups: found in images or in activations, in one layer or several, and what the network makes of them."""
+"""Neuron groups of images or activations, in one layer or several, and their effects on the logits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from striate_service.models.description import ModelDescription
-from striate_service.techniques.costs import FLOAT, Cost, factorization_seconds, layer_numbers, share_after
+from striate_service.techniques.costs import FLOAT_BYTES, Cost, factorization_seconds, layer_numbers, share_after
 from striate_service.techniques.outcomes import Failure, Refusal, outcome_of
 from striate_service.techniques.tasks.base import (
     Array,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from striate_service.techniques.groups import Groups, Problem
 
 MOST_CHOICES = 16
-"""Groups, of those numbers that are tried where a caller leaves the number open."""
+"""The largest number of groups that is tried where the caller gives none."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class GroupsResult:
     importance: Array
     """[K]"""
     choices: Array | None = None
-    """[T, 2]: the numbers of groups that were tried, and their relative errors, where the number was not given."""
+    """[T, 2]: each number of groups that was tried, and its relative error; None where the number was given."""
     classes: Array | None = None
-    """int32 [M]: the logits that are explained; None where there was no network."""
+    """int32 [M]: the logits that are explained; None for activations without a network."""
     effects: Array | None = None
     """[N, K, M]; None where no classes are explained."""
     residual: Array | None = None
-    """[N, M]: the effects of what the groups leave out."""
+    """[N, M]: the effects of the activations that the groups leave out."""
     kl_divergence: Array | None = None
-    """[N], of `fidelity`."""
+    """[N], from `fidelity`."""
     same_top_class: Array | None = None
     """bool [N]"""
     predictions: Predictions | None = None
@@ -88,20 +88,20 @@ class FactorizeTask(ImageTask[GroupsResult]):
 
     layer: str
     components: int
-    """0: as many as the activations ask for."""
+    """0: chosen by the activations."""
     rectify: bool
     directions: Array | None = None
-    """[K, C]: look for these groups. None: find some."""
+    """[K, C]: project onto these. None: find groups."""
 
     @property
     def forward(self) -> ForwardNeeds:
-        explains = bool(self.class_number)
+        explains = bool(self.explained_count)
         return ForwardNeeds((self.layer,), (self.layer,) if explains else (), self.classes, self.class_count, explains)
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         assert model
         layer = model.layer_by_name[self.layer]
-        numbers, classes = layer_numbers(layer), self.class_number
+        numbers, classes = layer_numbers(layer), self.explained_count
         positions, components = images * numbers // layer.channels, self.components or MOST_CHOICES
         passes = images * (1 + (2 * classes + 1) * share_after(model, layer))
         alone = _factorization(positions, layer.channels, self.components)
@@ -109,19 +109,19 @@ class FactorizeTask(ImageTask[GroupsResult]):
         return Cost(
             forwards=passes,
             other_seconds=alone.other_seconds,
-            memory_bytes=alone.memory_bytes + FLOAT * (images * numbers * (2 + classes) + along_groups),
-            result_bytes=alone.result_bytes + FLOAT * images * (components + 1) * classes,
+            memory_bytes=alone.memory_bytes + FLOAT_BYTES * (images * numbers * (2 + classes) + along_groups),
+            result_bytes=alone.result_bytes + FLOAT_BYTES * images * (components + 1) * classes,
         )
 
     @classmethod
     def run_batch(
         cls, tasks: Sequence[FactorizeTask], forwards: Sequence[ForwardSlice | None], networks: Networks
     ) -> list[GroupsResult | Refusal | Failure]:
-        """Those of one shape are factorized together, and those of one layer share a forward through what follows."""
-        from striate_service.techniques.groups import find_together
+        """Factorize tasks of one shape together, and run the rest of the network once for all tasks of a layer."""
+        from striate_service.techniques.groups import find_groups
 
         slices = [forward for forward in forwards if forward]
-        groups = find_together([_problem(task, forward, networks) for task, forward in zip(tasks, slices, strict=True)])
+        groups = find_groups([_problem(task, forward, networks) for task, forward in zip(tasks, slices, strict=True)])
         replaced = _logits_with_groups(tasks, slices, groups, networks)
         return [
             found
@@ -136,18 +136,18 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
     too_costly: ClassVar = ("images", "send fewer of them, or ask for fewer layers, groups or classes")
 
     layers: tuple[str, ...]
-    """In the order in which they compute."""
+    """In forward order."""
     components: int
-    """Of each; 0: as many as its activations ask for."""
+    """Of each layer; 0: chosen for each by its activations."""
     rectify: bool
 
     @property
     def forward(self) -> ForwardNeeds:
-        explains = bool(self.class_number)
+        explains = bool(self.explained_count)
         return ForwardNeeds(self.layers, self.layers if explains else (), self.classes, self.class_count, explains)
 
     @property
-    def _of_each_layer(self) -> list[FactorizeTask]:
+    def _layer_tasks(self) -> list[FactorizeTask]:
         return [
             FactorizeTask(self.model, self.classes, self.class_count, layer, self.components, self.rectify)
             for layer in self.layers
@@ -156,35 +156,35 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         assert model
         layers = [model.layer_by_name[path] for path in self.layers]
-        costs = [task.cost(model, images) for task in self._of_each_layer]
+        costs = [task.cost(model, images) for task in self._layer_tasks]
         components = self.components or MOST_CHOICES
         gradients = max(images * components * layer_numbers(earlier) for earlier in layers[:-1])  # `group_gradients`
         between = images * (1 + 2 * components * (len(layers) - 1))
         return Cost(
             forwards=sum(cost.forwards for cost in costs) + between,
             other_seconds=sum(cost.other_seconds for cost in costs),
-            memory_bytes=sum(cost.memory_bytes for cost in costs) + 2 * FLOAT * gradients,
+            memory_bytes=sum(cost.memory_bytes for cost in costs) + 2 * FLOAT_BYTES * gradients,
             result_bytes=sum(cost.result_bytes for cost in costs)
-            + FLOAT * images * (components + 1) * components * (len(layers) - 1),
+            + FLOAT_BYTES * images * (components + 1) * components * (len(layers) - 1),
         )
 
     @classmethod
     def run_batch(
         cls, tasks: Sequence[FactorizeLayersTask], forwards: Sequence[ForwardSlice | None], networks: Networks
     ) -> list[GroupFlowsResult | Refusal | Failure]:
-        """The groups of all tasks and layers are found together, as `FactorizeTask` finds them."""
+        """Find the groups of all tasks and layers together, as `FactorizeTask` does."""
         pairs = list(zip(tasks, forwards, strict=True))
-        single = [(each, forward) for task, forward in pairs for each in task._of_each_layer]
+        single = [(each, forward) for task, forward in pairs for each in task._layer_tasks]
         found = iter(
             FactorizeTask.run_batch([each for each, _ in single], [forward for _, forward in single], networks)
         )
         groups = [[next(found) for _ in task.layers] for task in tasks]
-        return [task._joined(forward, own, networks) for (task, forward), own in zip(pairs, groups, strict=True)]
+        return [task._combined(forward, own, networks) for (task, forward), own in zip(pairs, groups, strict=True)]
 
-    def _joined(
+    def _combined(
         self, forward: ForwardSlice | None, groups: Sequence[GroupsResult | Refusal | Failure], networks: Networks
     ) -> GroupFlowsResult | Refusal | Failure:
-        """Return what became of all layers: the first that has no groups says why."""
+        """Return the groups of all layers and their flows; if a layer has no groups, its refusal or failure."""
         found = []
         for each in groups:
             if isinstance(each, Refusal | Failure):
@@ -195,7 +195,7 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
     def _with_flows(
         self, forward: ForwardSlice | None, groups: Sequence[GroupsResult], networks: Networks
     ) -> GroupFlowsResult:
-        """Return the groups of each layer, and how those of one feed those of the next."""
+        """Return the groups of each layer, and the flows from each layer to the next."""
         from striate_service.techniques.groups import flows
 
         assert forward
@@ -218,7 +218,7 @@ class FactorizeActivationsTask(Task[GroupsResult]):
     activations: Array
     """float32 [N, C, H, W]"""
     components: int
-    """0: as many as the activations ask for."""
+    """0: chosen by the activations."""
     rectify: bool
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
@@ -232,16 +232,16 @@ class FactorizeActivationsTask(Task[GroupsResult]):
         forwards: Sequence[ForwardSlice | None],
         networks: Networks,
     ) -> list[GroupsResult | Refusal | Failure]:
-        """Those of one shape are factorized together."""
-        from striate_service.techniques.groups import Problem, find_together
+        """Factorize tasks of one shape together."""
+        from striate_service.techniques.groups import Problem, find_groups
 
         problems = [Problem(networks.to_device(task.activations), task.components, task.rectify) for task in tasks]
-        return [found if isinstance(found, Refusal | Failure) else _result(found) for found in find_together(problems)]
+        return [found if isinstance(found, Refusal | Failure) else _result(found) for found in find_groups(problems)]
 
 
 @dataclass(frozen=True, eq=False)
 class MaskedGroupsTask(Task[MaskedGroupsResult]):
-    """What the network says of an image when its groups are weakened, and nothing but them is left of a layer."""
+    """The logits of an image when a layer's output is replaced by the weighted sum of its groups."""
 
     too_costly: ClassVar = ("sobol_points", "ask for fewer points or groups")
 
@@ -261,8 +261,8 @@ class MaskedGroupsTask(Task[MaskedGroupsResult]):
         layer = model.layer_by_name[self.layer]
         return Cost(
             forwards=len(self.masks) * share_after(model, layer),
-            memory_bytes=2 * FLOAT * len(self.masks) * layer_numbers(layer),
-            result_bytes=FLOAT * len(self.masks) * len(self.classes),
+            memory_bytes=2 * FLOAT_BYTES * len(self.masks) * layer_numbers(layer),
+            result_bytes=FLOAT_BYTES * len(self.masks) * len(self.classes),
         )
 
     def run(self, forward: ForwardSlice | None, networks: Networks) -> MaskedGroupsResult:
@@ -276,14 +276,14 @@ class MaskedGroupsTask(Task[MaskedGroupsResult]):
 
 
 def _factorization(positions: int, channels: int, components: int) -> Cost:
-    """Return the cost of so many groups, or of all numbers that are tried where there are 0."""
+    """Return the cost of a factorization into `components` groups; 0: of all numbers that are tried."""
     tried = [components] if components else range(1, min(MOST_CHOICES, positions, channels) + 1)
     most = max(tried)
     return Cost(
         forwards=0.0,
         other_seconds=sum(factorization_seconds(positions, channels, number) for number in tried),
-        memory_bytes=FLOAT * (3 * positions * channels + 2 * most * (positions + channels)),
-        result_bytes=FLOAT * most * (positions + channels + 1),
+        memory_bytes=FLOAT_BYTES * (3 * positions * channels + 2 * most * (positions + channels)),
+        result_bytes=FLOAT_BYTES * most * (positions + channels + 1),
     )
 
 
@@ -300,12 +300,12 @@ def _logits_with_groups(
     groups: Sequence[Groups | Refusal | Failure],
     networks: Networks,
 ) -> dict[int, Tensor]:
-    """Return what the network says where nothing but its groups is left of a layer, by the numbers of the tasks."""
+    """Return, by index of the task, the logits with the layer's output replaced by its groups."""
     import torch
 
     by_layer: dict[str, list[tuple[int, ForwardSlice, Groups]]] = defaultdict(list)
     for number, (task, forward, found) in enumerate(zip(tasks, forwards, groups, strict=True)):
-        if not isinstance(found, Refusal | Failure) and forward.logits is not None and task.class_number:
+        if not isinstance(found, Refusal | Failure) and forward.logits is not None and task.explained_count:
             by_layer[task.layer].append((number, forward, found))
     logits: dict[int, Tensor] = {}
     for layer, members in by_layer.items():
@@ -318,10 +318,10 @@ def _logits_with_groups(
 
 
 def _explained(task: FactorizeTask, forward: ForwardSlice, groups: Groups, replaced: Tensor | None) -> GroupsResult:
-    """Return groups with what they do for the classes, and what is left of the predictions.
+    """Return groups with their effects on the classes and their fidelity.
 
     Args:
-        replaced: the logits where nothing but the groups is left of the layer.
+        replaced: the logits with the layer's output replaced by the groups.
     """
     from striate_service.techniques.attribution import group_effects
     from striate_service.techniques.fidelity import fidelity

@@ -1,4 +1,4 @@
-"""Icons: one slice of the optimization of several pictures."""
+"""Icons: a time slice of the optimization of several pictures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from striate_service.models.description import ModelDescription
-from striate_service.techniques.costs import FLOAT, Cost
+from striate_service.techniques.costs import FLOAT_BYTES, Cost
 from striate_service.techniques.objective import Objective
 from striate_service.techniques.recipe import Recipe
 from striate_service.techniques.tasks.base import Array, ForwardSlice, Networks, Task, to_array
 
-_STATES = 4  # arrays of a picture's size that the optimization keeps: parameters, both of Adam's, attention
+_STATE_ARRAYS = 4  # of a picture's size: parameters, Adam's two moments, attention
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class RenderResult:
     state: Mapping[str, Array]
     """As `feature_visualization.State.to_arrays` gives it."""
     pictures: Array | None
-    """uint8 [B, size, size, 3 or 4], once the last step is made: one an objective, or all of its facets."""
+    """uint8 [B, size, size, 3 or 4], after the last step: one for an objective, or all of its facets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +34,13 @@ class RenderTask(Task[RenderResult]):
     objectives: tuple[Objective, ...]
     recipe: Recipe
     state: Mapping[str, Array]
-    """What the slices before it have done; empty before the first."""
+    """The result of the slices so far; empty before the first slice."""
     seconds: float
-    """How long the slice may take; it always makes at least one step."""
+    """The slice's time limit; it always makes at least one step."""
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
-        pictures = FLOAT * 3 * self.recipe.size**2 * len(self.objectives)
-        return Cost(forwards=1, memory_bytes=2 * _STATES * pictures, result_bytes=_STATES * pictures)
+        pictures = FLOAT_BYTES * 3 * self.recipe.size**2 * len(self.objectives)
+        return Cost(forwards=1, memory_bytes=2 * _STATE_ARRAYS * pictures, result_bytes=_STATE_ARRAYS * pictures)
 
     def run(self, forward: ForwardSlice | None, networks: Networks) -> RenderResult:
         from striate_service.techniques import feature_visualization
@@ -58,15 +58,15 @@ class RenderTask(Task[RenderResult]):
             self.recipe,
             state,
             preprocessing=networks.preprocessing(self.model),
-            until=_before(time.monotonic() + self.seconds),
+            until=_stop_before(time.monotonic() + self.seconds),
         )
         finished = state.step >= self.recipe.steps
         pictures = to_array(feature_visualization.pictures(state, self.recipe)) if finished else None
         return RenderResult(state.to_arrays(), pictures)
 
 
-def _before(end: float) -> Callable[[], bool]:
-    """Return what says after each step whether to stop, as another one like those so far would not end in time."""
+def _stop_before(end: float) -> Callable[[], bool]:
+    """Return a function to call after each step: true where another step of average length would end after `end`."""
     started, steps = time.monotonic(), itertools.count(1)
 
     def until() -> bool:
