@@ -1,4 +1,4 @@
-"""`striate serve` and `tune`: found by the client's command line, which knows nothing of the server otherwise."""
+"""`striate serve` and `striate tune`: the client's command line finds these commands by their entry points."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def tune(
     home: Home = None,
     devices: Devices = None,
 ) -> None:
-    """Measure how many images a forward should take, and keep it for `striate serve`, with the same options.
+    """Measure how many images a forward pass should take, and save it for `striate serve` with the same options.
 
-    A server does so when it first starts with a model on a device. This does it anew, for instance after a first start
-    on a machine that was busy; and exports and compiles before anybody waits, where that is still to be done.
+    A server measures when it first starts with a model on a device. This command measures again, for instance after a
+    first start on a busy machine, and exports and compiles what is not cached yet.
     """
     settings = _settings(config_file, models=models, home=home, devices=devices)
     try:
@@ -86,7 +86,7 @@ def tune(
 
 
 def _settings(config_file: Path | None, *, devices: str | None, **flags: object) -> config.Settings:
-    """Return the settings of the flags that were given, over the environment and the file. Logging begins here."""
+    """Configure logging, and return the settings from the given flags, the environment and the file."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     given = flags | {"devices": devices if devices in (None, "auto") else tuple(devices.split(","))}
     try:
@@ -98,7 +98,7 @@ def _settings(config_file: Path | None, *, devices: str | None, **flags: object)
 
 
 def _plainly(error: ValidationError) -> str:
-    """Each problem on a line: the setting, and what is wrong with it."""
+    """Return one line per problem: the setting, and what is wrong with it."""
     return "\n".join(
         f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors()

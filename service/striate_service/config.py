@@ -1,4 +1,4 @@
-"""One typed tree of settings, from flags, environment (STRIATE_*) and a TOML file, in that order of precedence."""
+"""All settings, typed, from flags, environment (STRIATE_*) and a TOML file, in that order of precedence."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MEBIBYTE = 2**20
 
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 RecipeName = Literal["fourier", "soft", "maco"]
-"""Those of techniques/recipe.py."""
+"""The names of techniques/recipe.py."""
 
 _file: ContextVar[Path | None] = ContextVar("configuration file", default=None)
-"""Where `load` tells pydantic-settings, which asks the class and not the caller, which file to read."""
+"""The file that `load` was given: pydantic-settings asks the class for its sources and takes no argument for them."""
 
 
 class PreprocessingSettings(BaseModel):
-    """How pixels become a model's input, where its weights do not tell."""
+    """Preprocessing of a model's images, where its weights do not define it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,21 +50,21 @@ class ModelSettings(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     architecture: str
-    """torchvision's name of a classifier, "package.module:factory", or "parts", the embedded model."""
+    """A torchvision classifier's name, "package.module:factory", or "parts", the embedded model."""
     weights: str
-    """A .pth or .safetensors file; "torchvision": its own download; "embedded": what this package ships."""
+    """A .pth or .safetensors file; "torchvision": downloaded from there; "embedded": shipped with this package."""
     classes: Path | None = None
-    """A text file of class names, one a line, in the order of the logits."""
+    """A text file of class names, one per line, in the order of the logits."""
     preprocessing: PreprocessingSettings | None = None
     recipe: Annotated[RecipeName | None, Field(validate_default=True)] = None
-    """How its icons are made where a request does not say. None: "soft" for what this package ships, with its icons,
-    else as the server's `recipe` says."""
+    """The recipe of icons where a request names none. None: "soft" for the embedded weights, whose icons are shipped,
+    else the server's `recipe`."""
     devices: tuple[str, ...] | None = None
-    """Those of the server's devices that hold it, such as ["cuda:0"]. None: all."""
+    """The devices of the server that hold the model, such as ["cuda:0"]. None: all."""
     compiled_layers: tuple[str, ...] = ()
-    """Layers that steady traffic asks for: forwards for these run compiled (torch.compile, with CUDA graphs). That
-    takes some minutes when the model is loaded, and a C++ compiler. What cannot be compiled, or would then differ from
-    the network, runs as it is. Not where ONNX Runtime does, which is faster on CPUs (see `cpu_engine`)."""
+    """Frequently requested layers: forward passes for these are compiled (torch.compile, with CUDA graphs). Compiling
+    takes some minutes when the model is loaded, and needs a C++ compiler. A network that cannot be compiled, or whose
+    outputs would differ, runs uncompiled. No effect with ONNX Runtime, which is faster on CPUs (see `cpu_engine`)."""
 
     @field_validator("recipe")
     @classmethod
@@ -76,7 +76,7 @@ class ModelSettings(BaseModel):
         """Read `NAME=ARCHITECTURE:WEIGHTS`, or `parts` for the embedded model.
 
         Raises:
-            ValueError: where the text is neither.
+            ValueError: the text is neither.
         """
         if text == "parts":
             return EMBEDDED
@@ -94,98 +94,98 @@ EMBEDDED = ModelSettings(name="parts", architecture="parts", weights="embedded")
 
 
 class Settings(BaseSettings):
-    """All that an operator can set. Durations are in seconds, sizes in bytes where the name says so."""
+    """The operator's settings. Durations are in seconds; sizes are in bytes where the name says so."""
 
     model_config = SettingsConfigDict(env_prefix="STRIATE_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
-    """Where to listen. 0.0.0.0 for all interfaces: there is no authentication, so choose who can reach it."""
+    """The address to listen on; 0.0.0.0: all interfaces. There is no authentication, so limit who can reach it."""
     port: Annotated[int, Field(ge=0, le=65535)] = 50051
-    """0: a free one."""
+    """0: a free port."""
     metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 9464
-    """HTTP, for /metrics. 0: a free one. -1: none."""
+    """The HTTP port of /metrics. 0: a free port. -1: no metrics."""
     home: Path = Path(platformdirs.user_cache_dir("striate"))
-    """Icons, labels and bases live here."""
+    """The folder of icons, labels and bases."""
     icons: str = ""
-    """Where icons are stored: a folder, or a URL that fsspec knows (s3://bucket/icons with the extra [s3]). Servers
-    that share it render nothing twice. Empty: `icons` in `home`."""
+    """The store of icons: a folder, or a URL that fsspec knows (s3://bucket/icons with the extra [s3]). Servers that
+    share a store render no icon twice. Empty: `icons` in `home`."""
     icons_max_bytes: Annotated[int, Field(ge=0)] = 2048 * MEBIBYTE
-    """When more is stored, icons that were not used for longest are deleted. 0: no limit."""
+    """Above this size, the least recently used icons are deleted. 0: no limit."""
     icon_lease: Annotated[float, Field(ge=1)] = 15
-    """How long a server that was killed keeps others from rendering what it had begun. Clocks of servers that share a
-    store should differ by less."""
+    """How long other servers wait before they render an icon that a killed server had begun. The clocks of servers that
+    share a store should differ by less."""
     database: str = ""
     """The SQLAlchemy URL of the label database: postgresql://USER:PASSWORD@HOST/DATABASE (pip install
     'striate[postgres]'). Empty: SQLite in `home`."""
 
     models: tuple[ModelSettings, ...] = (EMBEDDED,)
-    """The first is the default of requests that name none."""
+    """The first is the default of requests that name no model."""
     devices: Literal["auto"] | tuple[str, ...] = "auto"
-    """One worker process each: ["cuda:0", "cuda:1"], ["cpu", "cpu"]. auto: all GPUs, else the CPU's cores."""
+    """One worker process for each entry: ["cuda:0", "cuda:1"], ["cpu", "cpu"]. auto: all GPUs, else the CPU's cores."""
     cpu_engine: Literal["onnx", "torch"] = "onnx"
-    """What computes activations on CPUs. onnx: ONNX Runtime, on graphs exported at a model's first start and kept in
-    `home`; a network that cannot be exported runs in torch, and the log says so."""
+    """The engine of forward passes on CPUs. onnx: ONNX Runtime, with graphs that are exported at a model's first start
+    and cached in `home`; a network that cannot be exported runs in torch, and the log says so."""
     compile_ahead: bool = True
-    """Whether CPU workers compile factorization before they are ready: at the first start of an installation, which
-    takes up to a minute, and from then on loaded within a second or two. Kept in the package's folder where that can
-    be written, else in `home`. False: the first `Factorize` takes that much longer."""
+    """Whether CPU workers compile the factorization's kernels before they are ready. An installation's first
+    start takes up to a minute longer; later starts load cached code within a second or two. The cache is in the
+    package's folder if that is writable, else in `home`. False: the first `Factorize` takes that much longer."""
     precision: Precision = "float32"
-    """Of networks' forwards. float32 is exact on GPUs too; tf32 lets them round the factors of products, which is
-    faster and differs by about 0.1 % of a layer. bfloat16 and float16 (autocast) are faster still on GPUs that have
-    them, run in torch and differ by about 1 %. Answers are given in float32 all the same."""
+    """Of forward passes. float32: full precision, also on GPUs. tf32: GPUs round the factors of products, which is
+    faster; outputs differ by about 0.1 %. bfloat16, float16: autocast in torch, faster still on GPUs that support it;
+    outputs differ by about 1 %. Replies hold float32 in any case."""
 
     copy_ahead: bool = False
-    """Whether GPU workers copy the next batch's images to the device while the present one computes."""
+    """Whether GPU workers copy the next batch's images to the device while the present batch computes."""
 
     max_batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
-    """Images that one forward takes. auto: measured when a model first starts on a device, which takes a second or two,
-    and kept in `home`."""
+    """Images in one forward pass. auto: measured when a model first starts on a device, which takes a second or two,
+    and saved in `home`."""
     allow_model_changes: bool = False
-    """Whether callers may load and unload models (ModelService.LoadModel, UnloadModel). Whoever may load a model may
-    run code of this machine's packages by naming it as an architecture."""
+    """Whether callers may load and unload models (ModelService.LoadModel, UnloadModel). Such callers can run any code
+    in the packages of this machine, by naming it as an architecture."""
     max_images_per_request: Annotated[int, Field(ge=1, le=1024)] = 64
     max_pixels_per_image: Annotated[int, Field(ge=1)] = 100_000_000
-    """Width times height of an encoded image: a small file can unpack to a very large picture."""
+    """Width times height of an encoded image: a small file can decode to a very large image."""
     max_message_bytes: Annotated[int, Field(ge=MEBIBYTE, le=2**31 - 1)] = 64 * MEBIBYTE
-    """Of a request and of a reply."""
+    """The largest request and the largest reply."""
     image_folders: tuple[Path, ...] = ()
-    """Folders whose images callers may name instead of sending them (`BuildBasis`). None by default."""
+    """Folders on the server whose images callers may name instead of sending images (`BuildBasis`)."""
     max_basis_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 16 * 1024 * MEBIBYTE
-    """Of activations that are on disk, in `home`, while a basis is built: 200 KB an image in GoogLeNet's mixed4d."""
+    """Activations on disk, in `home`, while a basis is built: 200 KB per image for GoogLeNet's mixed4d."""
     max_task_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 2048 * MEBIBYTE
-    """Of a worker's memory, for the arrays that one request needs there beside the network. Larger ones are refused."""
+    """A worker's memory for the arrays of one request, besides the network. Requests that need more are refused."""
     max_queue: Annotated[int, Field(ge=1)] = 256
-    """Requests that may wait; further ones are refused at once."""
+    """Requests that may wait; more are refused at once."""
     max_queue_per_caller: Annotated[int, Field(ge=0)] = 0
-    """Of one caller (metadata `striate-caller`, else the peer's address). 0: no limit."""
+    """Waiting requests of one caller (metadata `striate-caller`, else the peer's address). 0: no limit."""
     decode_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
-    """Threads of the server's process that decode images. auto: half of the cores, at least 2. On an H200 with 16
-    cores, googlenet and 128 callers: 211 images/s with 2 threads, 227 and 243 with 8."""
+    """Threads of the server's process that decode images. auto: half of the cores, at least 2. Two threads are too few
+    for a GPU: on an H200 with 16 cores, googlenet and 128 callers, 228 images/s with 2 threads, 513 with 8."""
 
     recipe: RecipeName = "fourier"
-    """How icons are made where neither the request nor the model says. fourier: quick. soft: the same with half the
-    contrast and quicker, for small networks and adversarially trained ones; the embedded model's are made so. maco:
-    with the spectrum of natural images and transparent where nothing matters, for large networks; it takes longer."""
+    """The recipe of icons where neither the request nor the model names one. fourier: fast. soft: faster and with half
+    the contrast, for small networks (such as the embedded model) and adversarially trained ones. maco: with the
+    spectrum of natural images, and transparent where pixels do not matter, for large networks; slower."""
     objectives: tuple[str, ...] = ()
-    """Modules that register objectives of icons by decorating functions (`@objective("center")`), which callers can
-    then ask for by name (`RenderIcons`). Workers import them when they start: they must be installed or on PYTHONPATH,
-    and their code runs as the service's own does."""
+    """Modules that register icon objectives by decorating functions (`@objective("center")`); callers request these by
+    name (`RenderIcons`). Workers import the modules when they start: they must be installed or on PYTHONPATH, and their
+    code runs with the service's rights."""
     render_batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
-    """Icons that are optimized together. auto: 16 on GPUs; 4 on CPUs, where more are no faster and lengthen slices."""
+    """Icons that are optimized together. auto: 16 on GPUs; 4 on CPUs, where more make slices longer without a gain."""
     render_slice: Annotated[float, Field(gt=0)] = 0.25
-    """How long rendering may hold a worker before interactive requests get their turn; at least a step of a batch."""
+    """How long rendering may occupy a worker before other requests get their turn; at least one step of a batch."""
 
     start_timeout: Annotated[float, Field(gt=0)] = 300
     """How long a worker may take to load its models."""
     batch_timeout: Annotated[float, Field(gt=0)] = 120
-    """A worker that takes longer over one batch is replaced; and sooner, where the batch should have taken far less. A
-    request that would take half as long by itself is refused."""
+    """A worker that takes longer over one batch is replaced; earlier, if the batch's estimate is far lower. A request
+    whose own estimate exceeds half of this is refused."""
     batch_timeout_least: Annotated[float, Field(gt=0)] = 30
-    """No worker is replaced sooner, however little its batch should take."""
+    """No worker is replaced earlier, however low its batch's estimate."""
     ping_interval: Annotated[float, Field(gt=0)] = 5
-    """How often an idle worker is asked whether it still answers, and how long it may take to."""
+    """How often an idle worker is pinged, and how long it may take to answer."""
     drain_timeout: Annotated[float, Field(ge=0)] = 30
-    """On SIGTERM: how long accepted requests may take to be answered."""
+    """On SIGTERM, how long accepted requests may still take."""
 
     @field_validator("models", mode="before")
     @classmethod
@@ -219,8 +219,8 @@ def load(file: Path | None = None, **flags: object) -> Settings:
     """Return the settings of `flags` over the environment over `file`.
 
     Raises:
-        FileNotFoundError: where there is no such file.
-        pydantic.ValidationError: where a setting is unknown or out of its range.
+        FileNotFoundError: there is no such file.
+        pydantic.ValidationError: a setting is unknown or out of its range.
     """
     if file is not None and not file.is_file():
         raise FileNotFoundError(f"there is no configuration file {file}")

@@ -1,9 +1,9 @@
-"""`striate dissect`: name a model's channels by a folder of images and of masks that say where concepts show.
+"""`striate dissect`: name a model's channels by images and masks that show where concepts are.
 
     FOLDER/images/NAME.jpg          (or .png, .webp, ...)
-    FOLDER/masks/CONCEPT/NAME.png   the concept shows where it is not black; no file: it does not show in that image
+    FOLDER/masks/CONCEPT/NAME.png   the concept is where the mask is not black; no file: not in that image
 
-The server computes activations; the comparison happens here, so masks never leave this machine.
+The server computes activations; this command compares them with the masks, which never leave this machine.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from torch import Tensor
 
 from striate_service.techniques.dissection import LEAST_IOU, Dissection, dissect
 
-_BATCH = 16  # images a call
-_LISTED = 20  # detectors
+_BATCH = 16  # images per call
+_LISTED = 20  # detectors per table
 
 
 def command(
@@ -63,7 +63,7 @@ def command(
 
 
 class MaskedImages:
-    """Images and, for each, masks of concepts, in the layout that this module describes.
+    """Images and their masks of concepts, in the layout above.
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
@@ -84,10 +84,10 @@ class MaskedImages:
         return list(self._masks)
 
     def masks(self, name: str, view: View, size: tuple[int, int]) -> Tensor:
-        """Return where the concepts show in the part of an image that the network saw: bool [concepts, *size].
+        """Return the concepts' masks in the part of an image that the network saw: bool [concepts, *size].
 
         Raises:
-            ValueError: a mask is unreadable, or of another size than its image.
+            ValueError: a mask is unreadable, or differs in size from its image.
         """
         shown = torch.zeros(len(self._masks), *size, dtype=torch.bool)
         for mask, files in zip(shown, self._masks.values(), strict=True):
@@ -100,12 +100,12 @@ class MaskedImages:
 def dissect_layers(
     client: Client, model: Model, masked: MaskedImages, layers: Sequence[str]
 ) -> dict[Layer, Dissection]:
-    """Have the server compute some layers for all images, and match their channels with the masks' concepts.
+    """Request some layers for all images from the server, and match their channels with the masks' concepts.
 
-    Holds the activations in half precision: 2 bytes for each channel, position and image.
+    It holds the activations in half precision: 2 bytes for each channel, position and image.
 
     Raises:
-        StriateError: the server refuses, or a layer is no map of channels.
+        StriateError: the server refuses, or a layer has no rows and columns.
     """
     names, paths = list(masked.images), list(masked.images.values())
     activations: dict[Layer, list[Tensor]] = {}
@@ -129,7 +129,7 @@ def dissect_layers(
 
 @dataclass(frozen=True)
 class _MaskBatches:
-    """Masks batch by batch, read again by each layer: all at once might not fit."""
+    """Masks in batches, read from disk again for each layer: all at once might not fit in memory."""
 
     masked: MaskedImages
     names: list[str]
@@ -198,7 +198,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _mask(path: Path, view: View) -> Image.Image:
-    """Read a mask, upright and of its image's size: one bit a pixel, set where it is not black."""
+    """Read a mask upright: one bit per pixel, set where it is not black."""
     try:
         with Image.open(path) as file:
             mask = ImageOps.exif_transpose(file)

@@ -1,18 +1,19 @@
-"""What can go wrong with a request, in words for the person who sent it.
+"""Errors of requests, in words for the caller.
 
 RequestError
-├── InvalidArgument     a field holds what it must not
-├── NotFound            a model, layer, class, label, index or basis that is not there
-├── AlreadyExists       a name that something else has
-├── WrongWeights        a basis that belongs to other weights than it is to be used with
+├── InvalidArgument     a field has a value that is not allowed
+├── NotFound            a model, layer, class, label, index or basis does not exist
+├── AlreadyExists       the name is taken
+├── WrongWeights        the basis belongs to other weights
 ├── NotAllowed          the operator has not allowed it
-├── QueueFull           the server has as much work as it takes on
-├── QuotaExceeded       this caller has as much work in the queue as it may
+├── QueueFull           the queue has no place left
+├── QuotaExceeded       this caller has no place left in the queue
+├── Overloaded          the answer would come after the deadline
 ├── DeadlineExceeded    the caller's deadline passed before the answer was there
-├── Unavailable         no worker to do it: starting, draining
+├── Unavailable         no worker can run it now
 └── WorkFailed          the server's own fault
 
-`servicers.interceptor` turns each into its gRPC status and google.rpc details, there and nowhere else.
+Only `servicers.interceptor` maps errors to gRPC status and google.rpc details.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 
 
 class RequestError(Exception):
-    """A request that gets no answer. Its text is what the caller reads."""
+    """A request that cannot be answered. The caller reads its text."""
 
 
 @dataclass
@@ -31,7 +32,7 @@ class InvalidArgument(RequestError):
     field: str
     """The request's field, as in the proto: "images[2]"."""
     problem: str
-    """What is wrong and what would be right."""
+    """What is wrong, and what would be right."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.problem}"
@@ -50,7 +51,7 @@ class NotFound(RequestError):
 
     @classmethod
     def among(cls, kind: str, name: str, known: Iterable[str], listing: str) -> NotFound:
-        """Name the known names that are closest to `name`, or else where they are listed."""
+        """Return the error with the known names closest to `name` as advice, or else `listing`."""
         by_lower = {candidate.lower(): candidate for candidate in known}
         close = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
         return cls(kind, name, f"did you mean {' or '.join(map(repr, close))}?" if close else listing)
@@ -72,7 +73,7 @@ class AlreadyExists(RequestError):
 class WrongWeights(RequestError):
     basis: str
     problem: str
-    """Which weights it belongs to, and which there are."""
+    """The weights that the basis belongs to, and those of the model."""
 
     def __str__(self) -> str:
         return f"the basis {self.basis!r} {self.problem}"

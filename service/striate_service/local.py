@@ -1,4 +1,4 @@
-"""A server inside another program, for trying things: what `striate.local()` starts."""
+"""A server inside another program, for experiments: `striate.local()` starts it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from striate_service.server import Server
 
 
 class LocalServer:
-    """A context manager: a server on a free loopback port, in a thread of its own, until the context ends."""
+    """A context manager that runs a server on a free loopback port, in its own thread."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or load(host="127.0.0.1", port=0, metrics_port=-1)
@@ -21,12 +21,12 @@ class LocalServer:
 
     @property
     def target(self) -> str:
-        """Where it listens, as gRPC wants it."""
+        """The server's address, as gRPC takes it."""
         return f"{self._settings.host}:{self._server.port}"
 
     @property
     def metrics_port(self) -> int:
-        """Where `/metrics` is, -1 if nowhere."""
+        """The port of `/metrics`; -1: none."""
         return self._server.metrics_port
 
     def __enter__(self) -> LocalServer:
@@ -45,7 +45,7 @@ class LocalServer:
         self._end_thread()
 
     async def _start(self) -> None:
-        self._server = Server(self._settings)  # here, since gRPC and asyncio bind to the thread's loop
+        self._server = Server(self._settings)  # in this thread, since gRPC and asyncio bind to its event loop
         await self._server.start()
 
     def _end_thread(self) -> None:

@@ -86,7 +86,7 @@ _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Heal
 
 
 class Server:
-    """Everything that runs in the server's process, joined together."""
+    """Composes the parts of the server's process, and starts and stops them."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -111,7 +111,7 @@ class Server:
         self._metrics_server: tuple[WSGIServer, threading.Thread] | None = None
 
     async def start(self) -> None:
-        """Bind the ports, load the models, and answer.
+        """Bind the ports, load the models, and serve.
 
         Raises:
             OSError: a port is taken, or STRIATE_HOME cannot be written to.
@@ -122,9 +122,9 @@ class Server:
         options = [
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
-            # Clients ping to find dead connections; gRPC's default calls any ping within five minutes too many.
+            # Clients ping to find dead connections; by default gRPC rejects a second ping within five minutes.
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-            ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a helper
+            ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake
         ]
         self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics)], options=options)
         try:
@@ -153,7 +153,7 @@ class Server:
         await self._grpc.wait_for_termination()
 
     async def stop(self) -> None:
-        """Take no new requests, answer those that have been accepted, then end everything."""
+        """Refuse new requests, answer accepted ones, then stop everything."""
         await self._health.enter_graceful_shutdown()
         await self._grpc.stop(self.settings.drain_timeout)
         await self._renderer.stop()
@@ -207,7 +207,7 @@ async def serve(settings: Settings) -> None:
     server = Server(settings)
     await server.start()
     gc.collect()
-    gc.freeze()  # what is there by now stays; to look through it kept every request waiting 0.2 s, now and then
+    gc.freeze()  # these objects stay alive; collecting over them delayed all requests by 0.2 s now and then
     metrics = f", metrics on http://{settings.host}:{server.metrics_port}/metrics" if settings.metrics_port >= 0 else ""
     logger.info(
         "serving %s on %s:%d%s",
@@ -235,13 +235,13 @@ def _render_batch_size(settings: Settings, devices: Sequence[str]) -> int:
 
 
 def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:
-    """Return the names that ship with the embedded model, if it is among `models`."""
+    """Return the channel names that ship with the embedded model, if `models` has it."""
     model = next((each for each in models if each.architecture == EMBEDDED.architecture), None)
     if model is None or not embedded.LABELS.is_file():
         return []
     shipped = json.loads(embedded.LABELS.read_text())
     if shipped["model_version"] != model.version:
-        return []  # names of other weights
+        return []  # the names belong to other weights
     return [
         StoredLabel(model_version=model.version, **label | {"source": LabelSource(label["source"])})
         for label in shipped["labels"]

@@ -1,4 +1,4 @@
-"""Descriptions of models, layers and preprocessing. No torch here: the server's own process reads this module."""
+"""Descriptions of models, layers and preprocessing. Imports no torch, since the server's process uses it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LayerDescription:
     path: str
     type: str
     shape: tuple[int, ...]
-    """Of its output for one image."""
+    """The output's shape for one image."""
     aliases: tuple[str, ...] = ()
 
     @property
@@ -50,9 +50,9 @@ class ModelDescription:
     architecture: str
     preprocessing: Preprocessing
     classes: tuple[str, ...]
-    """By logit."""
+    """In the order of the logits."""
     layers: tuple[LayerDescription, ...] = field(repr=False)
-    """In the order in which they compute."""
+    """In forward order."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

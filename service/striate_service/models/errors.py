@@ -1,4 +1,4 @@
-"""What goes wrong when a model is loaded."""
+"""The error of loading a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""List a network's layers and capture their outputs, running the network no further than the last one asked for."""
+"""List a network's layers, and capture their outputs without running the network beyond the last requested layer."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _GOOGLENET_BLOCK = re.compile(r"inception(\d[a-e])")
 
 @dataclass(frozen=True)
 class Captured:
-    """The outputs of one forward."""
+    """The outputs of one forward pass."""
 
     layers: dict[str, Tensor]
     """By path: the module's output, [N, *layer shape], as it was when the module returned."""
     logits: Tensor | None
-    """[N, classes]. None where they were not asked for."""
+    """[N, classes]; None: not requested."""
 
     @property
     def outputs(self) -> dict[str, Tensor]:
@@ -33,7 +33,7 @@ class Captured:
 
 
 class _Stop(Exception):
-    """Raised to end the forward when every layer that was asked for has returned."""
+    """Ends the forward pass when all requested layers have returned."""
 
 
 def capture(
@@ -106,9 +106,9 @@ def logits_with(network: nn.Module, inputs: Tensor, layer: str, outputs: Tensor)
 
 @torch.inference_mode()
 def can_be_cut(network: nn.Module, input_shape: Sequence[int], layer: str) -> bool:
-    """Say whether the layer's outputs alone determine the logits, whatever the inputs and their number.
+    """Return whether the layer's outputs alone determine the logits, whatever the inputs and their number.
 
-    They do not where branches bypass the layer within its block, or where a module remembers the batch's size.
+    They do not if branches bypass the layer, or if a module depends on the number of inputs.
 
     Args:
         input_shape: of one image, [3, H, W].
@@ -126,7 +126,7 @@ def can_be_cut(network: nn.Module, input_shape: Sequence[int], layer: str) -> bo
 
 @torch.inference_mode()
 def describe_layers(network: nn.Module, input_shape: Sequence[int]) -> tuple[LayerDescription, ...]:
-    """Return the modules that run once in a forward and return one tensor, in the order in which they return.
+    """Return the modules that run once in a forward pass and return one tensor, in the order in which they return.
 
     A module that runs several times (a shared ReLU) has no single output, so it is left out.
 

@@ -1,4 +1,4 @@
-"""From a model's settings to a network that is ready to explain: architecture, weights, preprocessing, class names."""
+"""Load a model from its settings: architecture, weights, preprocessing and class names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_model(settings: ModelSettings, device: str = "cpu") -> LoadedModel:
     """Build the network that `settings` names, with its weights, on `device`.
 
     Raises:
-        ModelError: where the architecture is unknown, or the weights cannot be read, fetched or fitted to it.
+        ModelError: the architecture is unknown, or its weights cannot be read, downloaded or loaded into it.
     """
     source = source_of(settings)
     architecture = source.find(settings)

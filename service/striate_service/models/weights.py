@@ -1,4 +1,4 @@
-"""Read state dicts from files: .safetensors, .pth, training checkpoints, and what DataParallel saved."""
+"""Read state dicts from files: .safetensors, .pth, and checkpoints of training scripts or DataParallel."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _DATA_PARALLEL = "module."  # torch.nn.DataParallel prefixes every key with it
 class Weights:
     state: StateDict
     version: str
-    """The SHA-256 of their file, in hexadecimal."""
+    """The SHA-256 of the file, in hexadecimal."""
 
 
 def read_weights(file: Path) -> Weights:
-    """Return the state dict in `file`, also where it lies in a training checkpoint or was saved from DataParallel.
+    """Return the state dict in `file`, which may be a training checkpoint or saved from DataParallel.
 
     Raises:
-        ModelError: where the file cannot be read, or holds no state dict.
+        ModelError: the file cannot be read, or holds no state dict.
     """
     version = file_version(file)
     return Weights(_read_state(file), version)

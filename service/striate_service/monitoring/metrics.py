@@ -1,4 +1,4 @@
-"""Every metric of the service: its name, unit, labels and meaning, in one place. docs/metrics.md is made from here."""
+"""Every metric of the service: name, unit, labels and meaning. docs/metrics.md is generated from this file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORKER_STATES = ("starting", "idle", "busy", "down", "stopped")
 
 
 class Metrics:
-    """The metrics of one server. Labels hold what the operator or this code chose, never a caller's free text."""
+    """The metrics of one server. Label values come from the operator or this code, never from a caller's free text."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
@@ -95,7 +95,7 @@ class Metrics:
         self.info = Info("striate_build", "The server's version.", registry=self.registry)
 
     def observe_batch(self, device: str, kind: str, model: str, images: int, seconds: float) -> None:
-        """Note a batch that a worker has carried out. images: that went through the network; 0: none did."""
+        """Record a finished batch. `images`: how many went through the network."""
         self.batch_seconds.labels(device=device, task=kind).observe(seconds)
         if images:
             self.batch_images.labels(model=model).observe(images)

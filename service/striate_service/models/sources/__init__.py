@@ -1,4 +1,4 @@
-"""Where networks come from. A new source is a module that answers as `source.Source` says, and a line in `SOURCES`."""
+"""Sources of networks. To add one, write a module that implements `source.Source`, and list it in `SOURCES`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from striate_service.models.sources.source import Source
 
 SOURCES: tuple[Source, ...] = (
     embedded,
-    factory,  # owns every name with a colon: a source with a prefix of its own (NAME:...) goes before it
-    torchvision,  # owns every other name: last
+    factory,  # owns every name with a colon: sources with their own prefix (NAME:...) go before it
+    torchvision,  # owns every other name, so it is last
 )
 """In the order in which they are asked."""
 
 
 def source_of(model: ModelSettings) -> Source:
-    """Return the source that `model.architecture` belongs to."""
+    """Return the source of `model.architecture`."""
     return next(source for source in SOURCES if source.owns(model))
 
 

@@ -1,4 +1,4 @@
-"""Networks of the operator's own: package.module:factory, a function without arguments that returns the network."""
+"""The operator's own networks: package.module:factory, a function without arguments that returns the network."""
 
 from __future__ import annotations
 

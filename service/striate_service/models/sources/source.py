@@ -1,4 +1,4 @@
-"""What a source of models answers. Each source is a module of this package; `__init__.py` lists them."""
+"""The protocol of a source of models. Each source is a module of this package; `__init__.py` lists them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Architecture:
     """A network that can be built before its weights are read."""
 
     build: Callable[[int], nn.Module]
-    """From the number of classes. A network that has a fixed number of classes ignores it."""
+    """Takes the number of classes, which networks with a fixed number ignore."""
     unused_weights: tuple[str, ...] = ()
     """Prefixes of keys in state dicts that belong to modules which `build` leaves out."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a source knows of a network besides its weights."""
+    """What a source knows about a network besides its weights."""
 
     preprocessing: Preprocessing | None = None
-    """None where the source does not know."""
+    """None: unknown."""
     classes: tuple[str, ...] = ()
-    """By logit. Empty where the source does not know."""
+    """In the order of the logits. Empty: unknown."""
 
 
 class Source(Protocol):
@@ -40,28 +40,28 @@ class Source(Protocol):
     """
 
     def owns(self, model: ModelSettings, /) -> bool:
-        """Say whether `model.architecture` is a name of this source's. The first source that owns a name gets it."""
+        """Return whether `model.architecture` is a name of this source. The first such source provides the network."""
 
     def find(self, model: ModelSettings, /) -> Architecture:
         """Return the architecture that `model.architecture` names.
 
         Raises:
-            ModelError: where there is none of that name, or it cannot be imported.
+            ModelError: there is no architecture of that name, or it cannot be imported.
         """
 
     def own_weights(self, model: ModelSettings, /) -> Weights | None:
-        """Return the weights that this source provides under the name `model.weights`, or None if that is a file.
+        """Return this source's weights of the name `model.weights`; None if it has none.
 
-        All sources are asked, also those that do not own the architecture, until one does not return None.
+        `load_model` asks all sources, whether or not they own the architecture, until one returns weights.
 
         Raises:
-            ModelError: where the name is this source's but there are no weights for `model.architecture`, or they
-                cannot be fetched.
+            ModelError: the name belongs to this source, but `model.architecture` has no such weights, or they cannot be
+                downloaded.
         """
 
     def metadata(self, model: ModelSettings, version: str, /) -> Metadata:
-        """Return what this source knows of a network of its own.
+        """Return what this source knows about one of its networks.
 
         Args:
-            version: of the network's weights.
+            version: the SHA-256 of the network's weights.
         """

@@ -16,14 +16,14 @@ from striate_service.models.sources.source import Architecture, Metadata
 from striate_service.models.torchvision_compat import import_torchvision
 from striate_service.models.weights import Weights, file_version
 
-# Two architectures have auxiliary classifiers, which only their training uses. When torchvision loads its own weights
+# Two architectures have auxiliary classifiers, which are used only in training. When torchvision loads its own weights
 # for these two, it passes these arguments itself.
 _AUXILIARY_CLASSIFIERS = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
 _PRETRAINED_ARGUMENTS = {"aux_logits": False, "transform_input": True, "init_weights": False}
 
 
 def owns(_model: ModelSettings) -> bool:
-    """Say yes to every name, so that `find` refuses a mistyped one and says which ones are close."""
+    """Own every name, so that `find` refuses a mistyped one and suggests similar names."""
     return True
 
 
@@ -40,7 +40,7 @@ def find(model: ModelSettings) -> Architecture:
 
 
 def own_weights(model: ModelSettings) -> Weights | None:
-    """Return torchvision's default weights, from torch.hub's folder or downloaded to it, where "torchvision" is set."""
+    """Return torchvision's default weights if the setting is "torchvision"; downloads them to torch.hub's folder."""
     if model.weights != "torchvision":
         return None
     if model.architecture not in _classifiers():
