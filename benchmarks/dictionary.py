@@ -1,9 +1,10 @@
-"""How soon a semantic dictionary is answered: python benchmarks/dictionary.py [--photo dog.jpg] [--rounds 30]
+"""The latency of semantic dictionaries: python benchmarks/dictionary.py [--photo dog.jpg] [--rounds 30]
 
-Ours is a call through the client and a server of one worker, over a loopback connection: the photo decoded, the network
-run, effects on five classes, names, and every icon, which are in the store. It is compared with the least that it
-takes: one forward and the tail's five backward passes in plain torch, on one thread and on pixels that are decoded
-already. The two take turns, call by call; medians are printed, their ratio, and where ours spends its time.
+Ours is a call through the client to a server with one worker, over a loopback connection: it decodes the photo, runs
+the network, and returns effects on five classes, names, and every icon, from the store. It is compared with the minimum
+of computation: one forward pass and five backward passes down to the layer, in plain torch on one thread, with decoded
+pixels. The two alternate, call by call. Printed are the medians, the median of the ratios, and where ours spends its
+time.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="keeps rendered icons from run to run; a new folder by default")
     parser.add_argument("--weights", type=Path, default=SQUEEZENET, help="of torchvision's squeezenet1_0")
     options = parser.parse_args()
-    if not KEEP_FREED_MEMORY.items() <= os.environ.items():  # as workers have it; plain torch gains by it as much
+    if not KEEP_FREED_MEMORY.items() <= os.environ.items():  # as in workers; plain torch gains as much by it
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_FREED_MEMORY})
     torch.set_num_threads(1)
     photo = options.photo.read_bytes() if options.photo else _jpeg(load_sample_image("flower.jpg"))
@@ -60,7 +61,7 @@ def main() -> None:
             home=options.home or Path(folder),
             models=specifications,
             devices=("cpu",),
-            cpu_engine="torch",  # gradients are torch's: what ONNX Runtime would be exported for is not asked
+            cpu_engine="torch",  # gradients need torch, so an export would be unused
         )
         with LocalServer(settings) as server, striate.Client(server.target, timeout=3600) as client:
             for specification in specifications:
@@ -83,7 +84,7 @@ def _compared(client: striate.Client, loaded: LoadedModel, layer: str, photo: by
     inputs = _prepared(photo, loaded)
     plain = _Passes(loaded.network, layer)
     assert ours().pending_icons == 0
-    _agree(plain(inputs), ours())
+    _check_agreement(plain(inputs), ours())
     parts: dict[str, Callable[[], object]] = {
         "passes": lambda: plain(inputs),
         "ours": ours,
@@ -95,7 +96,7 @@ def _compared(client: striate.Client, loaded: LoadedModel, layer: str, photo: by
         for part, call in parts.items():
             started = time.perf_counter()
             call()
-            if number >= 3:  # the first ones warm up
+            if number >= 3:  # the first three warm up
                 times[part].append(1e3 * (time.perf_counter() - started))
     passes, whole, decode, bare = (statistics.median(times[part]) for part in ("passes", "ours", "decode", "bare"))
     ratio = statistics.median(mine / theirs for mine, theirs in zip(times["ours"], times["passes"], strict=True))
@@ -105,7 +106,7 @@ def _compared(client: striate.Client, loaded: LoadedModel, layer: str, photo: by
 
 
 class _Passes:
-    """One forward, and what effects on classes take of backward passes: nothing else."""
+    """One forward pass and the backward passes that effects on classes need, and nothing else."""
 
     def __init__(self, network: torch.nn.Module, layer: str) -> None:
         self._network = network
@@ -124,8 +125,8 @@ class _Passes:
         return self._output.detach()[0], torch.stack(gradients)
 
 
-def _agree(passes: tuple[Tensor, Tensor], found: striate.SemanticDictionary) -> None:
-    """Make sure that both compute the same thing."""
+def _check_agreement(passes: tuple[Tensor, Tensor], found: striate.SemanticDictionary) -> None:
+    """Check that both compute the same effects."""
     layer, gradients = passes
     rows, columns = found.positions.T
     effects = (gradients * layer).numpy()[:, found.channels, rows[:, None], columns[:, None]].transpose(1, 2, 0)

@@ -1,21 +1,21 @@
-"""How fast neuron groups are found, and how well: python benchmarks/factorization.py
+"""The speed and error of factorizations: python benchmarks/factorization.py
 
 Real activations: GoogLeNet's mixed4d on the article's photos, as its authors published them, and SqueezeNet's
-features.7 and features.12 on views of the photos (both in ../shared). On each matrix, and on batches of 64, with 6 and
-10 groups:
+features.7 and features.12 on crops of photos (both in ../shared). On each matrix, and on batches of 64, with 6 and 10
+groups:
 
 - ours,
 - scikit-learn's NMF at its defaults (NNDSVDa, tol=1e-4, 200 iterations) and with init="nndsvd", as the article's,
 - pytorch-NMF (torchnmf) with beta=2 and its other defaults: multiplicative updates from a random start.
 
-All take turns, matrix by matrix, round after round, on the same number of threads (OMP_NUM_THREADS; all cores). Printed
-are the medians over rounds and matrices of the milliseconds a matrix, the ratios of the medians, and the median and the
-largest of our error's ratios to theirs. Last comes one basis for --images images, out of a file of float16 activations,
-in a process of its own that says how much memory it took; beside it the error of all at once.
+The contenders alternate, matrix by matrix, on the same number of threads (OMP_NUM_THREADS; by default all cores).
+Printed are the median milliseconds per matrix, the ratios of the medians, and the median and the largest ratio of our
+error to theirs. Last, a separate process finds one basis for --images images from a file of float16 activations, and
+reports its memory; the error of factorizing all at once is printed beside it.
 
-As it is, this is the quick form; for firm figures: --rounds 10 --batch-rounds 3 --images 5000.
-Times belong to a quiet machine; on a busy one, --cpu with OMP_NUM_THREADS=1 takes processor time instead. For the
-peers: pip install -c constraints.txt 'striate[bench]'
+The defaults are quick; for reliable figures: --rounds 10 --batch-rounds 3 --images 5000.
+Times need an idle machine; on a busy one, --cpu with OMP_NUM_THREADS=1 measures processor time instead. The peers need:
+pip install -c constraints.txt 'striate[bench]'
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 LAYERS = ("features.7", "features.12")
 GROUPS = (6, 10)
 BATCH = 64
-PAUSE = 0.1  # seconds, in which the threads of whoever was before stop spinning: OpenBLAS's do after 30 ms
+PAUSE = 0.1  # seconds, so that the previous contender's threads stop spinning: OpenBLAS's do after 30 ms
 BASIS_GROUPS = 10
 BASIS_LAYER = "features.12"
 BASIS_SHAPE = (169, 512)  # positions and channels of an image in that layer
@@ -62,10 +62,12 @@ Matrix = NDArray[np.float32]
 
 @dataclass
 class Figures:
-    """What was measured of one contender, a value a matrix and round."""
+    """Measurements of one contender."""
 
     milliseconds: list[float] = field(default_factory=list)
+    """Per matrix, for each round and batch."""
     errors: list[float] = field(default_factory=list)
+    """For each round and matrix."""
 
 
 def main() -> None:
@@ -75,23 +77,23 @@ def main() -> None:
     parser.add_argument("--batch-rounds", type=int, default=1, help="the peers take up to 10 s for one batch")
     parser.add_argument("--images", type=int, default=500, help="for one basis; 0: leave it out")
     parser.add_argument("--cpu", action="store_true", help="measure processor time, summed over threads")
-    parser.add_argument("--basis", type=Path, help=argparse.SUPPRESS)  # what the process of its own is asked
+    parser.add_argument("--basis", type=Path, help=argparse.SUPPRESS)  # for the separate process
     options = parser.parse_args()
     torch.set_num_threads(int(THREADS))
-    warnings.simplefilter("ignore")  # scikit-learn's, that it has not converged
+    warnings.simplefilter("ignore")  # scikit-learn warns that it has not converged
     if options.basis:
-        print(json.dumps(basis_of(options.basis)))
+        print(json.dumps(measure_basis(options.basis)))
         return
     console = Console(width=140)
     clock = time.process_time if options.cpu else time.perf_counter
-    how = "processor time" if options.cpu else "time"
+    clock_name = "processor time" if options.cpu else "time"
     console.print(f"{platform.processor() or platform.machine()}, {THREADS} threads, torch {torch.__version__}")
     matrices = {"mixed4d": np.concatenate([np.load(file) for file in reference()]).reshape(-1, 196, 528)}
     matrices |= views(BATCH)
-    table = Table(title=f"{how}, ms a matrix; (times ours); our error's ratio to theirs: median, largest")
+    table = Table(title=f"{clock_name}, ms a matrix; (times ours); our error's ratio to theirs: median, largest")
     for heading in ("activations", "groups", *CONTENDERS):
         table.add_column(heading)
-    for run in CONTENDERS.values():  # compiles, loads and starts threads, unmeasured
+    for run in CONTENDERS.values():  # warm up: compile, load, start threads
         for some in matrices.values():
             run(some[:1], 2)
     for batch, count, rounds in ((1, options.singles, options.rounds), (BATCH, BATCH, options.batch_rounds)):
@@ -111,7 +113,7 @@ def main() -> None:
 def compare(
     matrices: Matrix, components: int, batch: int, rounds: int, clock: Callable[[], float]
 ) -> dict[str, Figures]:
-    """Let everyone factorize the matrices in turn, `batch` at a time."""
+    """Have all contenders factorize the matrices in turn, `batch` at a time."""
     figures = {contender: Figures() for contender in CONTENDERS}
     for _ in range(rounds):
         for first in range(0, len(matrices), batch):
@@ -210,7 +212,7 @@ def activations(count: int, at_once: int = 16) -> Iterator[dict[str, Matrix]]:
 
 
 def view(photos: list[Image.Image], number: int, rng: np.random.Generator) -> Matrix:
-    """Return a photo, or from the sixth on a random square of one, normalized [3, 224, 224]."""
+    """Return a random square of a photo, normalized [3, 224, 224]; the first of each photo is as large as possible."""
     photo = photos[number % len(photos)]
     side = min(photo.size) if number < len(photos) else int(min(photo.size) * rng.uniform(0.3, 1))
     left, top = (int(rng.integers(0, size - side + 1)) for size in photo.size)
@@ -220,7 +222,7 @@ def view(photos: list[Image.Image], number: int, rng: np.random.Generator) -> Ma
 
 
 def one_basis(images: int) -> Table:
-    """Find one basis for many images in a process of its own, and all at once here."""
+    """Find one basis for many images in a separate process, and factorize all at once in this one."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "activations.f16"
         with file.open("wb") as out:
@@ -248,7 +250,7 @@ def batches(file: Path) -> Iterator[torch.Tensor]:
             yield torch.from_numpy(numbers.reshape(-1, BASIS_SHAPE[1]).astype(np.float32))
 
 
-def basis_of(file: Path) -> dict[str, float]:
+def measure_basis(file: Path) -> dict[str, float]:
     before, started = peak_memory(), time.perf_counter()
     basis = factorize_batches(lambda: batches(file), BASIS_GROUPS)
     seconds = time.perf_counter() - started
@@ -257,7 +259,7 @@ def basis_of(file: Path) -> dict[str, float]:
 
 
 def peak_memory() -> float:
-    """MiB that this process has had at most. Not by getrusage: that begins with what its parent had."""
+    """Return the peak memory of this process in MiB. getrusage would include the parent's memory at the fork."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 

@@ -1,13 +1,13 @@
-"""Are the explanations right? On pictures whose parts are known: python benchmarks/ground_truth.py
+"""Compare explanations with pictures whose parts are known: python benchmarks/ground_truth.py
 
 Prints, for the embedded model:
 
 - how many channels of each layer detect a part (network dissection, issue 3's measure),
-- how many groups of a factorization match distinct parts: each class's fresh pictures are factorized together, as
-  `Factorize` does, and a group's map is compared with the masks of all parts over the whole batch,
-- how often a semantic dictionary is right, asked of a server as a caller does: whether at positions inside a part one
-  of the first three neurons bears that part's name (issue 5: in at least 70% of 200 fresh pictures; a picture counts if
-  it is so at half of its positions or more).
+- how many groups of a factorization match distinct parts: new pictures of each class are factorized together, as
+  `Factorize` does, and each group's map is compared with the masks of all parts over the whole batch,
+- how often a semantic dictionary from a server is right: a position inside a part is right if one of its first three
+  neurons has that part's name, and a picture is right if half of such positions are (issue 5: at least 70% of 200 new
+  pictures).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from striate_service.techniques.factorization import factorize
 from torch import Tensor, nn
 from torch.nn import functional
 
-GROUP_LEVEL = 0.4  # of a group's largest values: where its map exceeds this share of them, the group is
-GROUP_IOU = 0.3  # a group matches a part from here on (issue 3)
+GROUP_LEVEL = 0.4  # of a group's 0.99 quantile: the group is present where its map exceeds this share
+GROUP_IOU = 0.3  # above which a group matches a part (issue 3)
 NEURONS = 3
-PICTURES_RIGHT = 0.7  # (issue 5)
+PICTURES_RIGHT = 0.7  # share of pictures that should be right (issue 5)
 _SEED = 2**31 + 7
 
 
@@ -110,7 +110,7 @@ def factorization_table(network: nn.Module, layers: list[str], batch: int, compo
 
 
 def matching_groups(maps: Tensor, masks: Tensor, components: int) -> list[tuple[str, float]]:
-    """Factorize a layer's maps [N, C, h, w] and return the parts that groups match, each by another group.
+    """Factorize a layer's maps [N, C, h, w] and return the parts that groups match, one part per group.
 
     Args:
         masks: bool [N, concepts, H, W].
@@ -130,7 +130,7 @@ def matching_groups(maps: Tensor, masks: Tensor, components: int) -> list[tuple[
 
 
 def dictionary_table(weights: Path, labels: list[dict[str, object]], count: int) -> Table:
-    """Ask a server for the dictionaries of fresh pictures, and compare its names with what shows there."""
+    """Request dictionaries of new pictures from a server, and compare the names with the parts at each position."""
     title = (
         f"Pictures whose dictionaries name the part that shows, among the first {NEURONS} neurons ({count} pictures)"
     )
@@ -153,13 +153,13 @@ def dictionary_table(weights: Path, labels: list[dict[str, object]], count: int)
 
 
 def named_positions(client: striate.Client, picture: Picture, layer: str) -> tuple[list[bool], list[float]]:
-    """Say of each position that lies inside a part whether one of its first neurons bears that part's name.
+    """Compare the names at each position inside a part with that part's name.
 
-    A position lies inside a part that covers at least half of its cell.
+    A position is inside a part that covers at least half of its cell.
 
     Returns:
-        Whether it does; and how often as many of the picture's names would by chance: any `NEURONS` of those that the
-        dictionary gives anywhere.
+        For each such position, whether one of its first `NEURONS` neurons has the name; and the probability that one of
+        `NEURONS` random names of the whole dictionary would be right.
     """
     words = client.semantic_dictionary(
         picture.image, layer, neurons=NEURONS, icons=False, attribution="none", classes=0
@@ -178,7 +178,7 @@ def named_positions(client: striate.Client, picture: Picture, layer: str) -> tup
 
 
 def _name(client: striate.Client, labels: list[dict[str, object]]) -> None:
-    """Give the names of `labels` to a model that does not come with names, as `striate dissect --save` would."""
+    """Set `labels` for a model that has none, as `striate dissect --save` would."""
     if client.labels():
         return
     for label in labels:

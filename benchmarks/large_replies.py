@@ -1,9 +1,9 @@
-"""Whole activations against small replies and the loopback: python benchmarks/large_replies.py
+"""Throughput of whole layers, small replies and the bare loopback: python benchmarks/large_replies.py
 
-Every image brings back a whole layer, by default 2.4 MB (googlenet's conv3, with random weights). Three contenders take
-turns, round after round: the same server asked for the layer's means; asked for the whole layer; and a gRPC server that
-takes the same pictures and gives back as many bytes without computing anything, which is what the loopback and gRPC
-allow. The ratio is to the slower of the small replies and the loopback.
+Each reply holds a whole layer, by default 2.4 MB per image (googlenet's conv3, with random weights). Three contenders
+alternate: a Striate server that returns the layer's means; the same server that returns the whole layer; and a gRPC
+server that takes the same pictures and returns as many bytes without computing anything, which is the limit of gRPC and
+the loopback. Ratios are to the slower of small replies and loopback.
 
 For the record: python benchmarks/large_replies.py --callers 32 --seconds 8 --rounds 5
 """

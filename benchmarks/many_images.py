@@ -1,10 +1,9 @@
 """One basis of 5,000 images, through a server: python benchmarks/many_images.py
 
-Pictures of the embedded model's kind are drawn, each one fresh, and sent to `BuildBasis` while they are drawn. Printed:
-the most memory that the server, its workers and the factorizing process took together, shared pages counted once; what
-was heard of the progress; and the relative error beside that of scikit-learn's NMF (nndsvd, else its defaults) on all
-the activations at once, which another call brings and this program holds in memory. Issue 6 asks for less than 1 GiB
-and for an error within 1 % of the full one.
+New pictures of the embedded model's kind are drawn, and sent to `BuildBasis` meanwhile. Printed are the peak memory of
+the server, its workers and the factorizing process together, with shared pages counted once; the progress messages; and
+the relative error beside that of scikit-learn's NMF (init="nndsvd") on all activations at once, which this program
+requests and holds in memory. Issue 6 asks for less than 1 GiB, and for an error within 1 % of the full one.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from rich.table import Table
 from sklearn.decomposition import NMF
 from striate_service.models.embedded.pictures import draw
 
-_CHUNK = 50  # images of one call for activations
-_SEED = 2**32 + 1  # pictures that nobody has trained on
+_CHUNK = 50  # images per call for activations
+_SEED = 2**32 + 1  # draws pictures outside the training set
 
 
 def main() -> None:
@@ -100,7 +99,7 @@ def _relative_error(x: NDArray[np.float32], components: int) -> float:
 
 
 class _Peak:
-    """The most memory of a process and its children while the context lasts, looked at ten times a second."""
+    """The peak memory of a process and its children within the context, sampled ten times a second."""
 
     def __init__(self, pid: int) -> None:
         self.bytes = 0

@@ -1,13 +1,12 @@
-"""A minute of all the work that the server can do, and a minute of twice that: python benchmarks/overload.py
+"""A server at its peak load and at twice that load: python benchmarks/overload.py
 
-First a closed loop finds the peak. Then calls start at that rate and at twice that rate, each with a deadline, whatever
-happens to earlier ones, by deploy/load/load.py. Calls that come one by one cost a server more than the bursts of a
-closed loop, which await whole batches; so what it answers under overload is compared with both. Printed, too: how soon
-the refused were refused, as they saw it, which includes their way to the server and what the load generator on the same
-cores kept them waiting, and by the server's own clock; calls that missed their deadline; and the memory of all the
-server's processes.
+A closed loop finds the peak. Then deploy/load/load.py starts calls at that rate and at twice that rate, each with a
+deadline, without waiting for earlier calls. Calls that arrive one by one cost a server more than the bursts of a closed
+loop, so the answers at twice the peak are compared with those at the peak and with the closed loop. Also printed:
+the time to refusals, as callers see it (with the delays of the load generator on the same cores) and by the server's
+clock; calls that missed their deadline; and the memory of all the server's processes.
 
-On Linux --apart gives the server the first core and the load generator the others, so that neither slows the other.
+On Linux, --apart gives the server the first core and the load generator the others, so that neither slows the other.
 
 For the record: python benchmarks/overload.py --seconds 60
 """
@@ -87,7 +86,7 @@ def main() -> None:
 
 
 def _column(tally: Tally, seconds: float, peak: float, soon: float, before: float, after: float) -> dict[str, str]:
-    """Say what became of one rate's calls."""
+    """Return the figures of one rate, by row of the table."""
     calls = {outcome: found for (_, outcome), found in tally.seconds.items()}
     answered, refused = calls.get(OK, []), calls.get("RESOURCE_EXHAUSTED", [])
     others = {outcome: len(found) for outcome, found in calls.items() if outcome not in _EXPECTED}
@@ -105,7 +104,7 @@ def _column(tally: Tally, seconds: float, peak: float, soon: float, before: floa
 
 
 def _answered_soon(metrics: int) -> float:
-    """Return how many calls were answered within 10 ms: under overload, only those that were refused."""
+    """Return how many calls ended within 10 ms: under overload, only refused calls do."""
     text = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics").read().decode()
     found = re.search(rf'striate_request_duration_seconds_bucket{{le="0.01",method="{_RPC}"}} (\S+)', text)
     assert found

@@ -1,19 +1,19 @@
-"""How soon an icon is there, and whether it means its neuron: python benchmarks/rendering.py
+"""The time to render icons, and whether icons represent their channels: python benchmarks/rendering.py
 
 In one run, on squeezenet1_0's features.7 and features.12:
 
-- Time per icon: a server's RenderIcons, asked for 16 icons and for one, against torch-lucent at its defaults, each
-  alone on the machine with all its cores.
-- What icons excite, measured for both by one evaluator, which knows neither: the mean activation of the icon's channel,
-  by a plain hook on the whole network, over fixed shifts, scales and turns of the finished 8-bit picture at the
-  network's own input size.
-- Whether an icon means its neuron: fed back as an image, is its own channel the layer's strongest, each channel
-  measured by its 99.9th percentile over natural photographs; and is it above its own? Few photographs leave many
-  channels unmeasured, which then seem strong at anything: --natural FOLDER names more of them.
-- How long activations take while a layer is being rendered, against without.
+- Seconds per icon: RenderIcons for 16 icons and for one, against torch-lucent at its defaults, each alone on the
+  machine with all cores.
+- How strongly icons excite their channel, measured in the same way for both: the channel's mean activation, by a plain
+  hook on the whole network, over fixed shifts, scales and turns of the finished 8-bit picture at the network's input
+  size.
+- Whether an icon represents its channel: shown to the network, does it excite its own channel most, relative to each
+  channel's 99.9th percentile over natural photographs? And does it exceed that percentile? With few photographs many
+  channels have low percentiles, and then seem strong for any image: --natural FOLDER adds photographs.
+- The latency of activations with and without a layer being rendered at the same time.
 
-Contact sheets, the peer's icons above ours, go to --out. The peer takes about 38 s an icon on two cores, so it makes
-few; its pictures and times are kept in --out and used again with --stored. It is installed by:
+Contact sheets, the peer's icons above ours, go to --out. The peer takes about 38 s per icon on two cores, so it renders
+few; its pictures and times are saved in --out and reused with --stored. To install it:
 pip install -c constraints.txt 'striate[bench]'
 """
 
@@ -49,8 +49,8 @@ from torch.nn import functional
 
 CHANNELS = {"features.7": list(range(8, 256, 16)), "features.12": list(range(16, 512, 32))}  # 16 of each, evenly spread
 SIDE = 224
-VIEWS = 24  # of a picture, that the evaluator averages over
-CROPS = 1000  # of all natural photographs together, of random place and size
+VIEWS = 24  # of a picture, over which its excitation is averaged
+CROPS = 1000  # random ones, of all natural photographs together
 QUANTILE = 0.999
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
@@ -125,7 +125,7 @@ def _meanings(
 ) -> tuple[float, float]:
     """Return the shares of icons whose own channel is the top one, and that are above its natural percentile.
 
-    Activations are those of single positions, of which a natural image has as many as an icon.
+    Activations are those of single positions: a natural image has as many as an icon.
     """
     generator = np.random.default_rng(0)
     natural = []
@@ -168,14 +168,14 @@ def _activations(network: nn.Module, layer: str, images: Tensor) -> Tensor:
 
 
 def _lucent(layer: str, channels: Sequence[int], options: argparse.Namespace) -> tuple[Pictures, float]:
-    """Return torch-lucent's pictures at its defaults, and its seconds an icon."""
+    """Return torch-lucent's pictures at its defaults, and its seconds per icon."""
     folder = options.out / "lucent"
     folder.mkdir(exist_ok=True)
     pictures, seconds = {}, []
     for channel in channels:
         picture, clock = folder / f"{layer}_{channel}.png", folder / f"{layer}_{channel}.json"
         if not (options.stored and picture.exists() and clock.exists()):
-            # A process of its own, so that it has the machine's threads and none of this one's settings.
+            # In a separate process, which uses all cores and none of this process's settings.
             environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count())}
             subprocess.run(
                 [sys.executable, __file__, "--peer", layer, str(channel), str(folder)], check=True, env=environment
@@ -192,9 +192,9 @@ def _render_by_lucent(layer: str, channel: int, folder: Path) -> None:
     network = _network().requires_grad_(True)  # as a user has it
     for module in network.modules():
         if isinstance(module, nn.ReLU):
-            module.inplace = False  # it reads activations that these would overwrite
+            module.inplace = False  # lucent reads activations that in-place ReLUs would overwrite
     torch.manual_seed(0)
-    np.random.seed(0)  # its transformations use this generator
+    np.random.seed(0)  # used by its transformations
     started = time.perf_counter()
     name = f"{layer.replace('.', '_')}:{channel}"
     picture = render.render_vis(network, name, show_image=False, progress=False)[-1][0]
@@ -205,7 +205,7 @@ def _render_by_lucent(layer: str, channel: int, folder: Path) -> None:
 
 @contextmanager
 def _server() -> Iterator[striate.Client]:
-    """Serve with nothing in the store, ready to answer."""
+    """Start a warmed-up server with an empty store."""
     model = ModelSettings(
         name="squeezenet",
         architecture="squeezenet1_0",
@@ -225,7 +225,7 @@ def _icons(client: striate.Client, layer: str, channels: Sequence[int]) -> Pictu
 
 
 def _latencies(seconds: float) -> Table:
-    """Return how long one caller waits for activations, without rendering and while a layer is rendered."""
+    """Measure the latency of activations for one caller, with and without rendering."""
     photograph = _photographs()[0]
     table = Table("one caller's activations", "p50 ms", "p99 ms", "calls")
     with _server() as client:
@@ -236,7 +236,7 @@ def _latencies(seconds: float) -> Table:
                 begun = time.perf_counter()
                 client.activations(photograph, "features.7", reduce="mean")
                 waits.append(1000 * (time.perf_counter() - begun))
-                time.sleep(0.02)  # a caller who thinks, so that rendering has gaps to run in
+                time.sleep(0.02)  # pauses between calls, in which rendering can run
             table.add_row(name, *(f"{np.percentile(waits, q):.0f}" for q in (50, 99)), str(len(waits)))
 
         measure("without rendering")
@@ -253,7 +253,7 @@ def _drain(stream: Iterator[striate.RenderProgress]) -> None:
         for _ in stream:
             pass
     except striate.StriateError:
-        pass  # the server stops while it renders
+        pass  # the server was stopped while it rendered
 
 
 def _sheet(rows: list[list[NDArray[np.uint8]]], file: Path) -> None:

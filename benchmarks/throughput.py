@@ -1,13 +1,12 @@
-"""How many images a second, and how soon an answer: python benchmarks/throughput.py [--architecture googlenet]
+"""Throughput and latency beside raw loops and peers: python benchmarks/throughput.py [--architecture googlenet]
 
-The same work for all: JPEG bytes in; one layer's means and the five most probable classes out. Ours, LitServe, mosec
-and raw loops without any server take turns, round after round, each alone on the machine, and in the other order each
-second round, so that a machine that slows down treats them alike. Medians over the rounds are printed, and the median
-of each round's ratio to the raw loop that is the best over all of them. "In process" is the same work one image at a
-time, without a server: what one caller's latency is compared with. "Bare gRPC" is the raw loop behind gRPC and nothing
-else: what any such service can reach on cores that its callers share. googlenet has random weights, which cost the
-same, unless --weights names some.
-Peers are installed by: pip install -c constraints.txt -e '.[bench]'
+All contenders do the same work: JPEG bytes in; one layer's means and the five most probable classes out. Striate,
+LitServe, mosec and raw loops without a server alternate, each alone on the machine, in reverse order every second
+round, so that a machine that slows down affects all equally. Printed are medians over the rounds, and the median of
+each round's ratio to the best raw loop. "In process" does the work one image at a time without a server: one caller's
+latency is compared with it. "Bare gRPC" is the raw loop behind gRPC and nothing else: the limit of a gRPC service whose
+callers share its cores. googlenet has random weights, which cost the same, unless --weights is given.
+To install the peers: pip install -c constraints.txt -e '.[bench]'
 
 For the record: python benchmarks/throughput.py --callers 1 8 32 --seconds 8 --rounds 5, with either architecture.
 """
@@ -51,7 +50,7 @@ BATCH = 8
 
 @dataclass
 class Figures:
-    """What was measured of one contender at one number of callers, a value a round."""
+    """Measurements of one contender with one number of callers, one value per round."""
 
     rate: list[float] = field(default_factory=list)
     """images/s"""

@@ -1,7 +1,7 @@
-"""`make demo`: a server with the embedded model, the three RPCs through the client, a report, and an end.
+"""`make demo`: start a server with the embedded model, call three RPCs through the client, write a report, and stop.
 
-It explains a photograph (scikit-learn's "flower.jpg": the model knows only drawings, and says what it sees all the
-same) and one picture of the model's own world.
+It explains a photograph (scikit-learn's "flower.jpg", although the model is trained on drawings only) and a drawing of
+the model's own kind.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def start_server() -> tuple[subprocess.Popen[str], str]:
     command = [Path(sys.executable).with_name("striate"), "serve", "--model", "parts", "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None
-    for line in process.stderr:  # until it says where it listens, or ends
+    for line in process.stderr:  # until the server prints its address, or ends
         print(line, end="")
         if address := re.search(r"serving .*? on (\S+:\d+)", line):
             return process, address[1]
@@ -52,7 +52,7 @@ def start_server() -> tuple[subprocess.Popen[str], str]:
 
 
 def explain(client: striate.Client, photo: np.ndarray, drawing: np.ndarray) -> None:
-    """Ask the three questions about both pictures, say the answers, and write the report."""
+    """Call the RPCs for both pictures, print the results, and write the report."""
     model = client.model()
     print(f"\n{model.name} (weights {model.version[:12]}) tells apart {len(model.classes)} classes.")
     activations = client.activations([photo, drawing], [LAYER, "mixed5b"], reduce="mean")

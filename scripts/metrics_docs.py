@@ -1,4 +1,4 @@
-"""Write docs/metrics.md from the metrics that the code defines, or with --check say whether it is fresh."""
+"""Generate docs/metrics.md from the metrics in the code, or with --check tell whether it is up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generate the gRPC stubs in client/striate/v1 from protos/, or with --check say whether they are fresh."""
+"""Generate the gRPC stubs in client/striate/v1 from protos/, or with --check tell whether they are up to date."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def generate(out: Path) -> None:
     if protoc.main(["protoc", *arguments, *sources]) != 0:
         sys.exit("protoc failed")
     package = out / "striate" / "v1"
-    for source in sources:  # a file without services still gets service stubs, which say nothing
+    for source in sources:  # a file without services gets empty service stubs
         if "\nservice " not in Path(source).read_text():
             for suffix in ("_pb2_grpc.py", "_pb2_grpc.pyi"):
                 (package / f"{Path(source).stem}{suffix}").unlink(missing_ok=True)
@@ -33,7 +33,7 @@ def generate(out: Path) -> None:
 
 
 def stale_stubs() -> list[str]:
-    """Return the names of the stubs that differ from what protos/ gives today."""
+    """Return the names of the stubs that differ from freshly generated ones."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         fresh, committed = Path(folder) / "striate" / "v1", STUBS / "striate" / "v1"

@@ -1,5 +1,5 @@
-"""Generate client/striate/_sync, the client that blocks, from client/striate/_async, or with --check say whether it is
-fresh."""
+"""Generate client/striate/_sync, the blocking client, from client/striate/_async; with --check tell whether it is up to
+date."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPLACEMENTS = {
     "async_requests": "sync_requests",
     "open_async_channel": "open_sync_channel",
 }
-"""Names beyond those that unasync replaces itself, such as `AsyncIterator`."""
+"""Names besides those that unasync replaces by default, such as `AsyncIterator`."""
 
 
 def generate(out: Path) -> None:
@@ -37,10 +37,10 @@ def generate(out: Path) -> None:
 
 
 def _formatted(text: str, path: Path) -> str:
-    """Return a module in the project's style: without `async`, imports sort and lines break differently.
+    """Format a module in the project's style: without `async`, imports sort and lines break differently.
 
     Args:
-        path: where the module belongs, which decides the settings.
+        path: the module's final path, which decides the settings.
     """
     ruff = [sys.executable, "-m", "ruff"]
     for command in (["check", "--quiet", "--select", "I", "--fix"], ["format", "--quiet"]):
@@ -50,7 +50,7 @@ def _formatted(text: str, path: Path) -> str:
 
 
 def stale_modules() -> list[str]:
-    """Return the names of the modules that differ from what _async gives today."""
+    """Return the names of the modules that differ from freshly generated ones."""
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder)
         generate(fresh)

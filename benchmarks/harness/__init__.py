@@ -1,4 +1,4 @@
-"""What the benchmarks of the running service share: the work, a server in a process of its own, and callers."""
+"""Shared by the benchmarks of a running service: the work, a server in a separate process, and callers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Connect = Callable[[int], contextlib.AbstractAsyncContextManager[Ask]]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add those that say which work is done."""
+    """Add the options that define the work."""
     parser.add_argument("--architecture", default="squeezenet1_0", help="of torchvision")
     parser.add_argument("--weights", type=Path, help="a .pth file; random weights where there is none")
     parser.add_argument("--layer", help="a layer's path")
@@ -52,7 +52,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def make_assignment(options: argparse.Namespace, folder: Path) -> Assignment:
-    """The network with its weights; random ones, which cost the same, where none are given."""
+    """Return the work to do, with random weights, which cost the same, where none are given."""
     weights = options.weights
     if options.architecture == "squeezenet1_0" and weights is None:
         weights = SQUEEZENET
@@ -110,7 +110,7 @@ def running(
             server.wait(30)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)  # LitServe leaves workers, which would go on computing
+                os.killpg(server.pid, signal.SIGKILL)  # LitServe leaves workers behind, which would continue computing
 
 
 async def until_it_answers(
@@ -139,7 +139,7 @@ async def closed_loop(
     callers: int,
     seconds: float,
 ) -> tuple[float, list[float]]:
-    """Have callers ask, await and ask again; return images/s and seconds a call."""
+    """Run `callers` that call, wait for the reply and call again; return images/s and the seconds of each call."""
     latencies: list[float] = []
     async with connect(port) as ask:
         started = time.perf_counter()
@@ -155,7 +155,7 @@ async def closed_loop(
 
 
 def ask_striate(layer: str, **options: object) -> Connect:
-    """Return how to ask a server for a layer and five classes; by default for the layer's means."""
+    """Return a connection that requests a layer, by default its means, and five classes from a Striate server."""
 
     @contextlib.asynccontextmanager
     async def connect(port: int) -> AsyncIterator[Ask]:
@@ -171,9 +171,9 @@ def ask_striate(layer: str, **options: object) -> Connect:
 
 
 def ask_bare_grpc(layer: str, processes: int) -> Connect:
-    """Return how to ask peers/bare_grpc_server.py: each call goes to the process that has the fewest.
+    """Return a connection to peers/bare_grpc_server.py: each call goes to the process with the fewest open calls.
 
-    Of equals, to the one that has had the fewest, so that the first few reach, and wait for, every process.
+    Ties go to the process with the fewest calls so far, so that the first calls reach, and wait for, every process.
     """
 
     @contextlib.asynccontextmanager
@@ -197,7 +197,7 @@ def ask_bare_grpc(layer: str, processes: int) -> Connect:
 
 
 def ask_http(path: str, *, as_json: bool) -> Connect:
-    """Return how to ask a server that takes pictures by POST."""
+    """Return a connection to a server that takes pictures by POST."""
 
     @contextlib.asynccontextmanager
     async def connect(port: int) -> AsyncIterator[Ask]:
@@ -219,14 +219,14 @@ def ask_http(path: str, *, as_json: bool) -> Connect:
 
 
 def machine() -> str:
-    """Return the cores and versions that the figures are of."""
+    """Describe the machine and the torch version of the figures."""
     cpuinfo = Path("/proc/cpuinfo")
     processor = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.is_file() else None
     return f"{os.cpu_count()} cores ({processor[1] if processor else platform.processor()}), torch {torch.__version__}"
 
 
 def memory(pid: int) -> int:
-    """Return the bytes that a process and its children hold (PSS: shared pages count once, divided among sharers)."""
+    """Return the bytes that a process and its children hold (PSS: each shared page is divided among its processes)."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):  # it has just ended

@@ -1,8 +1,8 @@
-"""The work as the least that a gRPC service can be: python bare_grpc_server.py PORT PROCESSES
+"""The work behind a minimal gRPC service: python bare_grpc_server.py PORT PROCESSES
 
-A process a core, at PORT, PORT + 1 and so on. Each decodes and computes in the handler itself, one request at a time:
-nothing is checked, queued, batched, measured or refused, and whoever calls must divide the calls. What it reaches is
-what gRPC for Python leaves of the raw loop, on cores that the callers share.
+One process per core, at PORT, PORT + 1 and so on. Each decodes and computes in the handler, one request at a time. It
+checks, queues, batches, measures and refuses nothing, and callers must distribute their calls. Its throughput is what
+gRPC for Python leaves of the raw loop, on cores that the callers share.
 """
 
 from __future__ import annotations

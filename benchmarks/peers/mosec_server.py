@@ -1,4 +1,4 @@
-"""The work as a mosec service: python mosec_server.py --address 127.0.0.1 --port PORT, its size in the environment."""
+"""The work as a mosec service: python mosec_server.py --address 127.0.0.1 --port PORT; workers by environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work by ONNX Runtime, which is the fastest on CPUs that we know."""
+"""The work by ONNX Runtime, the fastest engine on CPUs that we know."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from work import Assignment, Network, normalize
 
 
 class OnnxNetwork(Network):
-    """One thread."""
+    """Runs on one thread."""
 
     def __init__(self, assignment: Assignment) -> None:
         super().__init__(assignment)

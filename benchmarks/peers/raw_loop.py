@@ -1,7 +1,7 @@
-"""The work in a loop, with no server: python raw_loop.py ENGINE BATCH SECONDS PHOTO... prints images,
-seconds, and the median seconds of a batch.
+"""The work in a loop without a server: python raw_loop.py ENGINE BATCH SECONDS PHOTO...
 
-It starts when a line comes on standard input, so that several loops start together.
+The loop starts when it reads a line on standard input, so that several loops can start together. It prints the number
+of images, the seconds, and the median seconds of a batch.
 """
 
 from __future__ import annotations

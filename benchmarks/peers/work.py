@@ -1,4 +1,4 @@
-"""The work that every contender of benchmarks/throughput.py does, as one would write it in plain torch.
+"""The work of every contender in benchmarks/throughput.py, in plain torch.
 
 JPEG bytes in; the mean over positions of one layer and the five most probable classes out.
 """
@@ -21,7 +21,7 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which network, which layer. It travels to servers in the environment."""
+    """The network and the layer. Servers read it from the environment."""
 
     architecture: str
     weights: str
@@ -40,13 +40,13 @@ class Assignment:
 
 
 def normalize(pixels: list[NDArray[np.uint8]]) -> Tensor:
-    """Return pictures as networks take them, [N, 3, crop, crop]."""
+    """Return the network's input [N, 3, crop, crop], normalized."""
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float()
     return images.div_(255).sub_(MEAN.view(3, 1, 1)).div_(STD.view(3, 1, 1))
 
 
 class Network:
-    """One thread, channels last, as fast as plain torch goes."""
+    """Runs on one thread, channels last, as fast as plain torch allows."""
 
     def __init__(self, assignment: Assignment) -> None:
         torch.set_num_threads(1)
@@ -72,7 +72,7 @@ class Network:
 
     @torch.inference_mode()
     def explain(self, pixels: list[NDArray[np.uint8]]) -> list[tuple[list[float], list[int]]]:
-        """Return for each picture the layer's means and the five most probable classes."""
+        """Return each picture's layer means and five most probable classes."""
         self._kept.clear()
         classes = self._network(normalize(pixels)).softmax(1).topk(5).indices
         return list(zip(self._kept[0].tolist(), classes.tolist(), strict=True))

@@ -1,8 +1,8 @@
-"""Load a server with its three questions and say how it bore it: python deploy/load/load.py photo.jpg --callers 32
+"""Load a server with calls of three RPCs, and report latencies: python deploy/load/load.py photo.jpg --callers 32
 
-Each caller asks, awaits the answer and asks again (a closed loop); with --rate, calls start at that rate whatever
-happens to earlier ones (an open loop), which is how one learns what a server does when more is asked than it can do.
-Exit status 1 where a call failed for any reason but a refusal or a deadline.
+Each caller calls, waits for the reply and calls again (a closed loop). With --rate, calls start at that rate without
+waiting for earlier calls (an open loop), which shows how a server behaves under overload.
+Exit status 1: a call failed for a reason other than a refusal or a deadline.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OK = "OK"
 
 
 class Tally:
-    """What became of the calls, and how long each took in seconds."""
+    """The seconds of all calls, by RPC and outcome."""
 
     def __init__(self) -> None:
         self.seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -108,7 +108,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long.")] = 20,
     deadline: Annotated[float, typer.Option(min=0.01, help="Of a call, in seconds.")] = 10,
 ) -> None:
-    """Load a server with its three questions and say how it bore it."""
+    """Load a server with calls of three RPCs, and report how many succeeded and their latencies."""
     rpcs = rpc or list(RPCS)
     if unknown := set(rpcs) - set(RPCS):
         raise typer.BadParameter(f"no RPC called {', '.join(unknown)}: choose from {', '.join(RPCS)}")
