@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate_service.config import Settings
-from striate_service.explain.concurrency import in_order
+from striate_service.explain.concurrency import run_concurrently
 from striate_service.explain.decoding import ImageDecoder
 from striate_service.explain.images import Fit, GivenImage
 from striate_service.models.description import ModelDescription
@@ -97,7 +97,8 @@ class ImageStreams:
                 [each for each, _ in results if each], [image for _, skipped in results for image in skipped]
             )
 
-        return in_order(_numbered(messages), run_message, _MESSAGES_PER_WORKER * self._engine.worker_count)
+        window = _MESSAGES_PER_WORKER * self._engine.worker_count
+        return run_concurrently(_numbered(messages), run_message, window, in_order=True)
 
     def _slice_size(self, task: ImageTask[R]) -> int:
         """Return how many images a forward takes, or fewer where a task on so many would be too large."""

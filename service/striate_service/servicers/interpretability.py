@@ -9,7 +9,7 @@ from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceServicer
 
 from striate_service.explain.activations import Activations
-from striate_service.explain.concurrency import as_finished
+from striate_service.explain.concurrency import run_concurrently
 from striate_service.explain.dictionaries import SemanticDictionaries
 from striate_service.explain.factorizations import Factorizations
 from striate_service.explain.flows import GroupFlows
@@ -53,7 +53,9 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         def answer(item: messages.StreamActivationsRequest) -> Awaitable[messages.StreamActivationsResponse]:
             return self._answer_item(item, terms)
 
-        async with aclosing(as_finished(aiter(request_iterator), answer, _STREAM_WINDOW)) as responses:
+        async with aclosing(
+            run_concurrently(aiter(request_iterator), answer, _STREAM_WINDOW, in_order=False)
+        ) as responses:
             async for response in responses:
                 yield response
 
