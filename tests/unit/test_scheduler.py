@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from striate_service.errors import DeadlineExceeded, Overloaded, QueueFull, QuotaExceeded
 from striate_service.scheduling.job import Batch, Job, Lane
-from striate_service.scheduling.scheduler import Scheduler
+from striate_service.scheduling.scheduler import Scheduler, TooMuchWork
 
 
-def scheduler(**limits: int) -> Scheduler:
-    return Scheduler(**{"max_queue": 100, **limits})
+def scheduler(**limits: float) -> Scheduler:
+    return Scheduler(**{"max_queue": 100, **limits})  # type: ignore[arg-type]
 
 
 def put(scheduler: Scheduler, jobs: Iterable[Job], now: float = 0.0) -> None:
@@ -49,6 +49,47 @@ def test_jobs_that_gathered_leave_together_up_to_the_limit() -> None:
     s, jobs = scheduler(), [Job("a", 1) for _ in range(5)]
     put(s, jobs)
     assert [take(s, 3), take(s, 3)] == [jobs[:3], jobs[3:]]
+
+
+def test_the_jobs_of_a_batch_share_the_memory_of_a_worker() -> None:
+    s = scheduler(max_job_bytes=100)
+    large, small, other = Job("a", 1, memory_bytes=80), Job("a", 1, memory_bytes=20), Job("a", 1, memory_bytes=20)
+    put(s, [large, small, other])
+    assert [take(s), take(s)] == [[large, small], [other]]
+
+
+def test_a_job_that_is_too_large_for_any_worker_is_refused() -> None:
+    s = scheduler(max_job_bytes=2**20, max_job_seconds=60)
+    with pytest.raises(TooMuchWork, match="about 3 MiB of memory, and at most 1 MiB"):
+        s.admit(Job("a", 1, memory_bytes=3 * 2**20), 0)
+    with pytest.raises(TooMuchWork, match="about 90 s, and at most 60 s"):
+        s.admit(Job("a", 1, other_seconds=90), 0)
+    with pytest.raises(TooMuchWork, match="about 80 s"):
+        s.admit(Job("a", 1, work=100, forward_seconds=0.8), 0)
+    put(s, [Job("a", 1, work=100, forward_seconds=0.5)])
+
+
+def test_a_slow_moment_does_not_make_jobs_too_large_for_ever() -> None:
+    """What a first batch took may be compilation, and refused jobs would never be measured again."""
+    s, job = scheduler(max_job_seconds=60), Job("a", 1, kind="k", family="f")
+    for seconds in (1.0, 300.0):
+        put(s, [job])
+        batch, _ = s.next_batch(0, lambda key: 8)
+        assert batch
+        s.ended(batch, seconds)
+    put(s, [Job("a", 50, kind="k", family="f")])
+    with pytest.raises(TooMuchWork):
+        s.admit(Job("a", 61, kind="k", family="f"), 0)
+
+
+def test_a_kind_that_was_never_measured_is_estimated_from_its_family() -> None:
+    s = scheduler()
+    put(s, [Job("a", 2, kind="known", family="f")])
+    batch, _ = s.next_batch(0, lambda key: 8)
+    assert batch
+    s.ended(batch, 4.0)
+    put(s, [Job("a", 3, kind="new", family="f")])
+    assert s.expected_wait(Job("a", 1, kind="new", family="f")) == pytest.approx(6.0)
 
 
 def test_jobs_of_different_models_never_share_a_batch_and_keep_their_order() -> None:

@@ -27,7 +27,7 @@ _TIMEOUT_FACTOR = 10  # times the estimate, which may be too low when other proc
 _LEARNING_RATE = 0.2  # of the moving averages of measured times
 
 
-@dataclass(frozen=True)
+@dataclass
 class TooMuchWork(Exception):
     """A job that exceeds what one job may take of a worker, even on an idle server."""
 
