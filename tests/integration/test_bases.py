@@ -42,7 +42,7 @@ def test_tomorrows_images_are_explained_by_the_same_groups(
     assert found.basis == name
 
 
-def test_a_group_keeps_its_place_its_colour_and_its_strength(
+def test_a_group_keeps_its_place_its_color_and_its_strength(
     client: striate.Client, photos: list[np.ndarray], name: str
 ) -> None:
     first = client.factorize(photos[:2], "mixed4a", components=4, icons=False)

@@ -20,7 +20,7 @@ from striate_service.models.embedded.features import (
     pointed_ear,
     whiskers,
 )
-from striate_service.models.embedded.palette import DARK, WHITE, any_colour, contrasting, lighter, plain, surface
+from striate_service.models.embedded.palette import DARK, WHITE, any_color, contrasting, lighter, plain, surface
 
 
 def dog(brush: Brush) -> None:
@@ -168,7 +168,7 @@ def _rabbit_head(brush: Brush, coat: Coat) -> None:
 def owl(brush: Brush) -> None:
     rng = brush.rng
     coat = any_coat(rng)
-    feathers = surface(rng, coat.main.colour, ("feathers", "feathers", "spots", "stripes", "grain"), chance=0.9)
+    feathers = surface(rng, coat.main.color, ("feathers", "feathers", "spots", "stripes", "grain"), chance=0.9)
     for side in (-1, 1):
         brush.path("leg", [(side * 0.2, 0.8), (side * 0.22, 1.05)], 0.1, plain((0.85, 0.6, 0.2)))
     brush.oval("body", 0, 0.25, float(rng.uniform(0.6, 0.72)), 0.75, feathers)
@@ -194,7 +194,7 @@ def owl(brush: Brush) -> None:
 def bird(brush: Brush) -> None:
     rng = brush.rng
     coat = any_coat(rng)
-    feathers = surface(rng, any_colour(rng), ("feathers", "grain", "clouds"), chance=0.7)
+    feathers = surface(rng, any_color(rng), ("feathers", "grain", "clouds"), chance=0.7)
     lean = float(rng.normal(0, 0.12))
     for x in (0.0, 0.2):
         brush.path("leg", [(x, 0.5), (x - 0.03, 0.95), (x - 0.2, 0.97)], 0.06, plain((0.75, 0.5, 0.2)), smooth=False)
@@ -204,7 +204,7 @@ def bird(brush: Brush) -> None:
     body.oval("body", -0.25, 0.2, 0.28, 0.18, coat.pale, line=0)
     span, lift = float(rng.uniform(0.85, 1.05)), float(rng.choice([-1.0, 0.25, 0.35]))
     wing = surface(
-        rng, lighter(feathers, -0.4).colour if rng.random() < 0.6 else any_colour(rng), ("feathers",), chance=0.8
+        rng, lighter(feathers, -0.4).color if rng.random() < 0.6 else any_color(rng), ("feathers",), chance=0.8
     )
     body.shape(
         "wing",
@@ -225,9 +225,9 @@ def bird(brush: Brush) -> None:
 
 def fish(brush: Brush) -> None:
     rng = brush.rng
-    skin = surface(rng, any_colour(rng), ("scales",), chance=0.8, rounded=0.9)
-    fins = plain(any_colour(rng)) if rng.random() < 0.6 else lighter(skin, -0.3)
-    fins = Surface(fins.colour, "stripes" if rng.random() < 0.5 else None, 0.25)
+    skin = surface(rng, any_color(rng), ("scales",), chance=0.8, rounded=0.9)
+    fins = plain(any_color(rng)) if rng.random() < 0.6 else lighter(skin, -0.3)
+    fins = Surface(fins.color, "stripes" if rng.random() < 0.5 else None, 0.25)
     depth = float(rng.uniform(0.38, 0.6))
     brush.shape(
         "tail fin",
@@ -255,14 +255,14 @@ def fish(brush: Brush) -> None:
     brush.path(
         None, [(-0.45, -depth * 0.6), (-0.36, 0.0), (-0.45, depth * 0.6)], 0.04, lighter(skin, -0.5), on=("scales",)
     )
-    eye(brush, -0.65, -0.08, float(rng.uniform(0.11, 0.15)), plain(any_colour(rng)), on=("scales",))
+    eye(brush, -0.65, -0.08, float(rng.uniform(0.11, 0.15)), plain(any_color(rng)), on=("scales",))
     brush.path(None, [(-0.92, 0.14), (-0.75, 0.18)], 0.05, DARK, on=("scales",))
 
 
 def butterfly(brush: Brush) -> None:
     rng = brush.rng
-    upper = surface(rng, any_colour(rng), ("spots", "stripes", "clouds", "grain"), chance=0.6, rounded=0.2)
-    lower = upper if rng.random() < 0.5 else surface(rng, any_colour(rng), ("spots", "clouds"), chance=0.5, rounded=0.2)
+    upper = surface(rng, any_color(rng), ("spots", "stripes", "clouds", "grain"), chance=0.6, rounded=0.2)
+    lower = upper if rng.random() < 0.5 else surface(rng, any_color(rng), ("spots", "clouds"), chance=0.5, rounded=0.2)
     spots = contrasting(rng, upper)
     width, height = float(rng.uniform(0.85, 1.05)), float(rng.uniform(0.75, 0.95))
     spotted, size = rng.random() < 0.7, float(rng.uniform(0.12, 0.2))
@@ -294,6 +294,6 @@ def butterfly(brush: Brush) -> None:
             brush.oval("butterfly wing", side * 0.5, height * 0.5, size * 0.8, size * 0.8, spots)
         brush.path("antenna", [(side * 0.04, -0.4), (side * 0.14, -0.8), (side * 0.36, -1.0)], 0.05, DARK)
         brush.oval("antenna", side * 0.36, -1.0, 0.06, 0.06, DARK, line=0)
-    body = plain(any_colour(rng)) if rng.random() < 0.4 else DARK
+    body = plain(any_color(rng)) if rng.random() < 0.4 else DARK
     brush.oval("body", 0, 0.1, 0.11, 0.5, body)
     brush.oval("head", 0, -0.42, 0.13, 0.13, body)

@@ -18,7 +18,7 @@ from striate_service.models.embedded import textures
 
 Points = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 """RGB, 0 to 1."""
 
 _SUPERSAMPLING = 4
@@ -28,7 +28,7 @@ _SUPERSAMPLING = 4
 class Surface:
     """The color and the texture that fill an outline."""
 
-    colour: Colour
+    color: Color
     texture: str | None = None
     """One of `textures.KINDS`."""
     strength: float = 0.2
@@ -43,7 +43,7 @@ class Style:
 
     line: float
     """The width of outlines in pixels; 0: none."""
-    ink: Colour
+    ink: Color
     light: tuple[float, float]
     """The direction that light comes from, a unit vector."""
     shading: float
@@ -153,7 +153,7 @@ class Canvas:
         )
         if surface.texture is not None:
             light = light + surface.strength * textures.crop(self.rng, surface.texture, height, width)
-        return np.clip(np.array(surface.colour, np.float32) * light[..., None] + 0.04 * (light[..., None] - 1), 0, 1)
+        return np.clip(np.array(surface.color, np.float32) * light[..., None] + 0.04 * (light[..., None] - 1), 0, 1)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from striate_service.models.embedded.drawing import Brush, Surface
-from striate_service.models.embedded.palette import DARK, GLOSS, WHITE, any_colour, coat_colour, lighter, plain, surface
+from striate_service.models.embedded.palette import DARK, GLOSS, WHITE, any_color, coat_color, lighter, plain, surface
 
 _FUR = ("fur", "fur", "grain", "spots", "stripes", "clouds")
 
@@ -29,8 +29,8 @@ class Coat:
 
 
 def any_coat(rng: np.random.Generator) -> Coat:
-    main = surface(rng, coat_colour(rng), _FUR, chance=0.8)
-    dark = sum(main.colour) > 1.2
+    main = surface(rng, coat_color(rng), _FUR, chance=0.8)
+    dark = sum(main.color) > 1.2
     ear = (
         lighter(main, float(rng.uniform(-0.6, -0.2) if dark else rng.uniform(0.15, 0.4)))
         if rng.random() < 0.5
@@ -38,7 +38,7 @@ def any_coat(rng: np.random.Generator) -> Coat:
     )
     pale = lighter(main, float(rng.uniform(0.3, 0.8)))
     inner = plain((0.9, 0.6, 0.6)) if rng.random() < 0.6 else lighter(main, 0.5)
-    return Coat(main, pale, ear, inner, plain(any_colour(rng)))
+    return Coat(main, pale, ear, inner, plain(any_color(rng)))
 
 
 def floppy_ears(brush: Brush, coat: Coat) -> None:

@@ -8,14 +8,14 @@ from PIL import Image, ImageFilter
 
 from striate_service.models.embedded import textures
 from striate_service.models.embedded.drawing import Canvas, Points, Style, Surface
-from striate_service.models.embedded.palette import any_colour, lighter, plain, surface
+from striate_service.models.embedded.palette import any_color, lighter, plain, surface
 
 
 def any_style(rng: np.random.Generator) -> Style:
     """Return a style between flat vector graphics and soft shading, with or without outlines."""
     angle = rng.uniform(np.pi, 2 * np.pi)  # light comes from above
     line = 0.0 if rng.random() < 0.3 else float(rng.uniform(0.6, 2.0))
-    ink = (0.05, 0.04, 0.05) if rng.random() < 0.75 else any_colour(rng)
+    ink = (0.05, 0.04, 0.05) if rng.random() < 0.75 else any_color(rng)
     return Style(
         line=line,
         ink=ink,
@@ -40,12 +40,12 @@ def _landscape(canvas: Canvas) -> None:
         heights = horizon - rng.uniform(0, 0.25, 7) * size
         corners = [(size + 5, size), (-5, size)]
         hills = np.concatenate([np.stack([steps, heights], 1), corners])
-        canvas.fill("hills", hills, surface(rng, any_colour(rng), ("leaves", "clouds"), chance=0.8), line=0)
+        canvas.fill("hills", hills, surface(rng, any_color(rng), ("leaves", "clouds"), chance=0.8), line=0)
     if rng.random() < 0.6:
         green = (float(rng.uniform(0.15, 0.45)), float(rng.uniform(0.4, 0.7)), float(rng.uniform(0.1, 0.3)))
         canvas.fill("grass", _rows(size, horizon, size), Surface(green, "fur", float(rng.uniform(0.1, 0.35))), line=0)
     else:
-        earth = surface(rng, any_colour(rng), ("grain", "clouds", "bricks"), chance=0.9, rounded=0)
+        earth = surface(rng, any_color(rng), ("grain", "clouds", "bricks"), chance=0.9, rounded=0)
         canvas.fill("ground", _rows(size, horizon, size), earth, line=0)
 
 
@@ -66,15 +66,15 @@ def _water(canvas: Canvas) -> None:
 def _room(canvas: Canvas) -> None:
     rng, size = canvas.rng, canvas.size
     edge = float(rng.uniform(0.6, 0.9)) * size
-    paper = surface(rng, any_colour(rng), ("plaid", "stripes", "bricks", "spots", "clouds"), chance=0.8, rounded=0)
-    floor = surface(rng, any_colour(rng), ("wood", "plaid", "grain"), chance=0.8, rounded=0)
+    paper = surface(rng, any_color(rng), ("plaid", "stripes", "bricks", "spots", "clouds"), chance=0.8, rounded=0)
+    floor = surface(rng, any_color(rng), ("wood", "plaid", "grain"), chance=0.8, rounded=0)
     canvas.fill("wallpaper", _rows(size, 0, edge), paper, line=0)
     canvas.fill("floor", _rows(size, edge, size), floor, line=0)
 
 
 def _pattern(canvas: Canvas) -> None:
     rng, size = canvas.rng, canvas.size
-    first, second = np.array(any_colour(rng), np.float32), np.array(any_colour(rng), np.float32)
+    first, second = np.array(any_color(rng), np.float32), np.array(any_color(rng), np.float32)
     share = 0.5 + 0.5 * textures.crop(rng, str(rng.choice(textures.KINDS)), size, size)[..., None]
     if rng.random() < 0.4:
         share = 0.35 * share  # faint
@@ -87,8 +87,8 @@ _BACKGROUNDS = {"landscape": _landscape, "room": _room, "pattern": _pattern, "wa
 def _sky(canvas: Canvas, horizon: float) -> None:
     rng = canvas.rng
     blue = (float(rng.uniform(0.35, 0.7)), float(rng.uniform(0.6, 0.85)), float(rng.uniform(0.85, 1)))
-    colour = blue if rng.random() < 0.6 else any_colour(rng)
-    canvas.fill("sky", _rows(canvas.size, 0, horizon), Surface(colour, "clouds", float(rng.uniform(0, 0.3))), line=0)
+    color = blue if rng.random() < 0.6 else any_color(rng)
+    canvas.fill("sky", _rows(canvas.size, 0, horizon), Surface(color, "clouds", float(rng.uniform(0, 0.3))), line=0)
 
 
 def _rows(size: int, top: float, bottom: float) -> Points:
@@ -103,7 +103,7 @@ def occlude(canvas: Canvas, share: float) -> None:
         area = min(left, float(rng.uniform(0.01, 0.06)) * size * size)
         left -= area
         x, y = rng.uniform(0, size, 2)
-        cover = surface(rng, any_colour(rng), textures.KINDS, chance=0.7)
+        cover = surface(rng, any_color(rng), textures.KINDS, chance=0.7)
         kind = rng.integers(3)
         if kind == 0:
             angles = np.arange(9) * 2 * np.pi / 9
@@ -129,7 +129,7 @@ def bystander(canvas: Canvas) -> None:
     x, y = rng.uniform(0, size, 2)
     angles = np.arange(10) * 2 * np.pi / 10
     reach = radius * rng.uniform(0.85 if rng.random() < 0.5 else 0.6, 1.15, 10)
-    body = surface(rng, any_colour(rng), ("leaves", "grain", "stripes", "spots"), chance=0.7)
+    body = surface(rng, any_color(rng), ("leaves", "grain", "stripes", "spots"), chance=0.7)
     canvas.fill(None, np.stack([x + reach * np.cos(angles), y + reach * np.sin(angles)], 1), lighter(body, -0.1))
 
 

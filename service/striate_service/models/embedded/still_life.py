@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from striate_service.models.embedded.drawing import Brush, Surface
-from striate_service.models.embedded.palette import DARK, any_colour, contrasting, lighter, plain, surface
+from striate_service.models.embedded.palette import DARK, any_color, contrasting, lighter, plain, surface
 from striate_service.models.embedded.things import dial
 
 _GLAZE = ("plaid", "spots", "stripes", "clouds", "grain")
@@ -17,9 +17,9 @@ _GLAZE = ("plaid", "spots", "stripes", "clouds", "grain")
 def tree(brush: Brush) -> None:
     rng = brush.rng
     bark = surface(
-        rng, (0.42, 0.28, 0.16) if rng.random() < 0.7 else any_colour(rng), ("wood", "fur", "grain"), chance=0.9
+        rng, (0.42, 0.28, 0.16) if rng.random() < 0.7 else any_color(rng), ("wood", "fur", "grain"), chance=0.9
     )
-    crown = surface(rng, _leaf_colour(rng), ("leaves", "leaves", "spots", "grain"), chance=0.9)
+    crown = surface(rng, _leaf_color(rng), ("leaves", "leaves", "spots", "grain"), chance=0.9)
     width = float(rng.uniform(0.1, 0.17))
     brush.shape("trunk", [(-width, 0.1), (width, 0.1), (width * 1.5, 1.0), (-width * 1.5, 1.0)], bark, smooth=False)
     if rng.random() < 0.35:
@@ -33,7 +33,7 @@ def tree(brush: Brush) -> None:
     reach = 0.72 * (1 + rng.uniform(-0.16, 0.16, 9))
     brush.shape("foliage", np.stack([reach * 1.1 * np.cos(angles), -0.32 + reach * np.sin(angles) * 0.9], 1), crown)
     if rng.random() < 0.5:
-        fruit = plain(any_colour(rng), 0.8)
+        fruit = plain(any_color(rng), 0.8)
         size = float(rng.uniform(0.08, 0.12))
         for _ in range(int(rng.integers(4, 8))):
             angle, far = rng.uniform(0, 2 * np.pi), 0.55 * np.sqrt(rng.random())
@@ -50,7 +50,7 @@ def tree(brush: Brush) -> None:
 
 def flower(brush: Brush) -> None:
     rng = brush.rng
-    green = surface(rng, _leaf_colour(rng), ("grain", "clouds"), chance=0.5)
+    green = surface(rng, _leaf_color(rng), ("grain", "clouds"), chance=0.5)
     x, y = float(rng.uniform(-0.15, 0.15)), float(rng.uniform(-0.4, -0.25))
     bend = float(rng.uniform(-0.2, 0.2))
     brush.path("stem", [(x, y), (x + bend, 0.35), (0, 1.0)], float(rng.uniform(0.07, 0.11)), green)
@@ -67,7 +67,7 @@ def flower(brush: Brush) -> None:
                 ],
                 lighter(green, 0.1),
             )
-    petal = surface(rng, any_colour(rng), ("grain", "clouds", "spots"), chance=0.4, rounded=0.5)
+    petal = surface(rng, any_color(rng), ("grain", "clouds", "spots"), chance=0.4, rounded=0.5)
     count = int(rng.integers(5, 11))
     length, turn = float(rng.uniform(0.5, 0.62)), float(rng.uniform(0, np.pi))
     width = float(rng.uniform(0.9, 1.25)) * length * 1.6 / count
@@ -75,14 +75,14 @@ def flower(brush: Brush) -> None:
         angle = turn + k * 2 * np.pi / count
         out = brush.at(x, y, 1, angle)
         out.oval("petal", length * 0.62, 0, length * 0.48, width, petal)
-    centre = surface(rng, contrasting(rng, petal).colour, ("grain", "spots"), chance=0.6, rounded=0.8)
+    centre = surface(rng, contrasting(rng, petal).color, ("grain", "spots"), chance=0.6, rounded=0.8)
     size = float(rng.uniform(0.18, 0.27))
     brush.oval("flower centre", x, y, size, size, centre)
 
 
 def cup(brush: Brush) -> None:
     rng = brush.rng
-    glaze = surface(rng, any_colour(rng), _GLAZE, chance=0.5)
+    glaze = surface(rng, any_color(rng), _GLAZE, chance=0.5)
     if rng.random() < 0.4:
         brush.oval("saucer", 0, 0.75, 1.0, 0.2, lighter(glaze, 0.3))
     _handle(brush, 0.55, 0.1, float(rng.uniform(0.28, 0.36)), glaze)
@@ -103,7 +103,7 @@ def cup(brush: Brush) -> None:
 
 def teapot(brush: Brush) -> None:
     rng = brush.rng
-    glaze = surface(rng, any_colour(rng), _GLAZE, chance=0.5)
+    glaze = surface(rng, any_color(rng), _GLAZE, chance=0.5)
     _handle(brush, 0.62, 0.15, float(rng.uniform(0.3, 0.4)), glaze)
     brush.shape(
         "spout", [(-0.5, 0.42), (-0.8, 0.2), (-1.12, -0.38), (-0.92, -0.45), (-0.7, -0.05), (-0.45, 0.0)], glaze
@@ -118,11 +118,11 @@ def teapot(brush: Brush) -> None:
 
 def clock(brush: Brush) -> None:
     rng = brush.rng
-    case = surface(rng, any_colour(rng), ("wood", "grain", "clouds"), chance=0.6)
+    case = surface(rng, any_color(rng), ("wood", "grain", "clouds"), chance=0.6)
     kind = rng.choice(["alarm", "round", "square", "pendulum"])
     centre, radius = 0.0, 0.75
     if kind == "alarm":
-        metal = plain((0.8, 0.7, 0.35)) if rng.random() < 0.5 else plain(any_colour(rng))
+        metal = plain((0.8, 0.7, 0.35)) if rng.random() < 0.5 else plain(any_color(rng))
         for side in (-1, 1):
             brush.path(None, [(side * 0.4, 0.6), (side * 0.6, 1.0)], 0.14, metal)
             brush.at(side * 0.48, -0.72, angle=side * 0.6).oval("bell", 0, 0, 0.32, 0.22, metal)
@@ -158,7 +158,7 @@ def _handle(brush: Brush, x: float, y: float, size: float, glaze: Surface) -> No
     )
 
 
-def _leaf_colour(rng: np.random.Generator) -> tuple[float, float, float]:
+def _leaf_color(rng: np.random.Generator) -> tuple[float, float, float]:
     if rng.random() < 0.3:
-        return any_colour(rng)
+        return any_color(rng)
     return (float(rng.uniform(0.1, 0.4)), float(rng.uniform(0.4, 0.7)), float(rng.uniform(0.08, 0.3)))

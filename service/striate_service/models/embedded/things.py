@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from striate_service.models.embedded.drawing import Brush, Surface
-from striate_service.models.embedded.palette import DARK, any_colour, contrasting, lighter, plain, surface
+from striate_service.models.embedded.palette import DARK, any_color, contrasting, lighter, plain, surface
 
 _PAINT = ("grain", "clouds", "stripes", "plaid")
 _WALLS = ("bricks", "bricks", "wood", "grain", "clouds")
@@ -17,7 +17,7 @@ _TILES = ("scales", "bricks", "stripes", "grain", "wood")
 
 def car(brush: Brush) -> None:
     rng = brush.rng
-    paint = surface(rng, any_colour(rng), _PAINT, chance=0.3)
+    paint = surface(rng, any_color(rng), _PAINT, chance=0.3)
     glass, height = _glass(rng), float(rng.uniform(0.5, 0.68))
     front, back = float(rng.uniform(-0.4, -0.25)), float(rng.uniform(0.35, 0.75))
     brush.shape(
@@ -55,7 +55,7 @@ def car(brush: Brush) -> None:
 
 def bus(brush: Brush) -> None:
     rng = brush.rng
-    paint = surface(rng, any_colour(rng), _PAINT, chance=0.3)
+    paint = surface(rng, any_color(rng), _PAINT, chance=0.3)
     glass, top = _glass(rng), float(rng.uniform(-0.75, -0.6))
     brush.box("bodywork", -1.05, top, 1.05, 0.45, paint, corner=float(rng.uniform(0.06, 0.2)))
     if rng.random() < 0.6:
@@ -75,8 +75,8 @@ def bus(brush: Brush) -> None:
 
 def truck(brush: Brush) -> None:
     rng = brush.rng
-    paint = surface(rng, any_colour(rng), _PAINT, chance=0.3)
-    load = surface(rng, any_colour(rng), ("wood", "plaid", "stripes", "bricks", "leaves"), chance=0.5, rounded=0.1)
+    paint = surface(rng, any_color(rng), _PAINT, chance=0.3)
+    load = surface(rng, any_color(rng), ("wood", "plaid", "stripes", "bricks", "leaves"), chance=0.5, rounded=0.1)
     brush.box(None, -0.95, 0.3, 1.02, 0.45, plain((0.25, 0.25, 0.27)))
     height = float(rng.uniform(-0.85, -0.45))
     brush.box("cargo box", -0.28, height, 1.05, 0.32, load, corner=float(rng.choice([0, 0.06])))
@@ -98,7 +98,7 @@ def truck(brush: Brush) -> None:
 
 def bicycle(brush: Brush) -> None:
     rng = brush.rng
-    tube, width = plain(any_colour(rng)), float(rng.uniform(0.055, 0.085))
+    tube, width = plain(any_color(rng)), float(rng.uniform(0.055, 0.085))
     radius, hub = float(rng.uniform(0.4, 0.47)), _rim(rng)
     for x in (-0.6, 0.6):
         _spoked_wheel(brush, x, 0.35, radius, hub)
@@ -117,9 +117,9 @@ def bicycle(brush: Brush) -> None:
 
 def boat(brush: Brush) -> None:
     rng = brush.rng
-    hull = surface(rng, any_colour(rng), ("wood", "wood", "stripes", "grain"), chance=0.6)
+    hull = surface(rng, any_color(rng), ("wood", "wood", "stripes", "grain"), chance=0.6)
     cloth = surface(
-        rng, any_colour(rng) if rng.random() < 0.6 else (0.95, 0.93, 0.88), ("stripes", "plaid", "clouds"), chance=0.4
+        rng, any_color(rng) if rng.random() < 0.6 else (0.95, 0.93, 0.88), ("stripes", "plaid", "clouds"), chance=0.4
     )
     if rng.random() < 0.7:
         mast = float(rng.uniform(-0.15, 0.15))
@@ -131,12 +131,12 @@ def boat(brush: Brush) -> None:
             )
         _flag(brush, mast, -1.0)
     else:
-        cabin = surface(rng, any_colour(rng), ("wood", "grain"), chance=0.4)
+        cabin = surface(rng, any_color(rng), ("wood", "grain"), chance=0.4)
         brush.box("cabin", -0.5, -0.25, 0.45, 0.38, cabin)
         glass = _glass(rng)
         for x in (-0.3, 0.0, 0.28):
             brush.box("window", x - 0.11, -0.15, x + 0.11, 0.1, glass, on=("cabin",))
-        brush.box("chimney", 0.02, -0.75, 0.3, -0.25, surface(rng, any_colour(rng), ("stripes",), chance=0.5))
+        brush.box("chimney", 0.02, -0.75, 0.3, -0.25, surface(rng, any_color(rng), ("stripes",), chance=0.5))
         _flag(brush, -0.45, -0.8, pole=0.6)
     brush.shape("hull", [(-1.05, 0.28), (1.05, 0.28), (0.7, 0.82), (-0.65, 0.82)], hull, smooth=rng.random() < 0.2)
     if rng.random() < 0.5:
@@ -146,12 +146,12 @@ def boat(brush: Brush) -> None:
 
 def house(brush: Brush) -> None:
     rng = brush.rng
-    wall = surface(rng, any_colour(rng), _WALLS, chance=0.8, rounded=0.1)
-    tiles = surface(rng, any_colour(rng), _TILES, chance=0.8, rounded=0.1)
+    wall = surface(rng, any_color(rng), _WALLS, chance=0.8, rounded=0.1)
+    tiles = surface(rng, any_color(rng), _TILES, chance=0.8, rounded=0.1)
     width, eaves = float(rng.uniform(0.7, 0.95)), float(rng.uniform(-0.25, -0.05))
     if rng.random() < 0.6:
         side = float(rng.choice([-0.45, 0.45]))
-        brush.box("chimney", side - 0.11, -0.95, side + 0.11, -0.2, surface(rng, any_colour(rng), ("bricks",)))
+        brush.box("chimney", side - 0.11, -0.95, side + 0.11, -0.2, surface(rng, any_color(rng), ("bricks",)))
     brush.box("wall", -width, eaves, width, 0.95, wall)
     ridge = float(rng.choice([0.0, 0.0, 0.35, 0.6]))
     brush.shape(
@@ -172,8 +172,8 @@ def house(brush: Brush) -> None:
 
 def church(brush: Brush) -> None:
     rng = brush.rng
-    wall = surface(rng, any_colour(rng), _WALLS, chance=0.8, rounded=0.1)
-    tiles = surface(rng, any_colour(rng), _TILES, chance=0.8, rounded=0.1)
+    wall = surface(rng, any_color(rng), _WALLS, chance=0.8, rounded=0.1)
+    tiles = surface(rng, any_color(rng), _TILES, chance=0.8, rounded=0.1)
     glass, frame = _glass(rng), contrasting(rng, wall)
     brush.box("wall", -0.2, 0.15, 1.0, 0.95, wall)
     brush.shape("roof", [(-0.2, 0.18), (-0.2, -0.22), (0.82, -0.22), (1.1, 0.18)], tiles, smooth=False)
@@ -194,7 +194,7 @@ def church(brush: Brush) -> None:
 def dial(brush: Brush, *, on: tuple[str, ...] = ()) -> None:
     """Draw a clock's face of radius 1, with hours and hands."""
     rng = brush.rng
-    face = plain((0.95, 0.94, 0.9)) if rng.random() < 0.6 else plain(any_colour(rng))
+    face = plain((0.95, 0.94, 0.9)) if rng.random() < 0.6 else plain(any_color(rng))
     ink = contrasting(rng, face)
     brush.oval("dial", 0, 0, 1.0, 1.0, lighter(ink, -0.2) if rng.random() < 0.5 else face, on=on)
     brush.oval("dial", 0, 0, 0.86, 0.86, face, on=on, line=0)
@@ -216,7 +216,7 @@ def _glass(rng: np.random.Generator) -> Surface:
 
 
 def _rim(rng: np.random.Generator) -> Surface:
-    return plain((0.75, 0.75, 0.78)) if rng.random() < 0.6 else plain(any_colour(rng))
+    return plain((0.75, 0.75, 0.78)) if rng.random() < 0.6 else plain(any_color(rng))
 
 
 def _wheel(brush: Brush, x: float, y: float, radius: float, rim: Surface) -> None:
@@ -266,7 +266,7 @@ def _window(
 
 
 def _door(brush: Brush, x: float, bottom: float, width: float, height: float, *, on: tuple[str, ...]) -> None:
-    wood = surface(brush.rng, any_colour(brush.rng), ("wood", "grain"), chance=0.6, rounded=0.1)
+    wood = surface(brush.rng, any_color(brush.rng), ("wood", "grain"), chance=0.6, rounded=0.1)
     if brush.rng.random() < 0.4:
         brush.oval("door", x, bottom - height, width / 2, width / 2.5, wood, on=on)
     brush.box("door", x - width / 2, bottom - height, x + width / 2, bottom, wood, on=on)
@@ -275,7 +275,7 @@ def _door(brush: Brush, x: float, bottom: float, width: float, height: float, *,
 
 
 def _flag(brush: Brush, x: float, y: float, *, pole: float = 0.0) -> None:
-    cloth = surface(brush.rng, any_colour(brush.rng), ("stripes",), chance=0.4, rounded=0.0)
+    cloth = surface(brush.rng, any_color(brush.rng), ("stripes",), chance=0.4, rounded=0.0)
     if pole:
         brush.path("mast", [(x, y), (x, y + pole)], 0.05, plain((0.5, 0.4, 0.3)))
     brush.shape(
