@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from striate_service.models.description import LayerDescription, ModelDescription
 
@@ -31,7 +30,7 @@ class Cost:
 
 def layer_numbers(layer: LayerDescription) -> int:
     """Return how many numbers a layer outputs for one image."""
-    return int(np.prod(layer.shape))
+    return math.prod(layer.shape)
 
 
 def share_after(model: ModelDescription, layer: LayerDescription) -> float:
