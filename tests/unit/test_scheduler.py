@@ -82,6 +82,20 @@ def test_a_slow_moment_does_not_make_jobs_too_large_for_ever() -> None:
         s.admit(Job("a", 61, kind="k", family="f"), 0)
 
 
+def test_a_first_compilation_does_not_make_a_kind_miss_every_deadline() -> None:
+    """A refused job would never be measured again, so the refusals would last."""
+    s = scheduler()
+
+    def factorization(components: int, **more: float) -> Job:
+        return Job("a", 1, kind="k", family="f", work=1, other_seconds=0.1 * components, **more)
+
+    put(s, [factorization(1)])
+    batch, _ = s.next_batch(0, lambda key: 8)
+    assert batch
+    s.ended(batch, 90.0)
+    put(s, [factorization(20, deadline=120)])
+
+
 def test_a_kind_that_was_never_measured_is_estimated_from_its_family() -> None:
     s = scheduler()
     put(s, [Job("a", 2, kind="known", family="f")])

@@ -24,6 +24,7 @@ _PATIENCE = {Lane.INTERACTIVE: 0.0, Lane.BATCH: 1.0, Lane.RENDERING: 10.0}
 _DEFAULT_FORWARD_SECONDS = 0.05  # of a model that has not been measured
 _MARGIN = 1.5  # times the estimate, so that admitted jobs meet their deadline; replies take time too
 _TIMEOUT_FACTOR = 10  # times the estimate, which may be too low when other processes use the machine
+_MAX_CORRECTION = 10  # of a cost: longer delays, such as a first compilation, do not last, but refusals would
 _LEARNING_RATE = 0.2  # of the moving averages of measured times
 
 
@@ -178,10 +179,10 @@ class Scheduler:
             self._seconds_per_forward[family] = known + _LEARNING_RATE * (seconds_per_forward - known)
         # Jobs of several kinds may share a batch; its time is split in proportion to their estimates.
         ratio = seconds / sum(map(self._seconds, batch.jobs))
-        for kind in {job.kind for job in batch.jobs}:
+        for kind, has_cost in {(job.kind, job.work is not None) for job in batch.jobs}:
             correction = self._corrections.get(kind)
             changed = ratio if correction is None else correction * (1 + _LEARNING_RATE * (ratio - 1))
-            self._corrections[kind] = changed
+            self._corrections[kind] = min(changed, _MAX_CORRECTION) if has_cost else changed
 
     def seconds(self, batch: Batch) -> float:
         """Estimate how long a batch takes; infinite where a kind in it has not been measured."""
