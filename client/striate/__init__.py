@@ -33,24 +33,12 @@ from striate.image_folders import image_folder
 from striate.images import LabelledImage
 from striate.label_files import read_labels, write_labels
 from striate.local import local
-from striate.results import (
-    Activations,
-    Basis,
-    BuildProgress,
-    ChannelExamples,
-    Crop,
-    Example,
-    Fidelity,
-    Flow,
-    Group,
-    IndexProgress,
-    Label,
-    Layer,
-    LayerExamples,
-    Model,
-    Neuron,
-    RenderProgress,
-)
+from striate.results.activations import Activations
+from striate.results.bases import Basis, BuildProgress
+from striate.results.examples import ChannelExamples, IndexProgress, LayerExamples
+from striate.results.groups import Crop, Fidelity, Flow, Group
+from striate.results.models import Layer, Model
+from striate.results.neurons import Example, Label, Neuron, RenderProgress
 from striate.show import Factorization, FactorizedLayers, SemanticDictionary
 
 __version__ = version("striate")

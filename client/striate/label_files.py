@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from striate.results import Label
+from striate.results.neurons import Label
 
 _COLUMNS = ("layer", "channel", "direction", "text", "source", "score", "author", "created", "model_version")
 _NEEDED = ("layer", "text")

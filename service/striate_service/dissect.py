@@ -23,7 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from striate import Client, StriateError
 from striate.cli.options import DEFAULT_SERVER, Json, ModelName, Server
-from striate.results import Layer, Model, View
+from striate.results.images import View
+from striate.results.models import Layer, Model
 from torch import Tensor
 
 from striate_service.techniques.dissection import LEAST_IOU, Dissection, dissect

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -11,22 +13,25 @@ import pytest
 import striate
 from striate import calls
 
-METHODS = {
-    "activations": calls.ActivationsCall,
-    "semantic_dictionary": calls.SemanticDictionaryCall,
-    "factorize": calls.FactorizeCall,
-    "factorize_layers": calls.FactorizeLayersCall,
-    "render_icons": calls.RenderIconsCall,
-    "bases": calls.ListBasesCall,
-    "basis": calls.GetBasisCall,
-    "build_basis": calls.BuildBasisCall,
-    "index_examples": calls.IndexExamplesCall,
-    "examples": calls.GetExamplesCall,
-    "set_label": calls.SetLabelCall,
-    "delete_label": calls.DeleteLabelCall,
-    "labels": calls.ListLabelsCall,
-    "load_model": calls.LoadModelCall,
-}
+# A call's method bears the name of its file, but for those that get or list what they are called by.
+NAMES = {"get_basis": "basis", "get_examples": "examples", "list_bases": "bases", "list_labels": "labels"}
+
+
+def _calls() -> dict[str, Any]:
+    """Return each file's call by the name of the client's method."""
+    found = {}
+    for file in pkgutil.iter_modules(calls.__path__):
+        module = importlib.import_module(f"striate.calls.{file.name}")
+        own = [
+            value
+            for name, value in vars(module).items()
+            if name.endswith("Call") and value.__module__ == module.__name__
+        ]
+        found |= {NAMES.get(file.name, file.name): call for call in own}
+    return found
+
+
+METHODS = _calls()
 UNDOCUMENTED = {"name", "image"}  # they say all themselves
 
 
@@ -51,8 +56,8 @@ def test_every_option_is_documented_once(call: Any) -> None:
     assert len(documented) == len(set(documented))
 
 
-def test_every_call_is_some_methods() -> None:
-    assert set(METHODS.values()) == {getattr(calls, name) for name in calls.__all__ if name.endswith("Call")}
+def test_there_are_calls() -> None:
+    assert {"activations", "semantic_dictionary", "factorize", "labels"} < METHODS.keys()
 
 
 def _documented(owner: type) -> list[str]:

@@ -6,7 +6,8 @@ import io
 
 import numpy as np
 from PIL import Image
-from striate.results import Group, Icon, Label
+from striate.results.groups import Group
+from striate.results.neurons import Icon, Label
 from striate.show.group_key import draw_key
 
 

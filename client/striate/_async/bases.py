@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Iterable
 import grpc
 
 from striate._async.base import Connected
-from striate.calls import BuildBasisCall, Fit, GetBasisCall, ListBasesCall
+from striate.calls.build_basis import BuildBasisCall
+from striate.calls.get_basis import GetBasisCall
+from striate.calls.list_bases import ListBasesCall
+from striate.calls.options import Fit
 from striate.images import Image
-from striate.results import Basis, BuildProgress
+from striate.results.bases import Basis, BuildProgress
 from striate.transport import Connection, async_requests
 from striate.v1 import bases_pb2 as messages
 from striate.v1.bases_pb2_grpc import BasisServiceStub
@@ -21,7 +24,7 @@ class BasisCalls(Connected):
         self._bases = BasisServiceStub(self._channel)
 
     async def bases(self, *, model: str = "", timeout: float | None = None) -> list[Basis]:
-        """Return all bases by name, without their groups: see `calls.ListBasesCall`."""
+        """Return all bases by name, without their groups: see `calls.list_bases`."""
         call = ListBasesCall(model=model)
         request = call.request()
         found: list[Basis] = []
@@ -36,7 +39,7 @@ class BasisCalls(Connected):
     async def basis(
         self, name: str, *, wait_for_icons: bool = True, icons: bool = True, timeout: float | None = None
     ) -> Basis:
-        """Return a basis with its groups: see `calls.GetBasisCall`."""
+        """Return a basis with its groups: see `calls.get_basis`."""
         call = GetBasisCall(name=name, wait_for_icons=wait_for_icons, icons=icons)
         request = call.request()
         call_options = self._connection.call_options(timeout, waits_for_icons=call.waits_for_icons)
@@ -57,7 +60,7 @@ class BasisCalls(Connected):
         folder: str = "",
         timeout: float | None = None,
     ) -> AsyncIterator[BuildProgress]:
-        """Find groups in any number of images, save them as a basis, and yield progress: see `calls.BuildBasisCall`.
+        """Find groups in any number of images, save them as a basis, and yield progress: see `calls.build_basis`.
 
         Args:
             timeout: without limit by default.

@@ -9,20 +9,16 @@ import grpc
 from numpy.typing import NDArray
 
 from striate._async.base import Connected
-from striate.calls import (
-    ActivationsCall,
-    Attribution,
-    DType,
-    FactorizeCall,
-    FactorizeLayersCall,
-    Fit,
-    Reduce,
-    RenderIconsCall,
-    SemanticDictionaryCall,
-)
+from striate.calls.activations import ActivationsCall, DType, Reduce
+from striate.calls.factorize import FactorizeCall
+from striate.calls.factorize_layers import FactorizeLayersCall
+from striate.calls.options import Fit
+from striate.calls.render_icons import RenderIconsCall
+from striate.calls.semantic_dictionary import Attribution, SemanticDictionaryCall
 from striate.errors import StriateError
 from striate.images import Image
-from striate.results import Activations, RenderProgress
+from striate.results.activations import Activations
+from striate.results.neurons import RenderProgress
 from striate.show import Factorization, FactorizedLayers, SemanticDictionary
 from striate.transport import Connection
 from striate.v1 import interpretability_pb2 as messages
@@ -48,7 +44,7 @@ class InterpretabilityCalls(Connected):
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> Activations:
-        """Return what layers compute for images, and what the model predicts: see `calls.ActivationsCall`."""
+        """Return what layers compute for images, and what the model predicts: see `calls.activations`."""
         call = ActivationsCall(
             images=images,
             layers=layers,
@@ -112,7 +108,7 @@ class InterpretabilityCalls(Connected):
     ) -> SemanticDictionary:
         """Return what each position of a layer means: its strongest neurons, pictured and named.
 
-        The options are those of `calls.SemanticDictionaryCall`.
+        The options are those of `calls.semantic_dictionary`.
         """
         call = SemanticDictionaryCall(
             image=image,
@@ -157,7 +153,7 @@ class InterpretabilityCalls(Connected):
     ) -> Factorization:
         """Return groups of neurons that are active together, in images or in activations from elsewhere.
 
-        The options are those of `calls.FactorizeCall`.
+        The options are those of `calls.factorize`.
         """
         call = FactorizeCall(
             images=images,
@@ -198,7 +194,7 @@ class InterpretabilityCalls(Connected):
     ) -> FactorizedLayers:
         """Return the groups of several layers, and how those of one feed those of the next.
 
-        The options are those of `calls.FactorizeLayersCall`.
+        The options are those of `calls.factorize_layers`.
         """
         call = FactorizeLayersCall(
             images=images,
@@ -232,7 +228,7 @@ class InterpretabilityCalls(Connected):
         detach: bool = False,
         timeout: float | None = None,
     ) -> AsyncIterator[RenderProgress]:
-        """Render a layer's icons ahead of time and yield progress: see `calls.RenderIconsCall`.
+        """Render a layer's icons ahead of time and yield progress: see `calls.render_icons`.
 
         Args:
             timeout: without limit by default.

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import grpc
 
 from striate._sync.base import Connected
-from striate.calls import Fit, GetExamplesCall, IndexExamplesCall
+from striate.calls.get_examples import GetExamplesCall
+from striate.calls.index_examples import IndexExamplesCall
+from striate.calls.options import Fit
 from striate.images import LabelledImage
-from striate.results import IndexProgress, LayerExamples
+from striate.results.examples import IndexProgress, LayerExamples
 from striate.transport import Connection, sync_requests
 from striate.v1.examples_pb2_grpc import ExampleServiceStub
 
@@ -33,7 +35,7 @@ class ExampleCalls(Connected):
         """Run images through a model once, keep what they show of some layers, and yield progress.
 
         What the layers had before is replaced when all images have been sent; a call that ends otherwise changes
-        nothing. The options are those of `calls.IndexExamplesCall`.
+        nothing. The options are those of `calls.index_examples`.
 
         Args:
             timeout: without limit by default.
@@ -56,7 +58,7 @@ class ExampleCalls(Connected):
         classes: int | None = None,
         timeout: float | None = None,
     ) -> LayerExamples:
-        """Return what natural images have shown of a layer that has been indexed: see `calls.GetExamplesCall`."""
+        """Return what natural images have shown of a layer that has been indexed: see `calls.get_examples`."""
         call = GetExamplesCall(layer=layer, channels=channels, model=model, examples=examples, classes=classes)
         request = call.request()
         with self._connection.errors():

@@ -6,8 +6,11 @@ from __future__ import annotations
 import grpc
 
 from striate._sync.base import Connected
-from striate.calls import DeleteLabelCall, ListLabelsCall, NamedNeuron, SetLabelCall
-from striate.results import Label
+from striate.calls.delete_label import DeleteLabelCall
+from striate.calls.list_labels import ListLabelsCall
+from striate.calls.named_neurons import NamedNeuron
+from striate.calls.set_label import SetLabelCall
+from striate.results.neurons import Label
 from striate.transport import Connection
 from striate.v1.labels_pb2_grpc import LabelServiceStub
 
@@ -30,7 +33,7 @@ class LabelCalls(Connected):
         model_version: str = "",
         timeout: float | None = None,
     ) -> Label:
-        """Name a channel, or a direction such as a group's: see `calls.SetLabelCall`."""
+        """Name a channel, or a direction such as a group's: see `calls.set_label`."""
         call = SetLabelCall(
             layer=layer,
             neuron=neuron,
@@ -47,7 +50,7 @@ class LabelCalls(Connected):
         return call.result(response)
 
     def delete_label(self, layer: str, neuron: NamedNeuron, *, model: str = "", timeout: float | None = None) -> None:
-        """Take away the name of a channel or direction: see `calls.DeleteLabelCall`."""
+        """Take away the name of a channel or direction: see `calls.delete_label`."""
         call = DeleteLabelCall(layer=layer, neuron=neuron, model=model)
         request = call.request()
         with self._connection.errors():
@@ -56,7 +59,7 @@ class LabelCalls(Connected):
     def labels(
         self, layer: str = "", *, model: str = "", history: bool = False, timeout: float | None = None
     ) -> list[Label]:
-        """Return the names of a layer's channels and directions, or of all: see `calls.ListLabelsCall`."""
+        """Return the names of a layer's channels and directions, or of all: see `calls.list_labels`."""
         call = ListLabelsCall(layer=layer, model=model, history=history)
         request = call.request()
         found: list[Label] = []

@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 
 from striate._sync.base import Connected
-from striate.calls import LoadModelCall
+from striate.calls.load_model import LoadModelCall
 from striate.calls.replies import read_model
-from striate.results import Model
+from striate.results.models import Model
 from striate.transport import Connection
 from striate.v1 import models_pb2 as messages
 from striate.v1.models_pb2_grpc import ModelServiceStub
@@ -47,7 +47,7 @@ class ModelCalls(Connected):
         devices: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Model:
-        """Have the server explain one more model, where its operator allows that: see `calls.LoadModelCall`.
+        """Have the server explain one more model, where its operator allows that: see `calls.load_model`.
 
         Args:
             timeout: without limit by default.

@@ -13,7 +13,7 @@ from striate.calls.options import ImageOptions
 from striate.calls.replies import read_layer, read_model_ref, read_predictions, read_view
 from striate.errors import StriateError, from_status
 from striate.images import Image, as_list, write_image
-from striate.results import Activations
+from striate.results.activations import Activations
 from striate.tensors import array_from_tensor
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages

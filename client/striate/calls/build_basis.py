@@ -9,7 +9,7 @@ from striate.calls.fields import fit_value
 from striate.calls.options import ImageOptions
 from striate.calls.replies import read_basis_facts
 from striate.images import Image, write_image
-from striate.results import Basis, BuildProgress
+from striate.results.bases import Basis, BuildProgress
 from striate.uploads import Upload
 from striate.v1 import bases_pb2 as messages
 from striate.v1 import common_pb2 as pb

@@ -13,7 +13,7 @@ from striate.calls.fields import fit_value
 from striate.calls.options import ExplanationOptions
 from striate.calls.replies import read_group, read_layer, read_model_ref, read_predictions, read_view
 from striate.images import Image, as_list, seen_part, write_image
-from striate.results import Choice, Fidelity
+from striate.results.groups import Choice, Fidelity
 from striate.show import Factorization
 from striate.tensors import array_from_tensor, write_tensor
 from striate.v1 import interpretability_pb2 as messages

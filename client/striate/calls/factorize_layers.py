@@ -9,7 +9,7 @@ from striate.calls.factorize import read_factorization
 from striate.calls.fields import fit_value
 from striate.calls.options import ExplanationOptions
 from striate.images import Image, as_list, write_image
-from striate.results import Flow
+from striate.results.groups import Flow
 from striate.show import FactorizedLayers
 from striate.tensors import array_from_tensor
 from striate.v1 import interpretability_pb2 as messages

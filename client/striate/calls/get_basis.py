@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from striate.calls.options import IconOptions
 from striate.calls.replies import read_basis_facts, read_group
-from striate.results import Basis
+from striate.results.bases import Basis
 from striate.tensors import array_from_tensor
 from striate.v1 import bases_pb2 as messages
 

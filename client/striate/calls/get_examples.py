@@ -8,7 +8,7 @@ from datetime import timezone
 
 from striate.calls.options import ModelOption
 from striate.calls.replies import read_example, read_label, read_layer, read_model_ref
-from striate.results import ChannelExamples, LayerExamples
+from striate.results.examples import ChannelExamples, LayerExamples
 from striate.v1 import examples_pb2 as messages
 
 

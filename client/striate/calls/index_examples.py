@@ -9,7 +9,7 @@ from striate.calls.fields import fit_value, layer_names
 from striate.calls.options import ImageOptions
 from striate.calls.replies import read_layer
 from striate.images import LabelledImage, write_image
-from striate.results import IndexProgress
+from striate.results.examples import IndexProgress
 from striate.uploads import Upload
 from striate.v1 import examples_pb2 as messages
 

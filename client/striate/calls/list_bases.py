@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from striate.calls.replies import read_basis_facts
-from striate.results import Basis
+from striate.results.bases import Basis
 from striate.v1 import bases_pb2 as messages
 
 

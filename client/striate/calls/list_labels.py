@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from striate.calls.named_neurons import read_neuron_label
 from striate.calls.options import ModelOption
-from striate.results import Label
+from striate.results.neurons import Label
 from striate.v1 import labels_pb2 as messages
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from striate.calls.replies import read_model
-from striate.results import Model
+from striate.results.models import Model
 from striate.v1 import models_pb2 as messages
 
 

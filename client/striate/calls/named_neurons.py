@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.calls.replies import read_label
-from striate.results import Label
+from striate.results.neurons import Label
 from striate.tensors import array_from_tensor, tensor_from_array
 from striate.v1 import labels_pb2 as messages
 

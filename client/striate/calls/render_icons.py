@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from striate.calls.options import ModelOption, RecipeOption
 from striate.calls.replies import read_neuron
-from striate.results import RenderProgress
+from striate.results.neurons import RenderProgress
 from striate.v1 import interpretability_pb2 as messages
 
 _OBJECTIVES = {"channel": messages.ICON_OBJECTIVE_CHANNEL, "neuron": messages.ICON_OBJECTIVE_NEURON}

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from striate.results import Crop, Example, Group, Icon, Label, Layer, Model, Neuron, Predictions, View
+from striate.results.groups import Crop, Group
+from striate.results.images import Predictions, View
+from striate.results.models import Layer, Model
+from striate.results.neurons import Example, Icon, Label, Neuron
 from striate.v1 import bases_pb2, models_pb2
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from striate.calls.fields import enum_value
 from striate.calls.named_neurons import NamedNeuron, neuron_field, read_neuron_label
 from striate.calls.options import ModelOption
-from striate.results import Label
+from striate.results.neurons import Label
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2 as messages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from striate.results import SemanticDictionaryData
+from striate.results.dictionaries import SemanticDictionaryData
 from striate.show.html import page
 
 

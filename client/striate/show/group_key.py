@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image as Pillow
 from PIL import ImageColor, ImageDraw, ImageFont
 
-from striate.results import Group
+from striate.results.groups import Group
 
 _ROW, _GAP, _SWATCH, _ICON, _TEXT, _BAR = 64, 10, 12, 56, 240, 5  # pixels
 _INK, _PALE, _PAPER = "#222222", "#777777", "#ffffff"

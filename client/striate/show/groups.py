@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image as Pillow
 
-from striate.results import FactorizationData, FactorizedLayersData
+from striate.results.groups import FactorizationData, FactorizedLayersData
 from striate.show.group_key import draw_key
 from striate.show.html import page
 from striate.show.pictures import cut_crops, open_overlay

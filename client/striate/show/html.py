@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from striate.results import Example, FactorizationData, FactorizedLayersData, Icon, Label, SemanticDictionaryData
+from striate.results.dictionaries import SemanticDictionaryData
+from striate.results.groups import FactorizationData, FactorizedLayersData
+from striate.results.neurons import Example, Icon, Label
 from striate.show.pictures import cut_crops
 
 _LARGEST_PICTURE = 640  # pixels of the longer side: what the page shows, on a dense screen

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image as Pillow
 
-from striate.results import FactorizationData
+from striate.results.groups import FactorizationData
 
 
 def open_overlay(found: FactorizationData, number: int) -> Pillow.Image:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from PIL import Image as Pillow
 
-from striate.results import LayerExamples, Neuron
+from striate.results.examples import LayerExamples
+from striate.results.neurons import Neuron
 
 _ACROSS = 16  # pictures in a row, or as many fewer as it takes to keep each channel's facets in one row
 

@@ -8,17 +8,13 @@ from itertools import pairwise
 import numpy as np
 from rich.table import Table
 
-from striate.results import (
-    Basis,
-    FactorizationData,
-    FactorizedLayersData,
-    Group,
-    Label,
-    LayerExamples,
-    Model,
-    Predictions,
-    SemanticDictionaryData,
-)
+from striate.results.bases import Basis
+from striate.results.dictionaries import SemanticDictionaryData
+from striate.results.examples import LayerExamples
+from striate.results.groups import FactorizationData, FactorizedLayersData, Group
+from striate.results.images import Predictions
+from striate.results.models import Model
+from striate.results.neurons import Label
 
 
 def layers_table(model: Model) -> Table:
