@@ -34,7 +34,6 @@ from striate_service.backends.local.backend import LocalBackend
 from striate_service.backends.local.devices import count_cores
 from striate_service.backends.local.niceness import NICENESS
 from striate_service.config import EMBEDDED, Settings
-from striate_service.explain.activations import Activations
 from striate_service.explain.bases import BasisDisplay, Library
 from striate_service.explain.building import BasisBuilding
 from striate_service.explain.decoding import ImageDecoder, decode_threads
@@ -58,10 +57,10 @@ from striate_service.scheduling.engine import Engine
 from striate_service.servicers.bases import BasisServicer
 from striate_service.servicers.examples import ExampleServicer
 from striate_service.servicers.interceptor import Interceptor
-from striate_service.servicers.interpretability import InterpretabilityServicer
+from striate_service.servicers.interpretability.reader import Reader
+from striate_service.servicers.interpretability.service import InterpretabilityServicer
 from striate_service.servicers.labels import LabelServicer
 from striate_service.servicers.models import ModelServicer
-from striate_service.servicers.questions import Questions
 from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.folder import Folder
@@ -173,8 +172,8 @@ class Server:
         groups = GroupExplainer(icons, namer)
 
         interpretability = InterpretabilityServicer(
-            Questions(engine, library, recipes, settings),
-            Activations(runner),
+            Reader(engine.catalogue, library, recipes, settings.max_images_per_request),
+            runner,
             SemanticDictionaries(runner, icons, namer, example_store),
             Factorizations(runner, engine, groups, library, GroupImportance(engine)),
             GroupFlows(runner, groups),

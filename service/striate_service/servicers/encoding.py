@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2
@@ -12,7 +13,7 @@ from striate_service.explain.groups import Group
 from striate_service.explain.icons import Icon, IconStatus
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.stores.examples import StoredExample
-from striate_service.techniques.tasks.base import Predictions
+from striate_service.techniques.tasks.base import Array, Predictions
 
 _ICON_STATUSES = {
     IconStatus.READY: pb.ICON_STATUS_READY,
@@ -106,3 +107,8 @@ def _color(rgb: tuple[int, int, int]) -> int:
     """Return 0xRRGGBB."""
     red, green, blue = rgb
     return red << 16 | green << 8 | blue
+
+
+def numbers(array: Array | None) -> list[Any]:
+    """Return an array's elements; none where there is no array."""
+    return [] if array is None else list(array.tolist())

@@ -8,17 +8,17 @@ from contextlib import aclosing
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceServicer
 
-from striate_service.explain.activations import Activations
 from striate_service.explain.concurrency import run_concurrently
 from striate_service.explain.dictionaries import SemanticDictionaries
 from striate_service.explain.factorizations import Factorizations
 from striate_service.explain.flows import GroupFlows
 from striate_service.explain.icon_progress import IconProgress
+from striate_service.explain.image_runner import ImageRunner
 from striate_service.scheduling.engine import Terms
-from striate_service.servicers import answers
 from striate_service.servicers.context import Context, read_stream_terms, read_terms
 from striate_service.servicers.interceptor import status_of
-from striate_service.servicers.questions import Questions
+from striate_service.servicers.interpretability import activations, dictionaries, groups, icons
+from striate_service.servicers.interpretability.reader import Reader
 
 _STREAM_WINDOW = 32  # requests of one stream that are worked on at a time; more wait in gRPC's own flow control
 
@@ -26,15 +26,15 @@ _STREAM_WINDOW = 32  # requests of one stream that are worked on at a time; more
 class InterpretabilityServicer(InterpretabilityServiceServicer):
     def __init__(
         self,
-        questions: Questions,
-        activations: Activations,
+        reader: Reader,
+        runner: ImageRunner,
         dictionaries: SemanticDictionaries,
         factorizations: Factorizations,
         flows: GroupFlows,
         icons: IconProgress,
     ) -> None:
-        self._questions = questions
-        self._activations = activations
+        self._reader = reader
+        self._runner = runner
         self._dictionaries = dictionaries
         self._factorizations = factorizations
         self._flows = flows
@@ -63,34 +63,34 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         self, request: messages.SemanticDictionaryRequest, context: Context
     ) -> messages.SemanticDictionaryResponse:
         terms = read_terms(context)
-        question = self._questions.dictionary(request)
-        return answers.dictionary(question, await self._dictionaries.answer(question, terms))
+        question = dictionaries.read(request, self._reader)
+        return dictionaries.write(question, await self._dictionaries.answer(question, terms))
 
     async def Factorize(  # noqa: N802
         self, request: messages.FactorizeRequest, context: Context
     ) -> messages.FactorizeResponse:
         terms = read_terms(context)
-        question = await self._questions.factorization(request)
-        return answers.groups(await self._factorizations.answer(question, terms))
+        question = await groups.read(request, self._reader)
+        return groups.write(await self._factorizations.answer(question, terms))
 
     async def FactorizeLayers(  # noqa: N802
         self, request: messages.FactorizeLayersRequest, context: Context
     ) -> messages.FactorizeLayersResponse:
         terms = read_terms(context)
-        question = self._questions.flows(request)
-        return answers.flows(await self._flows.answer(question, terms))
+        question = groups.read_flows(request, self._reader)
+        return groups.write_flows(await self._flows.answer(question, terms))
 
     async def RenderIcons(  # noqa: N802
         self, request: messages.RenderIconsRequest, context: Context
     ) -> AsyncIterator[messages.RenderIconsResponse]:
-        question = self._questions.rendering(request)
+        question = icons.read(request, self._reader)
         async with aclosing(self._icons.render(question)) as updates:
             async for progress in updates:
-                yield answers.rendering(question, progress)
+                yield icons.write(question, progress)
 
     async def _answer(self, request: messages.ActivationsRequest, terms: Terms) -> messages.ActivationsResponse:
-        question = self._questions.activations(request)
-        return answers.activations(question, await self._activations.answer(question, terms))
+        question = activations.read(request, self._reader)
+        return activations.write(question, await self._runner.answer(question, terms))
 
     async def _answer_item(
         self, item: messages.StreamActivationsRequest, terms: Terms

@@ -1,0 +1,56 @@
+"""Activations: the request as a question, and the answer as the reply."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from striate.tensors import write_tensor
+from striate.v1 import common_pb2 as pb
+from striate.v1 import interpretability_pb2 as messages
+
+from striate_service.errors import InvalidArgument
+from striate_service.explain.image_runner import ImageAnswer, ImageQuestion
+from striate_service.servicers import encoding, reading
+from striate_service.servicers.interpretability.reader import Reader
+from striate_service.techniques.tasks.activations import ActivationsResult, ActivationsTask
+
+_REDUCTIONS: dict[int, Literal["none", "mean", "max"]] = {
+    messages.REDUCTION_UNSPECIFIED: "none",
+    messages.REDUCTION_NONE: "none",
+    messages.REDUCTION_MEAN: "mean",
+    messages.REDUCTION_MAX: "max",
+}
+
+
+def read(request: messages.ActivationsRequest, reader: Reader) -> ImageQuestion[ActivationsResult]:
+    model = reading.find_model(reader.models, request.model)
+    layers = reading.find_layers(model, request.layers)
+    if request.dtype not in (pb.DATA_TYPE_UNSPECIFIED, pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16):
+        raise InvalidArgument("dtype", "should be FLOAT32 or FLOAT16.")
+    if request.reduction not in _REDUCTIONS:
+        raise InvalidArgument("reduction", "should be NONE, MEAN or MAX.")
+    task = ActivationsTask(
+        model=model.name,
+        classes=(),
+        class_count=reading.class_count(request, model),
+        layers=tuple(layer.path for layer in layers),
+        reduction=_REDUCTIONS[request.reduction],
+        channels=reading.find_channels(request.channels, layers),
+        positions=reading.find_positions(request.positions, layers),
+        half=request.dtype == pb.DATA_TYPE_FLOAT16,
+    )
+    return ImageQuestion(model, reader.images(request.images, "images", request.fit, model), task)
+
+
+def write(
+    question: ImageQuestion[ActivationsResult], answer: ImageAnswer[ActivationsResult]
+) -> messages.ActivationsResponse:
+    response = messages.ActivationsResponse(
+        model=encoding.model_ref(question.model),
+        predictions=encoding.predictions(question.model, answer.result.predictions),
+        views=map(encoding.view, answer.views),
+    )
+    for path, outputs in answer.result.layers.items():
+        layer = question.model.layer_by_name[path]
+        write_tensor(response.layers.add(layer=encoding.layer(layer)).tensor, outputs)
+    return response
