@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     max_images_per_request: Annotated[int, Field(ge=1, le=1024)] = 64
     max_pixels_per_image: Annotated[int, Field(ge=1)] = 100_000_000
     """Width times height of an encoded image: a small file can decode to a very large image."""
+    max_decoding_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 1024 * MEBIBYTE
+    """Memory for large images (over 8 megapixels or so) that are decoded at once, of all requests together; one alone
+    may take more. An image takes 4 to 16 bytes a pixel."""
     max_message_bytes: Annotated[int, Field(ge=MEBIBYTE, le=2**31 - 1)] = 64 * MEBIBYTE
     """The largest request and the largest reply."""
     image_folders: tuple[Path, ...] = ()

@@ -1,22 +1,39 @@
-"""From a request's images to one array, in threads of their own."""
+"""From a request's images to one array, in threads of their own. Nothing else reads a caller's bytes."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from striate_service.config import Settings
+from striate_service.config import MEBIBYTE, Settings
 from striate_service.errors import InvalidArgument
-from striate_service.explain.images import DecodedImage, Fit, GivenImage, GivenImages, Opened, View, decode, open_image
+from striate_service.explain.byte_budget import ByteBudget
+from striate_service.explain.images import (
+    DecodedImage,
+    Fit,
+    GivenImage,
+    GivenImages,
+    OpenedImage,
+    View,
+    decode,
+    open_image,
+)
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
+
+T = TypeVar("T")
+
+_ORDINARY_BYTES = 32 * MEBIBYTE
+"""What takes no more, such as 8 megapixels of RGB, is decoded in the step that opens it: no more of these than threads
+lie in memory."""
 
 
 @dataclass(frozen=True)
@@ -42,37 +59,21 @@ def _add_niceness(niceness: int) -> None:
 
 
 class ImageDecoder:
-    """Opens images, which checks them, then decodes them in threads."""
+    """Makes pixels of images. Large ones wait until there is memory for them, over all requests."""
 
     def __init__(self, settings: Settings, threads: Executor, metrics: Metrics) -> None:
         self._max_pixels = settings.max_pixels_per_image
+        self._budget = ByteBudget(settings.max_decoding_bytes)
         self._threads = threads
         self._metrics = metrics
 
-    def open(self, given: Sequence[GivenImage]) -> list[Opened]:
-        """Read the headers of files.
-
-        Raises:
-            InvalidArgument: one of them is no image, or too large.
-        """
-        return [open_image(image, self._max_pixels) for image in given]
-
-    async def decode(self, opened: Sequence[Opened], given: GivenImages, model: ModelDescription) -> DecodedImages:
+    async def decode(self, given: GivenImages, model: ModelDescription) -> DecodedImages:
         """Return images as one array.
 
-        Args:
-            opened: what `open` returned for them.
-
         Raises:
-            InvalidArgument: one of them cannot be read.
+            InvalidArgument: one of them is no image, is too large, or cannot be decoded.
         """
-        loop = asyncio.get_running_loop()
-        decoded = await asyncio.gather(
-            *(
-                loop.run_in_executor(self._threads, self._decode, each, image.field, model, given.fit)
-                for each, image in zip(opened, given.images, strict=True)
-            )
-        )
+        decoded = await _all([self._decode(image, model, given.fit) for image in given.images])
         self._metrics.images.labels(model=model.name).inc(len(decoded))
         pixels = decoded[0].pixels[None] if len(decoded) == 1 else np.stack([each.pixels for each in decoded])
         return DecodedImages(pixels, [each.view for each in decoded])
@@ -80,13 +81,39 @@ class ImageDecoder:
     async def pixels_or_reason(self, image: GivenImage, model: ModelDescription, fit: Fit) -> NDArray[np.generic] | str:
         """Return an image's pixels, as `ImageTask` takes them, or why there are none."""
         try:
-            given = GivenImages([image], fit)
-            decoded = await self.decode(self.open(given.images), given, model)
+            decoded = await self.decode(GivenImages([image], fit), model)
         except InvalidArgument as error:
             return error.problem
         pixels: NDArray[np.generic] = decoded.pixels[0]
         return pixels
 
-    def _decode(self, opened: Opened, field: str, model: ModelDescription, fit: Fit) -> DecodedImage:
-        with self._metrics.decode_seconds.time():
-            return decode(opened, field, model.preprocessing, fit)
+    async def _decode(self, image: GivenImage, model: ModelDescription, fit: Fit) -> DecodedImage:
+        loop = asyncio.get_running_loop()
+
+        def pixels(opened: OpenedImage) -> DecodedImage:
+            with self._metrics.decode_seconds.time():
+                return decode(opened, image.field, model.preprocessing, fit)
+
+        def open_or_decode() -> OpenedImage | DecodedImage:
+            opened = open_image(image, self._max_pixels)
+            return opened if opened.bytes > _ORDINARY_BYTES else pixels(opened)
+
+        step = await loop.run_in_executor(self._threads, open_or_decode)
+        if isinstance(step, DecodedImage):
+            return step
+        size = step.bytes
+        await self._budget.take(size)
+        work = self._threads.submit(pixels, step)
+        # When the thread has ended, which may be long after the caller has gone.
+        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._budget.give_back, size))
+        return await asyncio.wrap_future(work)
+
+
+async def _all(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all; the first error ends the others, of which those that no thread has begun are never begun."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -47,15 +47,13 @@ class ImageRunner:
     async def run(
         self, task: ImageTask[R], model: ModelDescription, given: GivenImages, terms: Terms
     ) -> tuple[DecodedImages, R]:
-        """Read the images' headers, get the task a place, and only then decode the images and carry it out.
+        """Get the task a place, and only then look into the images: who is refused has cost nothing.
 
         Raises:
             RequestError: an image cannot be read, or the task is not admitted, expires, is refused or fails.
         """
-        opened = self._decoder.open(given.images)
         async with self._engine.admission(
             task, len(given.images), preprocessed=given.preprocessed, terms=terms
         ) as place:
-            decoded = await self._decoder.decode(opened, given, model)
-            opened.clear()  # whole pictures: while the task waits for its turn, only their pixels stay in memory
+            decoded = await self._decoder.decode(given, model)
             return decoded, await place.run(decoded.pixels)

@@ -1,0 +1,96 @@
+"""JPEG: segments, then scans. A progressive picture's scans each go over all of its pixels, so they are counted."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from striate_service.explain.image_files.parts import BadFile, ImageFile, check_size, orientation
+
+_MAX_SEGMENTS = 4096
+"""Before the first scan. A profile of 64 MB, the largest message, takes a thousand."""
+_USUAL_SCANS = 20
+"""libjpeg writes 10, mozjpeg 12 at most."""
+_MAX_SCANNED_PIXELS = 500_000_000
+"""Of more scans than usual, together: an empty scan takes 1.3 ns a pixel."""
+_LEAST_SCAN = 1_000_000  # pixels that a scan of a small picture counts for: it has a cost of its own
+_COEFFICIENT_BYTES = 6  # a pixel, of three colors: kept until the last scan has been read
+
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})  # Huffman, arithmetic, quantization, restart interval
+_COLORS = frozenset({b"\xe0JFIF", b"\xeeAdob"})  # APP0 and APP14, where they say how colors are written
+_START_OF_SCAN, _APP1 = 0xDA, 0xE1
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})  # markers that stand alone
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # in a scan, where 0xFF before other bytes is part of it
+_XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+def read(data: bytes, max_pixels: int) -> ImageFile:
+    try:
+        return _read(data, max_pixels)
+    except struct.error as error:
+        raise BadFile("is a JPEG that ends before its pixels.") from error
+
+
+def _read(data: bytes, max_pixels: int) -> ImageFile:
+    kept = [data[:2]]
+    notes = {b"Exif\0\0": b"", _XMP_PREFIX: b""}
+    pixels, frame, components = 0, 0, 0
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 4 > len(data):
+            raise BadFile("is a JPEG that ends before its pixels.")
+        marker = data[at + 1]
+        if marker in (0x00, 0xFF) or marker in _NO_LENGTH:  # padding
+            at += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        end = at + 2 + length
+        if marker in _START_OF_FRAME:
+            height, width, components = struct.unpack_from(">HHB", data, at + 5)
+            check_size(width, height, max_pixels)
+            pixels, frame = width * height, marker
+        if marker == _START_OF_SCAN:
+            break
+        if marker in _START_OF_FRAME or marker in _TABLES or data[at + 1 : at + 2] + data[at + 4 : at + 8] in _COLORS:
+            kept.append(data[at:end])
+        elif marker == _APP1:
+            for prefix, note in notes.items():
+                if not note and data.startswith(prefix, at + 4):
+                    notes[prefix] = data[at + 4 : end]
+        at = end
+    else:
+        raise BadFile(f"has more than {_MAX_SEGMENTS:,} segments before its pixels; save it anew.")
+    in_one_scan = frame not in _PROGRESSIVE and data[at + 4 : at + 5] == bytes([components])
+    if not in_one_scan:
+        _check_scans(data, at, pixels)
+    kept.append(data[at:])
+    exif, xmp = notes.values()
+    return ImageFile(
+        b"".join(kept), "JPEG", orientation(exif, xmp), scratch_bytes=0 if in_one_scan else _COEFFICIENT_BYTES
+    )
+
+
+def _check_scans(data: bytes, at: int, pixels: int) -> None:
+    """Refuse a picture whose scans take a decoder too long. The first begins at `at`."""
+    most = max(_USUAL_SCANS, _MAX_SCANNED_PIXELS // max(pixels, _LEAST_SCAN))
+    if data.count(b"\xff\xda", at) > most and _has_more_scans(data, at, most):
+        raise BadFile(f"has more than {most} scans; save it as an ordinary JPEG.")
+
+
+def _has_more_scans(data: bytes, at: int, most: int) -> bool:
+    """Whether there are more than `most` scans in fact: what follows the picture may hold their marker by chance."""
+    scans = 0
+    while match := _MARKER.search(data, at):
+        at, marker = match.end(), match[1][0]
+        if marker == 0xD9:
+            return False
+        if marker == _START_OF_SCAN:
+            scans += 1
+            if scans > most:
+                return True
+        if marker not in _NO_LENGTH and at + 2 <= len(data):
+            at += struct.unpack_from(">H", data, at)[0]
+    return False
