@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -43,7 +44,7 @@ def saved(make: Callable[[], torch.nn.Module], folder: Path, **more: object) -> 
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Start servers of the fragile network, with one worker."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     model = saved(factory, tmp_path)
     servers: list[LocalServer] = []
 
@@ -155,6 +156,32 @@ def test_a_worker_that_dies_idle_is_replaced(serve: Serve) -> None:
     assert only_worker() != pid
     with striate.Client(server.target) as client:
         assert client.activations(image(), "layer").predictions[0]
+
+
+def test_an_idle_workers_death_costs_nobody_an_answer_and_no_file_its_content(serve: Serve, tmp_path: Path) -> None:
+    """Batches are written through descriptors, whose numbers other files get once they are closed."""
+    server = serve(ping_interval=60)
+    with striate.Client(server.target, timeout=60) as client, contextlib.ExitStack() as stack:
+        for number in range(3):
+            client.activations(image(), "layer")
+            os.kill(only_worker(), signal.SIGKILL)
+            while_dead = wait_for_descriptors(before=_descriptors())
+            files = [stack.enter_context((tmp_path / f"{number}-{i}").open("w+b")) for i in range(while_dead + 8)]
+            for file in files:
+                file.write(b"a database" * 1000)
+                file.flush()
+            with ThreadPoolExecutor(4) as callers:
+                answers = [callers.submit(client.activations, image(), "layer") for _ in range(4)]
+                assert all(answer.result()["layer"].shape == (1, 4, 14, 14) for answer in answers)
+            assert {Path(file.name).read_bytes() for file in files} == {b"a database" * 1000}
+
+
+def wait_for_descriptors(before: int) -> int:
+    """Wait a moment for the server to close a dead worker's blocks, and return how many it had of them."""
+    end = time.monotonic() + 1
+    while _descriptors() >= before and time.monotonic() < end:
+        time.sleep(0.001)
+    return before
 
 
 def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:
