@@ -167,7 +167,7 @@ class Server:
         example_store = ExampleStore(settings.home / "examples")
         library = Library(BasisStore(settings.home / "bases"))
         recipes = RecipeChoice.of(settings)
-        icons, namer = IconFinder(self._renderer), Namer(self._labels, example_store)
+        icons, namer = IconFinder(self._renderer), Namer(self._labels, example_store, self._metrics)
         runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, settings)
         groups = GroupExplainer(icons, namer)
 

@@ -18,7 +18,7 @@ import solitary
 import striate
 import torch
 from conftest import needs_compiler, settings
-from fragile import DEADLY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
+from fragile import BREAKING, DEADLY, GREEDY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
 from PIL import Image
 from striate_service.backends.protocol import StartError
 from striate_service.config import ModelSettings, PreprocessingSettings
@@ -233,6 +233,26 @@ def test_a_deadly_request_fails_alone(serve: Serve) -> None:
         expected = first.result()["layer"].shape
         assert all(answer.result(timeout=60)["layer"].shape == expected for answer in harmless)
         assert client.activations(image(), "layer")["layer"].shape == expected
+
+
+def test_a_worker_whose_device_is_broken_ends(serve: Serve) -> None:
+    """It would answer every batch with an error at once, and so be free before all others."""
+    server = serve()
+    with striate.Client(server.target, timeout=60) as client:
+        first = only_worker()
+        with pytest.raises(striate.InternalError, match="every worker that takes this request dies"):
+            client.activations(image(BREAKING), "layer")
+        assert client.activations(image(), "layer").predictions
+        assert only_worker() != first
+
+
+def test_a_lack_of_memory_is_no_mistake(serve: Serve) -> None:
+    server = serve()
+    with striate.Client(server.target) as client:
+        first = only_worker()
+        with pytest.raises(striate.Unavailable, match="can't allocate memory"):
+            client.activations(image(GREEDY), "layer")
+        assert only_worker() == first
 
 
 def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
