@@ -138,14 +138,19 @@ class Server:
         except BaseException:
             self._close_metrics()
             raise
-        self._labels = LabelStore(
-            settings.database or f"sqlite:///{settings.home / 'labels.db'}", _shipped_labels(self._engine.models)
-        )
-        await self._renderer.start()
-        self._register()
-        await self._grpc.start()
-        for service in ("", *SERVICES):
-            await self._health.set(service, _SERVING)
+        try:
+            self._labels = LabelStore(
+                settings.database or f"sqlite:///{settings.home / 'labels.db'}", _shipped_labels(self._engine.models)
+            )
+            await self._renderer.start()
+            self._register()
+            await self._grpc.start()
+        except BaseException:
+            await self._engine.stop()
+            self._close_metrics()
+            raise
+        await self._tell_health(True)
+        self._engine.on_health = self._health_changed
 
     async def wait(self) -> None:
         """Wait until the server has been stopped."""
@@ -194,6 +199,15 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         reflection.enable_server_reflection((*SERVICES, health, reflection.SERVICE_NAME), server)
+
+    def _health_changed(self, answers: bool) -> None:
+        if answers is not self._answers:
+            self._telling = asyncio.create_task(self._tell_health(answers))
+
+    async def _tell_health(self, answers: bool) -> None:
+        self._answers = answers
+        for service in ("", *SERVICES):
+            await self._health.set(service, _SERVING if answers else _NOT_SERVING)
 
     def _close_metrics(self) -> None:
         if self._metrics_server:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
+import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import solitary
@@ -19,6 +22,7 @@ import striate
 import torch
 from conftest import needs_compiler, settings
 from fragile import BREAKING, DEADLY, GREEDY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 from striate_service.backends.protocol import StartError
 from striate_service.config import ModelSettings, PreprocessingSettings
@@ -262,6 +266,55 @@ def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
         os.kill(stopped, signal.SIGSTOP)
         assert client.activations(image(), "layer", timeout=60)["layer"].shape[0] == 1
         assert only_worker() != stopped
+
+
+def test_health_tells_whether_any_worker_can_answer(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    (weights,) = tmp_path.glob("*.pth")
+    with striate.Client(server.target, timeout=60) as client, grpc.insecure_channel(server.target) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+        states = health.Watch(health_pb2.HealthCheckRequest())
+        next(states)
+        weights.rename(tmp_path / "away")
+        os.kill(only_worker(), signal.SIGKILL)
+        with pytest.raises(striate.Unavailable, match="no worker can be started now"):
+            client.activations(image(), "layer")
+        assert next(states).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        metrics = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read().decode()
+        assert 'striate_worker_failed_starts_total{device="cpu"} 0.0' not in metrics
+        (tmp_path / "away").rename(weights)
+        assert next(states).status == health_pb2.HealthCheckResponse.SERVING
+        assert client.activations(image(), "layer").predictions
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many open files"), ValueError("a mistake")])
+def test_a_worker_is_replaced_as_soon_as_the_machine_allows(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    server = serve()
+    tries = []
+
+    def none_left() -> tuple[socket.socket, socket.socket]:
+        tries.append(error)
+        raise error
+
+    with striate.Client(server.target, timeout=60) as client:
+        with monkeypatch.context() as poor:
+            poor.setattr("striate_service.backends.local.process.socket.socketpair", none_left)
+            before = _descriptors()
+            os.kill(only_worker(), signal.SIGKILL)
+            while len(tries) < 2:
+                time.sleep(0.01)
+            assert _descriptors() <= before
+        wait_for_metrics(server, 'striate_worker_restarts_total{device="cpu"} 1.0')
+        assert client.activations(image(), "layer").predictions
+
+
+def test_the_workers_of_a_server_that_cannot_start_end(serve: Serve, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="label database"):
+        serve(database=f"sqlite:///{tmp_path}/no/such/folder/labels.db")
+    assert not only_workers()
 
 
 def wait_for(server: LocalServer, *, begun: int, waiting: int) -> None:

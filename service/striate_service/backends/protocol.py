@@ -164,11 +164,17 @@ class Backend(Protocol):
         """Icon objectives that the operator registered, by name."""
         ...
 
-    async def start(self, on_room: Callable[[], None]) -> None:
+    @property
+    def is_lost(self) -> bool:
+        """Whether no worker runs, and none could be started: until one can, nothing is computed."""
+        ...
+
+    async def start(self, on_change: Callable[[], None]) -> None:
         """Start the workers with their models.
 
         Args:
-            on_room: called when a worker may have room again for a reason other than the end of a batch.
+            on_change: called when a worker may have room for a reason other than the end of a batch, or when one could
+                not be started.
 
         Raises:
             StartError: a worker cannot start.

@@ -6,7 +6,6 @@ A separate process factorizes them, since that takes minutes and workers should 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from striate_service.backends.local.children import environment
 from striate_service.backends.local.compiled_code import COMPILED, cache_variables
 from striate_service.backends.local.messages import receive
 from striate_service.backends.protocol import SpoolBasis, SpoolFailed, SpoolFull, SpoolProgress
@@ -69,7 +69,7 @@ class FileSpool:
             pass_fds=arguments[:2],
             stdin=subprocess.DEVNULL,
             # One thread: the other cores serve interactive requests.
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | cache_variables(self._compiled),
+            env=environment(OMP_NUM_THREADS="1") | cache_variables(self._compiled),
         )
         theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)

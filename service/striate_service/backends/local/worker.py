@@ -25,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from striate_service.backends.local.children import end_with_server
 from striate_service.backends.local.messages import (
     Pong,
     Reply,
@@ -63,6 +64,7 @@ class DeviceBroken(Exception):
 
 
 def main(socket_descriptor: int, *descriptors: int) -> None:
+    end_with_server()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the server decides
