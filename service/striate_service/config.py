@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     image_folders: tuple[Path, ...] = ()
     """Folders on the server whose images callers may name instead of sending images (`BuildBasis`)."""
     max_basis_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 16 * 1024 * MEBIBYTE
-    """Activations on disk, in `home`, while a basis is built: 200 KB per image for GoogLeNet's mixed4d."""
+    """Activations on disk, in `home`, of all bases that are being built: 200 KB per image for GoogLeNet's mixed4d."""
     max_task_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 2048 * MEBIBYTE
     """A worker's memory for the arrays of one request, besides the network. Requests that need more are refused."""
     max_queue: Annotated[int, Field(ge=1)] = 256

@@ -256,6 +256,14 @@ def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:
     if shipped["model_version"] != model.version:
         return []  # the names belong to other weights
     return [
-        StoredLabel(model_version=model.version, **label | {"source": LabelSource(label["source"])})
+        StoredLabel(
+            model_version=model.version,
+            layer=label["layer"],
+            channel=label["channel"],
+            text=label["text"],
+            source=LabelSource(label["source"]),
+            score=label.get("score"),
+            author=label.get("author", ""),
+        )
         for label in shipped["labels"]
     ]

@@ -126,6 +126,11 @@ class SpoolFailed:
 class SpoolFull(Exception):
     """The activations exceed the operator's limit on disk space."""
 
+    def __init__(self, alone: bool) -> None:
+        super().__init__()
+        self.alone = alone
+        """Whether those of this spool would by themselves."""
+
 
 class Spool(Protocol):
     """Activations of more images than fit into memory, stored so that they can be factorized."""
@@ -139,7 +144,8 @@ class Spool(Protocol):
         """Append activations [N, C, H, W]. Blocking.
 
         Raises:
-            SpoolFull: they exceed the limit.
+            SpoolFull: with those of all spools they exceed the limit.
+            OSError: the disk does not take them.
         """
         ...
 

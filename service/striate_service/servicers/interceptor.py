@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError
 
 from striate_service.errors import (
     AlreadyExists,
+    CannotStore,
     DeadlineExceeded,
     InvalidArgument,
     NotAllowed,
@@ -39,6 +40,7 @@ _CODES: dict[type[RequestError], int] = {
     NotFound: code_pb2.NOT_FOUND,
     AlreadyExists: code_pb2.ALREADY_EXISTS,
     WrongWeights: code_pb2.FAILED_PRECONDITION,
+    CannotStore: code_pb2.FAILED_PRECONDITION,
     NotAllowed: code_pb2.PERMISSION_DENIED,
     QueueFull: code_pb2.RESOURCE_EXHAUSTED,
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,

@@ -94,6 +94,10 @@ class LabelSource(IntEnum):
     UNAVAILABLE = 6
     """The database did not answer: there is no text, though there may be a name; never stored."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> LabelSource:
+        return cls.NONE  # of a later version
+
 
 _metadata = MetaData()
 _channel_labels = _label_table("labels", Column("channel", Integer, nullable=False))

@@ -9,7 +9,7 @@ from functools import partial
 from striate_service.backends.local.compiled_code import COMPILED
 from striate_service.backends.local.devices import Device, choose_devices
 from striate_service.backends.local.messages import Options
-from striate_service.backends.local.spool import FileSpool
+from striate_service.backends.local.spool import DiskBudget, FileSpool
 from striate_service.backends.local.supervision import Timeouts, Worker, WorkerState
 from striate_service.backends.local.tuning import BatchLimits
 from striate_service.backends.protocol import BatchLimit, StartError, WorkerDied
@@ -41,6 +41,7 @@ class LocalBackend:
             for device in choose_devices(settings.devices)
         ]
         self.limits = BatchLimits.from_settings(settings)
+        self._disk_budget = DiskBudget(settings.max_basis_bytes)
         self._models: tuple[ModelDescription, ...] = ()
         self._supervision: list[asyncio.Task[None]] = []
 
@@ -162,7 +163,7 @@ class LocalBackend:
         return self.limits.get(worker, model).images if model in worker.models else 1
 
     def spool(self, channels: int) -> FileSpool:
-        return FileSpool(self._settings.home, channels, self._settings.max_basis_bytes)
+        return FileSpool(self._settings.home, channels, self._disk_budget)
 
     @staticmethod
     def _own(worker: AnyWorker) -> Worker:
