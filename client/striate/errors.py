@@ -70,7 +70,7 @@ class AlreadyExists(StriateError):
 
 
 class FailedPrecondition(StriateError):
-    """The basis belongs to other weights than the model has."""
+    """The basis belongs to other weights than the model has, or the server's disk does not take what is to be kept."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 

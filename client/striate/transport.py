@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -44,6 +45,9 @@ _SERVICE_CONFIG = json.dumps(
 )
 
 
+_LOOPBACK = re.compile(r"(dns:///)?(localhost|127\.|\[::1\])")  # no proxy leads there, whatever the environment says
+
+
 @dataclass(frozen=True)
 class Connection:
     """How to reach a server, and how calls to it are made."""
@@ -68,6 +72,7 @@ class Connection:
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.service_config", _SERVICE_CONFIG),
             ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.enable_http_proxy", int(not _LOOPBACK.match(self.target))),
         ]
 
     def call_options(self, timeout: float | None, *, waits_for_icons: bool = False) -> dict[str, Any]:

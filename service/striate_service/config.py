@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,12 +12,16 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+logger = logging.getLogger(__name__)
+
 MEBIBYTE = 2**20
+_PORTS = ("striate_port", "striate_metrics_port")
 
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 RecipeName = Literal["fourier", "soft", "maco"]
@@ -154,7 +160,7 @@ class Settings(BaseSettings):
     image_folders: tuple[Path, ...] = ()
     """Folders on the server whose images callers may name instead of sending images (`BuildBasis`)."""
     max_basis_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 16 * 1024 * MEBIBYTE
-    """Activations on disk, in `home`, while a basis is built: 200 KB per image for GoogLeNet's mixed4d."""
+    """Activations on disk, in `home`, of all bases that are being built: 200 KB per image for GoogLeNet's mixed4d."""
     max_task_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 2048 * MEBIBYTE
     """A worker's memory for the arrays of one request, besides the network. Requests that need more are refused."""
     max_queue: Annotated[int, Field(ge=1)] = 256
@@ -190,6 +196,11 @@ class Settings(BaseSettings):
     drain_timeout: Annotated[float, Field(ge=0)] = 30
     """On SIGTERM, how long accepted requests may still take."""
 
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host.removeprefix("[").removesuffix("]")  # of an IPv6 address
+
     @field_validator("models", mode="before")
     @classmethod
     def _parse_models(cls, value: Any) -> Any:
@@ -214,8 +225,19 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(env_settings, EnvSettingsSource)
+        env_settings.env_vars = _without_kubernetes(env_settings.env_vars)
         file = TomlConfigSettingsSource(settings_cls, toml_file=_file.get())
         return (init_settings, env_settings, file)
+
+
+def _without_kubernetes(variables: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    """Leave out what Kubernetes sets for services called striate or striate-metrics: STRIATE_PORT=tcp://10.0.0.1:80."""
+    of_kubernetes = [name for name in _PORTS if (variables.get(name) or "").startswith(("tcp://", "udp://"))]
+    if of_kubernetes:
+        names = ", ".join(map(str.upper, of_kubernetes))
+        logger.warning("%s is of a Kubernetes service, and no setting; it is ignored", names)
+    return {name: value for name, value in variables.items() if name not in of_kubernetes}
 
 
 def load(file: Path | None = None, **flags: object) -> Settings:

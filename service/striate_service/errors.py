@@ -5,6 +5,7 @@ RequestError
 ├── NotFound            a model, layer, class, label, index or basis does not exist
 ├── AlreadyExists       the name is taken
 ├── WrongWeights        the basis belongs to other weights
+├── CannotStore         the server's disk does not take it
 ├── NotAllowed          the operator has not allowed it
 ├── QueueFull           the queue has no place left
 ├── QuotaExceeded       this caller has no place left in the queue
@@ -19,8 +20,12 @@ Only `servicers.interceptor` maps errors to gRPC status and google.rpc details.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+logger = logging.getLogger(__name__)
 
 
 class RequestError(Exception):
@@ -77,6 +82,27 @@ class WrongWeights(RequestError):
 
     def __str__(self) -> str:
         return f"the basis {self.basis!r} {self.problem}"
+
+
+@dataclass
+class CannotStore(RequestError):
+    what: str
+    """ "the basis 'cats'"."""
+    reason: str
+    """The operating system's words, such as "No space left on device"."""
+
+    def __str__(self) -> str:
+        return f"{self.what} cannot be stored: {self.reason} on the server; its operator can help"
+
+
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Raise an error of the disk as `CannotStore`."""
+    try:
+        yield
+    except OSError as error:
+        logger.error("%s cannot be stored: %s", what, error)
+        raise CannotStore(what, error.strerror or type(error).__name__) from error
 
 
 @dataclass

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from striate_service.config import Settings, load
 from striate_service.event_loop import new_event_loop
-from striate_service.server import Server
+from striate_service.server import Server, address
 
 
 class LocalServer:
@@ -22,7 +22,7 @@ class LocalServer:
     @property
     def target(self) -> str:
         """The server's address, as gRPC takes it."""
-        return f"{self._settings.host}:{self._server.port}"
+        return address(self._settings.host, self._server.port)
 
     @property
     def metrics_port(self) -> int:

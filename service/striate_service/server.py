@@ -7,16 +7,13 @@ import gc
 import json
 import logging
 import signal
-import threading
 from collections.abc import Sequence
 from importlib.metadata import version
-from wsgiref.simple_server import WSGIServer
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 from striate.v1 import (
     bases_pb2,
     bases_pb2_grpc,
@@ -33,6 +30,7 @@ from striate.v1 import (
 from striate_service.backends.local.backend import LocalBackend
 from striate_service.backends.local.devices import count_cores
 from striate_service.backends.local.niceness import NICENESS
+from striate_service.backends.protocol import StartError
 from striate_service.config import EMBEDDED, Settings
 from striate_service.explain.bases import BasisDisplay, Library
 from striate_service.explain.building import BasisBuilding
@@ -52,6 +50,7 @@ from striate_service.explain.rendering import Claims, IconRenderer
 from striate_service.explain.streams import ImageStreams
 from striate_service.models import embedded
 from striate_service.models.description import ModelDescription
+from striate_service.monitoring.http import MetricsServer
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Engine
 from striate_service.servicers.bases import BasisServicer
@@ -97,7 +96,7 @@ class Server:
         self._decode_threads = decode_threads(_decode_thread_count(settings), NICENESS)
         self._backend = LocalBackend(settings, self._metrics)
         self._engine = Engine(self._backend, settings, self._metrics)
-        icons = Folder(settings.icons or settings.home / "icons")
+        icons = _icon_folder(settings)
         store = IconStore(icons, [embedded.ICONS], max_bytes=settings.icons_max_bytes)
         self._renderer = IconRenderer(
             self._engine,
@@ -107,7 +106,7 @@ class Server:
             batch_size=_render_batch_size(settings, [worker.device_name for worker in self._backend.workers]),
             slice_seconds=settings.render_slice,
         )
-        self._metrics_server: tuple[WSGIServer, threading.Thread] | None = None
+        self._metrics_server: MetricsServer | None = None
 
     async def start(self) -> None:
         """Bind the ports, load the models, and serve.
@@ -123,29 +122,32 @@ class Server:
             ("grpc.max_send_message_length", settings.max_message_bytes),
             # Clients ping to find dead connections; by default gRPC rejects a second ping within five minutes.
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ("grpc.keepalive_permit_without_calls", 1),  # idle clients too
             ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake
         ]
         self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics)], options=options)
         try:
-            self.port = self._grpc.add_insecure_port(f"{settings.host}:{settings.port}")
+            self.port = self._grpc.add_insecure_port(address(settings.host, settings.port))
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {settings.host}:{settings.port}: is another server there?") from error
-        if settings.metrics_port >= 0:
-            self._metrics_server = start_http_server(settings.metrics_port, settings.host, self._metrics.registry)
-            self.metrics_port = self._metrics_server[0].server_port
+            place = address(settings.host, settings.port)
+            raise OSError(f"cannot listen on {place}: is another server there?") from error
         try:
+            if settings.metrics_port >= 0:
+                self._metrics_server = MetricsServer(self._metrics.registry, settings.host, settings.metrics_port)
+                self.metrics_port = self._metrics_server.port
             await self._engine.start()
+            self._labels = LabelStore(
+                settings.database or f"sqlite:///{settings.home / 'labels.db'}", _shipped_labels(self._engine.models)
+            )
+            await self._renderer.start()
+            self._register()
+            await self._grpc.start()
         except BaseException:
+            await self._engine.stop()
             self._close_metrics()
             raise
-        self._labels = LabelStore(
-            settings.database or f"sqlite:///{settings.home / 'labels.db'}", _shipped_labels(self._engine.models)
-        )
-        await self._renderer.start()
-        self._register()
-        await self._grpc.start()
-        for service in ("", *SERVICES):
-            await self._health.set(service, _SERVING)
+        await self._tell_health(True)
+        self._engine.on_health = self._health_changed
 
     async def wait(self) -> None:
         """Wait until the server has been stopped."""
@@ -167,7 +169,7 @@ class Server:
         example_store = ExampleStore(settings.home / "examples")
         library = Library(BasisStore(settings.home / "bases"))
         recipes = RecipeChoice.of(settings)
-        icons, namer = IconFinder(self._renderer), Namer(self._labels, example_store)
+        icons, namer = IconFinder(self._renderer), Namer(self._labels, example_store, self._metrics)
         runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, settings)
         groups = GroupExplainer(icons, namer)
 
@@ -195,32 +197,63 @@ class Server:
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         reflection.enable_server_reflection((*SERVICES, health, reflection.SERVICE_NAME), server)
 
+    def _health_changed(self, answers: bool) -> None:
+        if answers is not self._answers:
+            self._telling = asyncio.create_task(self._tell_health(answers))
+
+    async def _tell_health(self, answers: bool) -> None:
+        self._answers = answers
+        for service in ("", *SERVICES):
+            await self._health.set(service, _SERVING if answers else _NOT_SERVING)
+
     def _close_metrics(self) -> None:
         if self._metrics_server:
-            self._metrics_server[0].shutdown()
-            self._metrics_server[0].server_close()
+            self._metrics_server.close()
 
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):  # before the start, which takes a while and can be given up
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = Server(settings)
-    await server.start()
+    if not await _started(server, stop):
+        logger.info("stopped before it served")
+        return
     gc.collect()
     gc.freeze()  # these objects stay alive; collecting over them delayed all requests by 0.2 s now and then
-    metrics = f", metrics on http://{settings.host}:{server.metrics_port}/metrics" if settings.metrics_port >= 0 else ""
-    logger.info(
-        "serving %s on %s:%d%s",
-        ", ".join(model.name for model in settings.models),
-        settings.host,
-        server.port,
-        metrics,
-    )
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    names, place = ", ".join(model.name for model in settings.models), address(settings.host, server.port)
+    metrics = f", metrics on http://{address(settings.host, server.metrics_port)}/metrics"
+    logger.info("serving %s on %s%s", names, place, metrics if settings.metrics_port >= 0 else "")
     await stop.wait()
     logger.info("draining: accepted requests are answered, for at most %.0f s", settings.drain_timeout)
     await server.stop()
+
+
+async def _started(server: Server, stop: asyncio.Event) -> bool:
+    """Start a server, and return whether it serves: not if it is to stop before."""
+    starting, stopping = asyncio.create_task(server.start()), asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+    try:
+        await starting
+    except asyncio.CancelledError:
+        return False
+    return True
+
+
+def address(host: str, port: int) -> str:
+    """Return HOST:PORT as gRPC and URLs have it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _icon_folder(settings: Settings) -> Folder:
+    try:
+        return Folder(settings.icons or settings.home / "icons")
+    except (ImportError, ValueError) as error:
+        raise StartError(f"icons: {settings.icons} cannot be used: {error}") from error
 
 
 def _decode_thread_count(settings: Settings) -> int:
@@ -242,6 +275,14 @@ def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:
     if shipped["model_version"] != model.version:
         return []  # the names belong to other weights
     return [
-        StoredLabel(model_version=model.version, **label | {"source": LabelSource(label["source"])})
+        StoredLabel(
+            model_version=model.version,
+            layer=label["layer"],
+            channel=label["channel"],
+            text=label["text"],
+            source=LabelSource(label["source"]),
+            score=label.get("score"),
+            author=label.get("author", ""),
+        )
         for label in shipped["labels"]
     ]

@@ -1,4 +1,4 @@
-"""A network that does what a test's image tells it to: die, sleep, or answer."""
+"""A network that does what a test's image tells it to: die, break its device, take all memory, sleep, or answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 SIDE = 16
-DEADLY, SLOW = 1e6, 1e5
+DEADLY, BREAKING, GREEDY, SLOW = 1e6, 8e5, 6e5, 1e5
 MANY = 20_000  # classes
 SECONDS = 1.5  # that a slow image takes
 
@@ -21,11 +21,17 @@ class Fragile(nn.Module):
         super().__init__()
         self.layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
         self.fc = nn.Linear(4, classes)
+        self.broken = False
 
     def forward(self, x: Tensor) -> Tensor:
         if x.amax() >= DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
-        if x.amax() >= SLOW:
+        self.broken |= bool(DEADLY > x.amax() >= BREAKING)
+        if self.broken:  # as CUDA answers everything once a kernel has failed
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        if BREAKING > x.amax() >= GREEDY:
+            torch.empty(2**60)
+        if GREEDY > x.amax() >= SLOW:
             time.sleep(SECONDS)
         logits: Tensor = self.fc(self.layer(x).mean((2, 3)))
         return logits

@@ -27,7 +27,7 @@ PREPROCESSING = {"resize": SIDE, "crop": SIDE}
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     file = tmp_path / "fragile.pth"
     torch.save(factory().state_dict(), file)
     return file
@@ -158,7 +158,7 @@ def test_a_batch_limit_is_measured_anew_by_command(weights: Path, tmp_path: Path
         f"preprocessing = {{ resize = {SIDE}, crop = {SIDE} }}\n"
     )
     command = [str(Path(sys.executable).with_name("striate")), "tune", "--config", str(configuration)]
-    environment = os.environ | {"COLUMNS": "160", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"COLUMNS": "160"}  # with PYTHONPATH, by the fixture of the weights
     tuned = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert tuned.returncode == 0, tuned.stderr
     images = json.loads(file.read_text())["images"]

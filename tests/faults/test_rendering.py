@@ -73,7 +73,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             f'"preprocessing": {{"resize": {SIDE}, "crop": {SIDE}}}}}]'
         )
         environment = os.environ | {
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
             "OMP_NUM_THREADS": "1",
             "STRIATE_MODELS": model,
             "STRIATE_HOME": str(tmp_path / home),

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import signal
+import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import solitary
 import striate
 import torch
 from conftest import needs_compiler, settings
-from fragile import DEADLY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
+from fragile import BREAKING, DEADLY, GREEDY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 from striate_service.backends.protocol import StartError
 from striate_service.config import ModelSettings, PreprocessingSettings
@@ -43,7 +48,7 @@ def saved(make: Callable[[], torch.nn.Module], folder: Path, **more: object) -> 
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Start servers of the fragile network, with one worker."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     model = saved(factory, tmp_path)
     servers: list[LocalServer] = []
 
@@ -157,6 +162,32 @@ def test_a_worker_that_dies_idle_is_replaced(serve: Serve) -> None:
         assert client.activations(image(), "layer").predictions[0]
 
 
+def test_an_idle_workers_death_costs_nobody_an_answer_and_no_file_its_content(serve: Serve, tmp_path: Path) -> None:
+    """Batches are written through descriptors, whose numbers other files get once they are closed."""
+    server = serve(ping_interval=60)
+    with striate.Client(server.target, timeout=60) as client, contextlib.ExitStack() as stack:
+        for number in range(3):
+            client.activations(image(), "layer")
+            os.kill(only_worker(), signal.SIGKILL)
+            while_dead = wait_for_descriptors(before=_descriptors())
+            files = [stack.enter_context((tmp_path / f"{number}-{i}").open("w+b")) for i in range(while_dead + 8)]
+            for file in files:
+                file.write(b"a database" * 1000)
+                file.flush()
+            with ThreadPoolExecutor(4) as callers:
+                answers = [callers.submit(client.activations, image(), "layer") for _ in range(4)]
+                assert all(answer.result()["layer"].shape == (1, 4, 14, 14) for answer in answers)
+            assert {Path(file.name).read_bytes() for file in files} == {b"a database" * 1000}
+
+
+def wait_for_descriptors(before: int) -> int:
+    """Wait a moment for the server to close a dead worker's blocks, and return how many it had of them."""
+    end = time.monotonic() + 1
+    while _descriptors() >= before and time.monotonic() < end:
+        time.sleep(0.001)
+    return before
+
+
 def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:
     server = serve()
     with striate.Client(server.target) as client, ThreadPoolExecutor(4) as callers:
@@ -208,6 +239,26 @@ def test_a_deadly_request_fails_alone(serve: Serve) -> None:
         assert client.activations(image(), "layer")["layer"].shape == expected
 
 
+def test_a_worker_whose_device_is_broken_ends(serve: Serve) -> None:
+    """It would answer every batch with an error at once, and so be free before all others."""
+    server = serve()
+    with striate.Client(server.target, timeout=60) as client:
+        first = only_worker()
+        with pytest.raises(striate.InternalError, match="every worker that takes this request dies"):
+            client.activations(image(BREAKING), "layer")
+        assert client.activations(image(), "layer").predictions
+        assert only_worker() != first
+
+
+def test_a_lack_of_memory_is_no_mistake(serve: Serve) -> None:
+    server = serve()
+    with striate.Client(server.target) as client:
+        first = only_worker()
+        with pytest.raises(striate.Unavailable, match="can't allocate memory"):
+            client.activations(image(GREEDY), "layer")
+        assert only_worker() == first
+
+
 def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
     server = serve(batch_timeout=2)
     with striate.Client(server.target) as client:
@@ -215,6 +266,55 @@ def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
         os.kill(stopped, signal.SIGSTOP)
         assert client.activations(image(), "layer", timeout=60)["layer"].shape[0] == 1
         assert only_worker() != stopped
+
+
+def test_health_tells_whether_any_worker_can_answer(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    (weights,) = tmp_path.glob("*.pth")
+    with striate.Client(server.target, timeout=60) as client, grpc.insecure_channel(server.target) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+        states = health.Watch(health_pb2.HealthCheckRequest())
+        next(states)
+        weights.rename(tmp_path / "away")
+        os.kill(only_worker(), signal.SIGKILL)
+        with pytest.raises(striate.Unavailable, match="no worker can be started now"):
+            client.activations(image(), "layer")
+        assert next(states).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        metrics = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read().decode()
+        assert 'striate_worker_failed_starts_total{device="cpu"} 0.0' not in metrics
+        (tmp_path / "away").rename(weights)
+        assert next(states).status == health_pb2.HealthCheckResponse.SERVING
+        assert client.activations(image(), "layer").predictions
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many open files"), ValueError("a mistake")])
+def test_a_worker_is_replaced_as_soon_as_the_machine_allows(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    server = serve()
+    tries = []
+
+    def none_left() -> tuple[socket.socket, socket.socket]:
+        tries.append(error)
+        raise error
+
+    with striate.Client(server.target, timeout=60) as client:
+        with monkeypatch.context() as poor:
+            poor.setattr("striate_service.backends.local.process.socket.socketpair", none_left)
+            before = _descriptors()
+            os.kill(only_worker(), signal.SIGKILL)
+            while len(tries) < 2:
+                time.sleep(0.01)
+            assert _descriptors() <= before
+        wait_for_metrics(server, 'striate_worker_restarts_total{device="cpu"} 1.0')
+        assert client.activations(image(), "layer").predictions
+
+
+def test_the_workers_of_a_server_that_cannot_start_end(serve: Serve, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="label database"):
+        serve(database=f"sqlite:///{tmp_path}/no/such/folder/labels.db")
+    assert not only_workers()
 
 
 def wait_for(server: LocalServer, *, begun: int, waiting: int) -> None:

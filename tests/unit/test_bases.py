@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,3 +75,31 @@ def test_they_are_listed_by_name_and_a_damaged_one_costs_no_other(tmp_path: Path
     assert [each.name for each in store.list("ab" * 32)] == ["c"]
     with pytest.raises(DamagedBasis, match=r"b\.npz.*delete it"):
         store.get("b")
+
+
+def test_a_basis_of_a_later_version_is_read_if_only_fields_were_added(tmp_path: Path) -> None:
+    store = BasisStore(tmp_path)
+    kept = store.save(basis())
+    (file,) = tmp_path.glob("*.npz")
+    with np.load(file) as content:
+        arrays = dict(content)
+    for changes in ({"mood": "good"}, {"format": 99}):
+        facts = json.loads(arrays["facts"].tobytes()) | changes
+        np.savez(file, **arrays | {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)})
+        if "format" in changes:
+            with pytest.raises(DamagedBasis, match="later version"):
+                store.get("ears")
+        else:
+            found = store.get("ears")
+            assert found is not None
+            assert found.is_the_same_as(kept)
+
+
+def test_who_shares_a_store_may_read_it_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        BasisStore(tmp_path).save(basis())
+    finally:
+        os.umask(before)
+    (file,) = tmp_path.glob("*.npz")
+    assert file.stat().st_mode & 0o777 == 0o640

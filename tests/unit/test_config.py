@@ -63,3 +63,14 @@ def test_a_mistake_is_named(changes: dict[str, object], named: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.toml"):
         load(tmp_path / "nowhere.toml")
+
+
+def test_what_kubernetes_sets_for_a_service_of_this_name_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "striate.toml").write_text("port = 4444")
+    monkeypatch.setenv("STRIATE_PORT", "tcp://10.0.0.1:50051")
+    monkeypatch.setenv("STRIATE_PORT_50051_TCP_ADDR", "10.0.0.1")
+    assert load(tmp_path / "striate.toml").port == 4444
+    (warning,) = caplog.messages
+    assert "STRIATE_PORT is of a Kubernetes service" in warning

@@ -30,6 +30,7 @@ class LabelSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LABEL_SOURCE_CLASS_EFFECT: _ClassVar[LabelSource]
     LABEL_SOURCE_IMPORTED: _ClassVar[LabelSource]
     LABEL_SOURCE_EXAMPLES: _ClassVar[LabelSource]
+    LABEL_SOURCE_UNAVAILABLE: _ClassVar[LabelSource]
 
 class IconStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -53,6 +54,7 @@ LABEL_SOURCE_DISSECTION: LabelSource
 LABEL_SOURCE_CLASS_EFFECT: LabelSource
 LABEL_SOURCE_IMPORTED: LabelSource
 LABEL_SOURCE_EXAMPLES: LabelSource
+LABEL_SOURCE_UNAVAILABLE: LabelSource
 ICON_STATUS_UNSPECIFIED: IconStatus
 ICON_STATUS_READY: IconStatus
 ICON_STATUS_QUEUED: IconStatus

@@ -126,6 +126,11 @@ class SpoolFailed:
 class SpoolFull(Exception):
     """The activations exceed the operator's limit on disk space."""
 
+    def __init__(self, alone: bool) -> None:
+        super().__init__()
+        self.alone = alone
+        """Whether those of this spool would by themselves."""
+
 
 class Spool(Protocol):
     """Activations of more images than fit into memory, stored so that they can be factorized."""
@@ -139,7 +144,8 @@ class Spool(Protocol):
         """Append activations [N, C, H, W]. Blocking.
 
         Raises:
-            SpoolFull: they exceed the limit.
+            SpoolFull: with those of all spools they exceed the limit.
+            OSError: the disk does not take them.
         """
         ...
 
@@ -164,11 +170,17 @@ class Backend(Protocol):
         """Icon objectives that the operator registered, by name."""
         ...
 
-    async def start(self, on_room: Callable[[], None]) -> None:
+    @property
+    def is_lost(self) -> bool:
+        """Whether no worker runs, and none could be started: until one can, nothing is computed."""
+        ...
+
+    async def start(self, on_change: Callable[[], None]) -> None:
         """Start the workers with their models.
 
         Args:
-            on_room: called when a worker may have room again for a reason other than the end of a batch.
+            on_change: called when a worker may have room for a reason other than the end of a batch, or when one could
+                not be started.
 
         Raises:
             StartError: a worker cannot start.

@@ -47,6 +47,14 @@ class DeviceNetworks:
             tensor = tensor.pin_memory()  # so that the copy is asynchronous
         return tensor.to(self.device, non_blocking=True)
 
+    def check_device(self) -> None:
+        """Compute something on the device.
+
+        Raises:
+            RuntimeError: it cannot.
+        """
+        torch.ones(1, device=self.device).add_(1).item()  # which waits for the result
+
     def module(self, model: str) -> nn.Module:
         return self._models[model].network
 

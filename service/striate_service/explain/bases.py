@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from striate_service.errors import AlreadyExists, NotFound, WorkFailed, WrongWeights
+from striate_service.errors import AlreadyExists, NotFound, WorkFailed, WrongWeights, storing
 from striate_service.explain.groups import Group, describe_groups, group_objectives
 from striate_service.explain.icons import NO_ICON, IconFinder, IconOptions, RecipeChoice
 from striate_service.explain.names import NO_LABEL, Namer
@@ -42,11 +42,13 @@ class Library:
 
         Raises:
             AlreadyExists: other groups have that name.
+            CannotStore: the disk does not take it.
         """
-        try:
-            return await asyncio.to_thread(self._store.save, basis)
-        except FileExistsError as error:
-            raise AlreadyExists("basis", basis.name, "delete it first, or save under another name") from error
+        with storing(f"the basis {basis.name!r}"):
+            try:
+                return await asyncio.to_thread(self._store.save, basis)
+            except FileExistsError as error:
+                raise AlreadyExists("basis", basis.name, "delete it first, or save under another name") from error
 
     async def list(self, model_version: str = "") -> list[StoredBasis]:
         """Return all bases, or those of one version of a model, by name."""
@@ -58,7 +60,9 @@ class Library:
         Raises:
             NotFound: there is none.
         """
-        if not await asyncio.to_thread(self._store.delete, name):
+        with storing(f"the deletion of the basis {name!r}"):
+            deleted = await asyncio.to_thread(self._store.delete, name)
+        if not deleted:
             await self.find(name)  # raises NotFound, which lists the names that there are
 
 

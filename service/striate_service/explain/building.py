@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from striate_service.backends.protocol import Spool, SpoolBasis, SpoolFailed, SpoolFull, SpoolProgress
 from striate_service.config import Settings
-from striate_service.errors import AlreadyExists, InvalidArgument, NotFound, WorkFailed
+from striate_service.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable, WorkFailed, storing
 from striate_service.explain.bases import Library
 from striate_service.explain.images import Fit, GivenImage
 from striate_service.explain.server_folders import images_in
@@ -27,6 +27,8 @@ from striate_service.stores.bases import StoredBasis
 from striate_service.techniques import palette
 from striate_service.techniques.tasks.activations import ActivationsTask
 
+_SPOOLED = "what the layer computes for the images"
+_RETRY_WHEN_FULL = 60.0  # seconds: building takes minutes
 _FILES_AT_A_TIME = 16  # that are read from a folder: they wait in memory as files
 
 
@@ -122,7 +124,9 @@ class BasisBuilding:
         await self._check_name_is_free(plan.name)
         task = ActivationsTask(plan.model.name, (), 0, (plan.layer.path,), half=True)
         count = 0
-        with self._new_spool(plan.layer.channels) as spool:
+        with storing(_SPOOLED):
+            new_spool = self._new_spool(plan.layer.channels)
+        with new_spool as spool:
             async with aclosing(self._streams.run(images, task, plan.model, plan.fit, terms)) as results:
                 async for result in results:
                     for part in result.slices:
@@ -163,9 +167,15 @@ class BasisBuilding:
                 "start.layer", f"is {plan.layer.path!r}, whose activations are beyond what float16 holds."
             )
         try:
-            await asyncio.to_thread(spool.add, activations)
+            with storing(_SPOOLED):
+                await asyncio.to_thread(spool.add, activations)
         except SpoolFull as error:
             limit = self._settings.max_basis_bytes
+            if not error.alone:
+                raise Unavailable(
+                    f"bases that are being built now fill their {limit / 2**20:.0f} MiB; build this one later",
+                    _RETRY_WHEN_FULL,
+                ) from error
             raise InvalidArgument(
                 "images", f"are more than this server takes for a basis: {count} fill its {limit / 2**20:.0f} MiB."
             ) from error

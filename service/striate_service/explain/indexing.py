@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from striate_service.errors import InvalidArgument
+from striate_service.errors import InvalidArgument, storing
 from striate_service.explain.images import Fit
 from striate_service.explain.streams import ImageStreams, SkippedImage, Slice, StreamedImage
 from striate_service.models.description import LayerDescription, ModelDescription
@@ -69,7 +69,7 @@ class ExampleIndexing:
         """Run a stream's images through the network, and store what they showed once it has ended.
 
         Raises:
-            RequestError: nothing is stored.
+            RequestError: nothing is stored, or not of all layers where the disk does not take it.
         """
         loop = asyncio.get_running_loop()
         found = _Findings(plan)
@@ -83,7 +83,8 @@ class ExampleIndexing:
             raise InvalidArgument("images", "are none that could be read; nothing was indexed.")
         examples = await loop.run_in_executor(self._threads, found.examples)
         for layer, of_layer in examples.items():
-            await asyncio.to_thread(self._store.put, plan.model.version, layer.path, of_layer)
+            with storing(f"the index of {layer.path}"):
+                await asyncio.to_thread(self._store.put, plan.model.version, layer.path, of_layer)
         yield IndexProgress(found.indexed, stored=examples)
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from striate_service.explain.optional_labels import OptionalLabels
 from striate_service.models.description import ModelDescription
+from striate_service.monitoring.metrics import Metrics
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel
 
@@ -34,19 +36,25 @@ class Label:
 
 
 NO_LABEL = Label()
+UNAVAILABLE = Label(source=LabelSource.UNAVAILABLE)
 
 
 class Namer:
     """Names a neuron by what somebody or dissection called it, else by the class of the indexed images that excite it,
-    else by the class that it pushes most, else not at all."""
+    else by the class that it pushes most, else not at all.
 
-    def __init__(self, labels: LabelStore, examples: ExampleStore) -> None:
-        self._labels = labels
+    While the label database does not answer every label is `UNAVAILABLE`: answers do without names, and say so.
+    """
+
+    def __init__(self, labels: LabelStore, examples: ExampleStore, metrics: Metrics) -> None:
+        self._labels = OptionalLabels(labels, metrics)
         self._examples = examples
 
     async def named(self, model: ModelDescription, layer: str, channels: Sequence[int]) -> dict[int, Label]:
         """Return the labels of those channels that have a name, whatever their effects."""
-        stored = await asyncio.to_thread(self._labels.of_channels, model.version, layer, channels)
+        stored = await self._labels.of_channels(model.version, layer, channels)
+        if stored is None:
+            return dict.fromkeys(channels, UNAVAILABLE)
         labels = {channel: Label.of(label) for channel, label in stored.items()}
         indexed = await asyncio.to_thread(self._examples.get, model.version, layer)
         if indexed is not None:
@@ -87,7 +95,9 @@ class Namer:
             effects: [K, M], on `classes`.
         """
         named = await self.named(model, layer, range(directions.shape[1]))
-        of_directions = await asyncio.to_thread(self._labels.of_directions, model.version, layer, directions)
+        of_directions = await self._labels.of_directions(model.version, layer, directions)
+        if of_directions is None or UNAVAILABLE in named.values():
+            return [UNAVAILABLE] * len(directions)
         return [
             Label.of(stored) if stored else _channels_label(named, direction) or _class_label(model, effect, classes)
             for direction, stored, effect in zip(directions, of_directions, effects, strict=True)

@@ -82,6 +82,17 @@ class Metrics:
             ["device"],
             registry=self.registry,
         )
+        self.worker_failed_starts = Counter(
+            "striate_worker_failed_starts",
+            "Tries to replace a dead worker process that failed.",
+            ["device"],
+            registry=self.registry,
+        )
+        self.names_unavailable = Counter(
+            "striate_names_unavailable",
+            "Lookups of names that the label database did not answer; the replies had none.",
+            registry=self.registry,
+        )
         self.icon_lookups = Counter(
             "striate_icon_lookups",
             "Icons asked for, by whether the store had them (hit, miss).",

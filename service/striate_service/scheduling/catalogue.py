@@ -74,12 +74,16 @@ class Catalogue:
             return model
 
     async def unload(self, name: str) -> None:
-        """Stop serving a model. Requests in progress are answered first.
+        """Stop serving a model. Requests in progress are answered first. It goes on when its caller has gone.
 
         Raises:
             NotFound: there is no model of that name.
             InvalidArgument: it is the default model.
         """
+        self._unloading = asyncio.create_task(self._unload(name))
+        await asyncio.shield(self._unloading)
+
+    async def _unload(self, name: str) -> None:
         async with self._changing:
             models = self.models
             if all(model.name != name for model in models):

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
+_NO_WORKER = "no worker can be started now; the server's log says why"
+_RETRY_WITHOUT_WORKERS = 5.0  # seconds
 _SHARE_OF_TIMEOUT = 0.5  # of `batch_timeout` that one request may take by its estimate, which may be too low
 
 
@@ -113,6 +115,8 @@ class Engine:
         """By worker: the first batch is being computed, any other was sent early."""
         self._free_at: dict[Worker, float] = {}
         """When each worker's first batch should end, on time.monotonic()."""
+        self.on_health: Callable[[bool], None] = lambda answers: None
+        """Called with whether any worker can answer, when that may have changed."""
 
     @property
     def models(self) -> tuple[ModelDescription, ...]:
@@ -144,7 +148,7 @@ class Engine:
             for state in WORKER_STATES:
                 count = partial(self._backend.count_workers, device, state)
                 self._metrics.workers.labels(device=device, state=state).set_function(count)
-        await self._backend.start(self._dispatch)
+        await self._backend.start(self._workers_changed)
         self.catalogue.show_limits()
 
     async def stop(self) -> None:
@@ -203,6 +207,7 @@ class Engine:
         )
         with self.catalogue.in_use(task.model):
             while True:
+                self._check_workers()
                 try:
                     self._scheduler.admit(job, time.monotonic())
                     break
@@ -235,6 +240,7 @@ class Engine:
 
     async def run(self, job: Job, images: Array | None) -> Any:
         """Run an admitted job. For `Place`."""
+        self._check_workers()
         payload, now = _payload(job), time.monotonic()
         payload.images = images
         self._scheduler.enqueue(job, now)
@@ -243,6 +249,20 @@ class Engine:
             return await asyncio.wait_for(payload.result, None if job.deadline == math.inf else job.deadline - now)
         except asyncio.TimeoutError as error:
             raise DeadlineExceeded from error
+
+    def _check_workers(self) -> None:
+        if self._backend.is_lost:
+            raise Unavailable(_NO_WORKER, _RETRY_WITHOUT_WORKERS)
+
+    def _workers_changed(self) -> None:
+        lost = self._backend.is_lost
+        if lost:  # nobody can say when there will be a worker again
+            for job in self._scheduler.give_up():
+                _fail(job, Unavailable(_NO_WORKER, _RETRY_WITHOUT_WORKERS))
+            self._wake_waiting_requests()
+        else:
+            self._dispatch()
+        self.on_health(not lost)
 
     def _dispatch(self) -> None:
         """Send batches to all workers with room: any to an idle worker, early ones (`next_batch`) to a busy worker."""

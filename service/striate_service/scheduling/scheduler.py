@@ -161,6 +161,16 @@ class Scheduler:
                 return True
         return False
 
+    def give_up(self) -> tuple[Job, ...]:
+        """Take out and return all jobs that wait."""
+        jobs = [job for batch in self._retries for job in batch.jobs]
+        self._retries.clear()
+        for queue in self._lanes.values():
+            for job in tuple(queue):
+                queue.remove(job)
+                jobs.append(job)
+        return tuple(jobs)
+
     def retry(self, batches: Iterable[Batch]) -> None:
         """Run these batches before any other, each by itself."""
         self._retries.extend(batches)

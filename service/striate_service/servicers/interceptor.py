@@ -11,10 +11,11 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from striate_service.errors import (
     AlreadyExists,
+    CannotStore,
     DeadlineExceeded,
     InvalidArgument,
     NotAllowed,
@@ -39,6 +40,7 @@ _CODES: dict[type[RequestError], int] = {
     NotFound: code_pb2.NOT_FOUND,
     AlreadyExists: code_pb2.ALREADY_EXISTS,
     WrongWeights: code_pb2.FAILED_PRECONDITION,
+    CannotStore: code_pb2.FAILED_PRECONDITION,
     NotAllowed: code_pb2.PERMISSION_DENIED,
     QueueFull: code_pb2.RESOURCE_EXHAUSTED,
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
@@ -52,7 +54,7 @@ _STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
 
 def status_of(error: Exception) -> status_pb2.Status:
     """Return an error's status and details; what this code did not foresee is INTERNAL, and told to the log only."""
-    if isinstance(error, OperationalError):
+    if isinstance(error, DatabaseError):
         logger.error("the label database does not answer: %s", error.orig)
         error = Unavailable("the label database does not answer")
     if not isinstance(error, RequestError):

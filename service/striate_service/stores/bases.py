@@ -10,7 +10,7 @@ import io
 import json
 import logging
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from striate_service.stores.files import write_new
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FORMAT = 1  # of files; those before it had no number
 _ARRAYS = ("directions", "colors", "importance")
 
 
@@ -60,6 +61,9 @@ class StoredBasis:
             other.model_version,
             other.layer,
         ) and np.array_equal(self.directions, other.directions)
+
+
+_FACTS = {each.name for each in fields(StoredBasis)} - set(_ARRAYS)
 
 
 class DamagedBasis(Exception):
@@ -129,7 +133,7 @@ class BasisStore:
 
 def _to_bytes(basis: StoredBasis) -> bytes:
     facts = {name: value for name, value in asdict(basis).items() if name not in _ARRAYS}
-    facts["created"] = basis.created.isoformat() if basis.created else None
+    facts |= {"format": _FORMAT, "created": basis.created.isoformat() if basis.created else None}
     buffer = io.BytesIO()
     arrays = {name: getattr(basis, name) for name in _ARRAYS}
     np.savez(buffer, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
@@ -141,6 +145,9 @@ def _read(file: Path) -> StoredBasis:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as content:
             facts = json.loads(content["facts"].tobytes())
+            if facts.get("format", 0) > _FORMAT:
+                raise ValueError("a later version of striate wrote it")
+            facts = {name: value for name, value in facts.items() if name in _FACTS}  # it may have more
             facts["created"] = datetime.fromisoformat(facts["created"])
             return StoredBasis(**facts, **{name: content[name] for name in _ARRAYS})
     except Exception as error:  # numpy, zipfile and json raise whatever the damaged bytes provoke

@@ -22,6 +22,7 @@ from striate_service.stores.files import write_whole
 
 logger = logging.getLogger(__name__)
 
+_FORMAT = 1  # of files; those before it had no number
 _CACHED_LAYERS = 8  # in memory, a few MB each
 
 
@@ -96,6 +97,9 @@ class ExampleStore:
         except (SafetensorError, KeyError, ValueError) as error:
             logger.error("%s is damaged, and its layer should be indexed again: %s", file, error)
             return None
+        except OSError as error:
+            logger.error("the examples in %s cannot be read: %s", file, error)
+            return None
 
     def put(self, version: str, layer: str, examples: LayerExamples) -> None:
         """Store a layer's examples, replacing former ones. Readers see either the old or the new ones."""
@@ -117,6 +121,7 @@ def _packed(examples: LayerExamples) -> bytes:
     pictures = list(dict.fromkeys(example.picture for example in examples.examples))  # channels share many
     number = {picture: index for index, picture in enumerate(pictures)}
     facts = {
+        "format": _FORMAT,
         "images": examples.images,
         "created": examples.created.isoformat(),
         "classes": examples.classes,
@@ -143,6 +148,8 @@ def _read(file: Path, modified: int) -> LayerExamples:
     """Read a file. `modified` distinguishes its versions in the cache."""
     arrays = load(file.read_bytes())
     facts = json.loads(arrays["facts"].tobytes())
+    if facts.get("format", 0) > _FORMAT:
+        raise ValueError("a later version of striate wrote it")
     ends = arrays["picture_ends"].tolist()
     pictures = [arrays["pictures"][start:end].tobytes() for start, end in zip([0, *ends], ends, strict=False)]
     return LayerExamples(

@@ -51,8 +51,9 @@ class Folder:
         return data
 
     def write(self, path: str, data: bytes) -> None:
+        """Write a file. In a local folder it may be lost with the machine's power: the store's readers check."""
         if self._local:
-            write_whole(Path(self._full(path)), data)
+            write_whole(Path(self._full(path)), data, durable=False)
         else:
             self._files.pipe_file(self._full(path), data)
 
@@ -60,7 +61,7 @@ class Folder:
         """Create a file, and return whether it was new: of several servers, one succeeds."""
         try:
             if self._local:
-                write_new(Path(self._full(path)), data)
+                write_new(Path(self._full(path)), data, durable=False)
             else:
                 self._files.pipe_file(self._full(path), data, mode="create")
         except FileExistsError:

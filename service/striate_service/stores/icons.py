@@ -13,6 +13,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -107,7 +108,8 @@ class IconStore:
             self._add_to_cache(path, known)
         if self._max_bytes and known.touched + _TOUCH_SECONDS <= self._clock():
             known.touched = self._clock()
-            self._folder.write(path, _with_checksum(known.data))
+            with suppress(OSError):  # a full or read-only disk: it only counts as unused sooner
+                self._folder.write(path, _with_checksum(known.data))
         return known.data
 
     def get_all(self, addresses: Sequence[IconAddress]) -> tuple[bytes, ...] | None:

@@ -47,6 +47,12 @@ _WRITE_LOCKS = {
 }
 """The first statement of a transaction that changes names: it serializes writers. Readers do not wait."""
 
+_BOUNDED_WAITS: dict[str, dict[str, Any]] = {
+    "sqlite": {"timeout": 2},  # seconds, for a lock
+    "postgresql": {"connect_timeout": 2, "tcp_user_timeout": 5000},  # seconds to connect; milliseconds unacknowledged
+}
+"""How long a database that is locked or gone may hold up a thread."""
+
 Result = TypeVar("Result")
 
 
@@ -85,6 +91,12 @@ class LabelSource(IntEnum):
     IMPORTED = 4
     EXAMPLES = 5
     """The class of the indexed images that excite the neuron most; never stored."""
+    UNAVAILABLE = 6
+    """The database did not answer: there is no text, though there may be a name; never stored."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> LabelSource:
+        return cls.NONE  # of a later version
 
 
 _metadata = MetaData()
@@ -253,7 +265,8 @@ def _connected(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.drivername == "postgresql":  # SQLAlchemy would take an older driver
             parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(parsed, pool_pre_ping=True)  # which detects a restarted database
+        waits = _BOUNDED_WAITS.get(parsed.get_backend_name(), {})
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=waits)  # which detects a restarted database
         try:
             _metadata.create_all(engine)
         except SQLAlchemyError:

@@ -39,7 +39,7 @@ class Unfinished:
     def save(self, name: str, arrays: Arrays) -> None:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
-        write_whole(self._file(name), buffer.getvalue())
+        write_whole(self._file(name), buffer.getvalue(), durable=False)
 
     def delete(self, name: str) -> None:
         self._file(name).unlink(missing_ok=True)

@@ -37,16 +37,16 @@ class Refused(Exception):
 def outcome_of(work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R | Refusal | Failure:
     """Return what `work` returns, or why it failed.
 
-    Raises:
-        torch.OutOfMemoryError: a smaller batch may fit.
+    What concerns the whole batch is raised: a lack of memory, since a smaller batch may fit, and a broken device.
     """
-    import torch  # here, since the server's process reads outcomes without torch
+    # Here, since the server's process reads outcomes without torch.
+    from striate_service.techniques.torch_errors import breaks_device, is_out_of_memory
 
     try:
         return work(*arguments, **options)
     except Refused as refused:
         return refused.refusal
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        if is_out_of_memory(error) or breaks_device(error):
+            raise
         return Failure(f"{type(error).__name__}: {error}")

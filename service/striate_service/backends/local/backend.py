@@ -9,7 +9,7 @@ from functools import partial
 from striate_service.backends.local.compiled_code import COMPILED
 from striate_service.backends.local.devices import Device, choose_devices
 from striate_service.backends.local.messages import Options
-from striate_service.backends.local.spool import FileSpool
+from striate_service.backends.local.spool import DiskBudget, FileSpool
 from striate_service.backends.local.supervision import Timeouts, Worker, WorkerState
 from striate_service.backends.local.tuning import BatchLimits
 from striate_service.backends.protocol import BatchLimit, StartError, WorkerDied
@@ -41,6 +41,7 @@ class LocalBackend:
             for device in choose_devices(settings.devices)
         ]
         self.limits = BatchLimits.from_settings(settings)
+        self._disk_budget = DiskBudget(settings.max_basis_bytes)
         self._models: tuple[ModelDescription, ...] = ()
         self._supervision: list[asyncio.Task[None]] = []
 
@@ -52,7 +53,11 @@ class LocalBackend:
     def objectives(self) -> Mapping[str, Signature]:
         return {each.name: each for worker in self.workers for each in worker.objectives}
 
-    async def start(self, on_room: Callable[[], None] = lambda: None) -> None:
+    @property
+    def is_lost(self) -> bool:
+        return all(worker.is_lost for worker in self.workers)
+
+    async def start(self, on_change: Callable[[], None] = lambda: None) -> None:
         """Start all workers, and measure unknown batch limits.
 
         The first worker starts before the others, so that an error in a model is reported once, and weights are
@@ -65,9 +70,9 @@ class LocalBackend:
         await self.limits.measure(self.workers)
         for worker in self.workers:
             worker.images_at_once = partial(self._images_at_once, worker)
-            worker.on_start = on_room
-            if self._metrics:
-                worker.on_restart = self._metrics.worker_restarts.labels(device=worker.device_name).inc
+            worker.on_start = on_change
+            worker.on_restart = partial(self._count, "worker_restarts", worker)
+            worker.on_failed_start = partial(self._failed_start, worker, on_change)
 
     async def start_workers(self) -> None:
         """Start all workers without measuring batch limits.
@@ -96,8 +101,7 @@ class LocalBackend:
         for task in self._supervision:
             task.cancel()
         await asyncio.gather(*self._supervision, return_exceptions=True)
-        for worker in self.workers:
-            worker.stop()
+        await asyncio.gather(*(worker.stop() for worker in self.workers))
 
     async def load(self, settings: ModelSettings) -> ModelDescription:
         """Serve one more model, on the devices that its settings name.
@@ -117,6 +121,9 @@ class LocalBackend:
         except (StartError, WorkerDied) as error:
             await self._drop(settings.name, workers)
             raise InvalidArgument("model", f"cannot be loaded: {error}") from error
+        except BaseException:  # the caller went away: no worker keeps what nobody serves
+            await asyncio.shield(self._drop(settings.name, workers))
+            raise
         for worker in workers:
             self.limits.recall(worker)
         model = workers[0].models[settings.name]
@@ -131,6 +138,14 @@ class LocalBackend:
         for worker in workers:
             if name in worker.models:
                 await worker.change_models(lambda models: tuple(model for model in models if model.name != name))
+
+    def _failed_start(self, worker: Worker, on_change: Callable[[], None]) -> None:
+        self._count("worker_failed_starts", worker)
+        on_change()
+
+    def _count(self, counter: str, worker: Worker) -> None:
+        if self._metrics:
+            getattr(self._metrics, counter).labels(device=worker.device_name).inc()
 
     def batch_limit(self, worker: AnyWorker, model: str) -> BatchLimit | None:
         own = self._own(worker)
@@ -148,7 +163,7 @@ class LocalBackend:
         return self.limits.get(worker, model).images if model in worker.models else 1
 
     def spool(self, channels: int) -> FileSpool:
-        return FileSpool(self._settings.home, channels, self._settings.max_basis_bytes)
+        return FileSpool(self._settings.home, channels, self._disk_budget)
 
     @staticmethod
     def _own(worker: AnyWorker) -> Worker:

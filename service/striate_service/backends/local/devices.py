@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from striate_service.backends.local.children import environment
+
 _MOST_CPU_WORKERS = 8  # each holds a copy of the models; further cores become threads
 _MOST_THREADS = 4  # of a worker while the others are idle: more threads gain ever less
 
@@ -57,4 +59,4 @@ def _gpus() -> int:
     if not (Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()):
         return 0
     question = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
-    return int(subprocess.run(question, capture_output=True, text=True, check=True).stdout)
+    return int(subprocess.run(question, capture_output=True, text=True, check=True, env=environment()).stdout)

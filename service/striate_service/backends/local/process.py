@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import socket
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from striate_service.backends.local.children import environment
 from striate_service.backends.local.compiled_code import cache_variables
 from striate_service.backends.local.messages import Reply, Request, Start, Started, StartFailed, receive, to_bytes
 from striate_service.backends.local.shared_memory import Slot
@@ -21,6 +23,8 @@ IN_FLIGHT = 2  # batches of a worker at a time: the running one and the next, so
 # By default glibc returns large freed blocks to the kernel and requests them again at the next layer, which halves
 # torch's throughput at large batches. Measured on squeezenet1_0, batch 32: 35 images/s before, 60 to 70 after.
 _KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
+
+_ENDS_WITHIN = 0.1  # seconds, of a process that has closed its socket: the event loop waits
 
 
 class WorkerProcess:
@@ -39,6 +43,8 @@ class WorkerProcess:
         self.free_slots = slots
         """One slot holds one batch, which takes it from this list until its results have been read."""
         self._slots = tuple(slots)
+        self._end: threading.Thread | None = None
+        """Waits for the process, once it was killed."""
         self.on_death: Callable[[], None] = lambda: None
         """Called when the process died, or was killed because it did not answer."""
         self._reading = asyncio.create_task(self._read(reader))
@@ -50,18 +56,26 @@ class WorkerProcess:
         Raises:
             WorkerDied: it died, or did not load them within `timeout` seconds.
         """
-        ours, theirs = socket.socketpair()
-        slots = [Slot.create(number) for number in range(IN_FLIGHT)]
-        descriptors = (theirs.fileno(), *(descriptor for slot in slots for descriptor in slot.descriptors))
         kept = {} if message.options.compiled is None else cache_variables(message.options.compiled)
-        process = subprocess.Popen(  # noqa: ASYNC220 - this blocks for milliseconds, and asyncio would own its pipes
-            [sys.executable, "-m", "striate_service.backends.local.worker", *map(str, descriptors)],
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | _KEEP_FREED_MEMORY | {"OMP_NUM_THREADS": str(message.threads)} | kept,
-        )
-        theirs.close()
-        worker = cls(process, *await asyncio.open_unix_connection(sock=ours), slots)
+        with contextlib.ExitStack() as undo:  # without descriptors or memory left, any step may fail
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            with theirs:
+                slots: list[Slot] = []
+                for number in range(IN_FLIGHT):
+                    slots.append(Slot.create(number))
+                    undo.callback(slots[-1].close)
+                descriptors = (theirs.fileno(), *(descriptor for slot in slots for descriptor in slot.descriptors))
+                process = subprocess.Popen(  # noqa: ASYNC220 - it takes milliseconds, and asyncio would own its pipes
+                    [sys.executable, "-m", "striate_service.backends.local.worker", *map(str, descriptors)],
+                    pass_fds=descriptors,
+                    stdin=subprocess.DEVNULL,
+                    env=environment(OMP_NUM_THREADS=str(message.threads)) | _KEEP_FREED_MEMORY | kept,
+                )
+            undo.callback(_end, process)
+            streams = await asyncio.open_unix_connection(sock=ours)
+            undo.pop_all()
+        worker = cls(process, *streams, slots)
         try:
             return worker, await worker._ask(message, timeout)
         except BaseException:
@@ -86,16 +100,20 @@ class WorkerProcess:
         return reply
 
     def kill(self) -> None:
-        """Kill the process, and release everything that was shared with it."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
+        """Kill the process, and release everything that was shared with it. It may take a moment to end: see `wait`."""
+        if self._end is None:
+            self._end = _end(self._process)
         self._fail("was ended")
         self._writer.close()
         self._reading.cancel()
         for slot in self._slots:
             slot.close()
         self._slots = ()
+
+    async def wait(self, timeout: float) -> None:
+        """Wait, after `kill`, until the process has ended: at most `timeout` seconds, since a device may hold it."""
+        if self._end:
+            await asyncio.to_thread(self._end.join, timeout)
 
     async def _ask(self, message: Start | Request, timeout: float) -> Any:
         if self._writer.is_closing():  # it died between two requests
@@ -141,7 +159,15 @@ class WorkerProcess:
 
     def _exit_reason(self) -> str:
         try:
-            code = self._process.wait(timeout=1)
+            code = self._process.wait(timeout=_ENDS_WITHIN)
         except subprocess.TimeoutExpired:
             return "it closed its socket"
         return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> threading.Thread:
+    """Kill a process, and wait for it in a thread: one that a broken device holds may never end."""
+    process.kill()
+    waiting = threading.Thread(target=process.wait, daemon=True)
+    waiting.start()
+    return waiting

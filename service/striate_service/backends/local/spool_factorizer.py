@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from striate_service.backends.local.children import end_with_server
 from striate_service.backends.local.messages import write
 from striate_service.backends.protocol import SpoolBasis, SpoolFailed, SpoolProgress
 from striate_service.techniques import factorization
@@ -24,6 +25,7 @@ _QUANTILE = 0.9  # as for an overlay's scale
 
 
 def main(socket_descriptor: int, spool_descriptor: int, channels: int, components: int) -> None:
+    end_with_server()
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

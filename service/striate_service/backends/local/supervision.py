@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 # A worker that cannot start (its GPU fell off the bus, say) is retried at growing intervals.
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 30.0  # seconds
+_STOPS_WITHIN = 5.0  # seconds; the server does not wait longer for a process that a broken device holds
 
 
 class WorkerState(enum.Enum):
@@ -82,6 +83,10 @@ class Worker:
         """Called when a dead process has been replaced."""
         self.on_start: Callable[[], None] = lambda: None
         """Called when the worker can take batches again."""
+        self.on_failed_start: Callable[[], None] = lambda: None
+        """Called when a dead process could not be replaced."""
+        self.is_lost = False
+        """Whether there is no process, and the last try to start one failed."""
         self.images_at_once: Callable[[str], int] = lambda model: sys.maxsize
         """Returns how many images one forward pass of a model takes, by its name."""
         self._start_message = Start(tuple(models), device.name, device.threads, options)
@@ -90,6 +95,7 @@ class Worker:
         self._process: WorkerProcess | None = None
         self._replacing = asyncio.Lock()
         self._down = asyncio.Event()
+        self._backoff = _FIRST_BACKOFF
 
     @property
     def device_name(self) -> str:
@@ -121,7 +127,7 @@ class Worker:
             self._enter(WorkerState.STARTING)
             try:
                 self._serve_with(*await self._new_process(self._start_message))
-            except (StartError, WorkerDied):
+            except BaseException:
                 if not self.is_stopped:
                     self._enter(WorkerState.DOWN)
                 raise
@@ -163,6 +169,7 @@ class Worker:
         self.engines = dict(zip(self.models, started.engines, strict=True))
         self.hardware = started.hardware
         self.objectives = started.objectives
+        self.is_lost = False
         self._enter(WorkerState.IDLE)
         self.on_start()
 
@@ -196,29 +203,40 @@ class Worker:
 
     async def keep_alive(self) -> None:
         """Replace the process whenever it dies, and ping it while it is idle."""
-        backoff = _FIRST_BACKOFF
         while True:
             try:
-                await asyncio.wait_for(self._down.wait(), self.timeouts.ping)
-            except asyncio.TimeoutError:
-                if self._state is WorkerState.IDLE and await self._answers():
-                    backoff = _FIRST_BACKOFF
-                continue
-            await asyncio.sleep(backoff)
-            backoff = min(2 * backoff, _LONGEST_BACKOFF)
-            try:
-                await self.start()
-                self.on_restart()
-            except (WorkerDied, StartError) as error:
-                logger.error("the worker of %s does not start: %s", self.device.name, error)
+                await self._watch()
+            except Exception:  # a mistake of ours must not end supervision
+                logger.exception("the supervision of the worker of %s made a mistake", self.device.name)
+                await asyncio.sleep(self._backoff)
 
-    def stop(self) -> None:
+    async def _watch(self) -> None:
+        """Wait for the next ping or death, and do what it asks for."""
+        try:
+            await asyncio.wait_for(self._down.wait(), self.timeouts.ping)
+        except asyncio.TimeoutError:
+            if self._state is WorkerState.IDLE and await self._answers():
+                self._backoff = _FIRST_BACKOFF
+            return
+        await asyncio.sleep(self._backoff)
+        self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
+        try:
+            await self.start()
+        except (WorkerDied, StartError, OSError, MemoryError) as error:
+            logger.error("the worker of %s does not start: %s", self.device.name, error)
+            self.is_lost = not self.is_stopped
+            self.on_failed_start()
+        else:
+            self.on_restart()
+
+    async def stop(self) -> None:
         """Stop the process. Batches in flight are lost, so drain first."""
         if not self.is_stopped:
             self._enter(WorkerState.STOPPED)
-            if self._process:
-                self._process.kill()
+            if process := self._process:
                 self._process = None
+                process.kill()
+                await process.wait(_STOPS_WITHIN)
 
     def bury(self, process: WorkerProcess) -> None:
         """Discard a process that died, or whose state is unknown. For `Claim`."""

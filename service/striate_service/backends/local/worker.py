@@ -25,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from striate_service.backends.local.children import end_with_server
 from striate_service.backends.local.messages import (
     Pong,
     Reply,
@@ -51,11 +52,19 @@ from striate_service.models.loading import ModelError, load_model
 from striate_service.techniques.factorization import compile_kernels
 from striate_service.techniques.feature_visualization.registry import ObjectiveError, import_objectives
 from striate_service.techniques.tasks.base import Work
+from striate_service.techniques.torch_errors import breaks_device, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
+_BROKEN = 70  # exit status: EX_SOFTWARE of sysexits.h
+
+
+class DeviceBroken(Exception):
+    """The device computes nothing more for this process: only a new one may be able to use it."""
+
 
 def main(socket_descriptor: int, *descriptors: int) -> None:
+    end_with_server()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the server decides
@@ -70,7 +79,12 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
         if executor.copies_early:
             requests = prefetched(requests)
         for request, works, copied in requests:
-            write(server, _run(request, works, copied, executor, slots) if isinstance(request, Run) else Pong())
+            write(
+                server, _run(request, works, copied, executor, slots) if isinstance(request, Run) else _pong(executor)
+            )
+    except DeviceBroken as error:
+        logger.critical("the worker ends, since its device is broken: %s", error)
+        os._exit(_BROKEN)  # a driver in that state may hang while it is unloaded
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the server closed the socket, or is gone
 
@@ -180,14 +194,25 @@ def _run(run: Run, works: Sequence[Work], copied: EarlyCopy | None, executor: Ex
     try:
         outcomes = executor.run(works, images_at_once=run.images_at_once, threads=run.threads, copied=copied)
         packed = slots[run.slot].outputs.pack(tuple(outcomes))
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except Exception as error:
+        if breaks_device(error):
+            raise DeviceBroken(str(error)) from error
+        if not is_out_of_memory(error):
+            return RunFailed(f"{type(error).__name__}: {error}", out_of_memory=False)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return RunFailed(str(error), out_of_memory=True)
-    except Exception as error:
-        out_of_memory = "can't allocate memory" in str(error)  # torch's message on a CPU, in a RuntimeError
-        return RunFailed(f"{type(error).__name__}: {error}", out_of_memory)
     return RunEnded(packed, time.perf_counter() - started)
+
+
+def _pong(executor: Executor) -> Pong:
+    """Answer a ping, after the device has shown that it computes."""
+    try:
+        executor.networks.check_device()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise DeviceBroken(str(error)) from error
+    return Pong()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,146 @@
+"""`striate serve` as an orchestrator runs it: signals, surroundings that get in the way, readers that are slow."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import striate
+import torch
+from fragile import SECONDS, SIDE, SLOW, factory, image
+
+STRIATE = str(Path(sys.executable).with_name("striate"))
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen[str]
+    target: str
+    metrics: str
+    log: list[str]
+    """What it said until it served."""
+
+
+def start(home: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start a server of the fragile network, with one worker."""
+    weights = home / "fragile.pth"
+    torch.save(factory().state_dict(), weights)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        "STRIATE_HOME": str(home),
+        "STRIATE_MODELS": f'[{{"name": "fragile", "architecture": "fragile:factory", "weights": "{weights}", '
+        f'"preprocessing": {{"resize": {SIDE}, "crop": {SIDE}}}}}]',
+        "STRIATE_CPU_ENGINE": "torch",
+        "STRIATE_COMPILE_AHEAD": "false",
+        "STRIATE_MAX_BATCH_SIZE": "16",
+        **variables,
+    }
+    command = [STRIATE, "serve", "--devices", "cpu", "--port", "0", "--metrics-port", "0"]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server on IPv6, in Kubernetes."""
+    variables = {"STRIATE_HOST": "::1", "STRIATE_PORT": "tcp://10.0.0.1:50051"}
+    process = start(tmp_path_factory.mktemp("home"), **variables)
+    assert process.stderr
+    log: list[str] = []
+    for line in process.stderr:
+        log.append(line)
+        if addresses := re.search(r"serving .*? on (\S+:\d+), metrics on (\S+)", line):
+            break
+    else:
+        pytest.fail(f"it did not start: {log}")
+    yield Running(process, addresses[1], addresses[2], log)
+    process.kill()
+    process.wait()
+
+
+def children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    try:
+        return "State:\tZ" not in status.read_text()
+    except OSError:
+        return False
+
+
+def test_a_host_may_be_an_ipv6_address(server: Running) -> None:
+    assert server.target.startswith("[::1]:")
+    assert b"striate_workers" in urllib.request.urlopen(server.metrics).read()
+    with striate.Client(server.target) as client:
+        assert client.activations(image(), "layer").predictions
+
+
+def test_what_kubernetes_sets_is_told_once_and_ignored(server: Running) -> None:
+    assert len([line for line in server.log if "STRIATE_PORT is of a Kubernetes service" in line]) == 1
+
+
+def test_a_proxy_is_not_asked_for_health(server: Running) -> None:
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
+    asked = subprocess.run(
+        [STRIATE, "health", "--server", server.target], env=os.environ | nowhere, capture_output=True, text=True
+    )
+    assert asked.returncode == 0, asked.stderr
+
+
+def test_slow_readers_of_metrics_hold_no_threads(server: Running) -> None:
+    host, port = re.findall(r"//\[(.*?)\]:(\d+)", server.metrics)[0]
+    slow = [socket.create_connection((host, int(port))) for _ in range(200)]
+    time.sleep(0.5)
+    (threads,) = re.findall(r"Threads:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text())
+    assert int(threads) < 120
+    for reader in slow:
+        reader.close()
+    with striate.Client(server.target) as client:
+        assert client.activations(image(), "layer").predictions
+
+
+def test_a_killed_servers_worker_ends_in_the_middle_of_its_work(server: Running) -> None:
+    """The last test of this server."""
+    (worker,) = children(server.process.pid)
+    with striate.Client(server.target) as client, ThreadPoolExecutor(1) as caller:
+        lost = caller.submit(client.activations, image(SLOW), "layer")
+        time.sleep(SECONDS / 3)
+        assert not lost.done()
+        server.process.kill()
+        server.process.wait()
+        time.sleep(0.2)
+        assert not is_alive(worker)
+        assert lost.exception()
+
+
+def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    while not children(process.pid):  # its worker loads
+        time.sleep(0.01)
+    (worker,) = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "stopped before it served" in log
+    assert "Traceback" not in log
+    assert not is_alive(worker)
+
+
+def test_a_bucket_without_its_package_is_told_in_a_sentence(tmp_path: Path) -> None:
+    process = start(tmp_path, STRIATE_ICONS="gs://bucket/icons")
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "gs://bucket/icons cannot be used: Please install gcsfs" in log
+    assert "Traceback" not in log

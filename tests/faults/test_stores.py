@@ -1,0 +1,92 @@
+"""The label database is locked or broken, and disks are full; what does not need them is answered."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sqlite3
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import striate
+from conftest import settings
+from striate_service.backends.local.spool import DiskBudget, FileSpool
+from striate_service.backends.protocol import SpoolFull
+from striate_service.local import LocalServer
+from striate_service.models.embedded.pictures import draw
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[LocalServer]:
+    with LocalServer(settings(tmp_path, devices=("cpu",))) as running:
+        yield running
+
+
+@pytest.mark.parametrize("fault", ["locked", "broken"])
+def test_names_are_optional(local: LocalServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str) -> None:
+    image = draw(0, "dog").image
+    database = tmp_path / "labels.db"
+    lock = sqlite3.connect(database)
+    with striate.Client(local.target) as client:
+        client.semantic_dictionary(image, "mixed4d", positions=[(1, 1)], neurons=2, icons=False)
+        if fault == "locked":
+            lock.execute("BEGIN EXCLUSIVE")
+        else:
+            database.write_bytes(b"no database" * 1000)
+        started = time.monotonic()
+        for _ in range(3):
+            dictionary = client.semantic_dictionary(image, "mixed4d", positions=[(1, 1)], neurons=2, icons=False)
+            assert {neuron.label.source for neuron in dictionary.at(1, 1)} == {"unavailable"}
+        assert time.monotonic() - started < 8, "one waits for the database, and briefly"
+        with pytest.raises(striate.Unavailable, match="label database"):
+            client.set_label("mixed4d", 0, "dog")
+    told = [record for record in caplog.records if "answers have no names" in record.message]
+    assert [record.levelno for record in told] == [logging.ERROR]
+    metrics = urllib.request.urlopen(f"http://127.0.0.1:{local.metrics_port}/metrics").read().decode()
+    assert "striate_names_unavailable_total 0.0" not in metrics
+    lock.close()
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS])
+def test_what_the_disk_does_not_take_is_told(local: LocalServer, monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(reason, os.strerror(reason), "/the/operators/own/path")
+
+    images = [draw(number, "dog").image for number in range(2)]
+    told = f"cannot be stored: {os.strerror(reason)} on the server"
+    with striate.Client(local.target, timeout=120) as client, monkeypatch.context() as disk:
+        disk.setattr("striate_service.stores.files.os.fsync", full)
+        with pytest.raises(striate.FailedPrecondition, match=f"the basis 'dogs' {told}") as refused:
+            client.factorize(images, "mixed5b", components=2, icons=False, save_as="dogs")
+        assert "/the/operators" not in str(refused.value)
+        with pytest.raises(striate.FailedPrecondition, match=f"the index of mixed5b {told}"):
+            list(client.index_examples([striate.LabelledImage(image, "dog") for image in images], ["mixed5b"]))
+        disk.setattr("striate_service.backends.local.spool.tempfile.TemporaryFile", full)
+        with pytest.raises(striate.FailedPrecondition, match=told):
+            list(client.build_basis("dogs", images, "mixed5b", components=2))
+        disk.undo()
+        assert not client.bases()
+        client.factorize(images, "mixed5b", components=2, icons=False, save_as="dogs")
+        assert [basis.name for basis in client.bases()] == ["dogs"]
+
+
+def test_bases_that_are_built_at_a_time_share_the_disk(tmp_path: Path) -> None:
+    budget = DiskBudget(2**20)
+    some = np.zeros((1, 64, 64, 64), np.float16)  # half of it
+    with FileSpool(tmp_path, 64, budget) as first, FileSpool(tmp_path, 64, budget) as second:
+        first.add(some)
+        second.add(some)
+        with pytest.raises(SpoolFull) as full:
+            second.add(some[:, :, :1])
+        assert not full.value.alone
+    with FileSpool(tmp_path, 64, budget) as third:
+        third.add(some)
+        third.add(some)
+        with pytest.raises(SpoolFull) as full:
+            third.add(some[:, :, :1])
+        assert full.value.alone
