@@ -33,6 +33,7 @@ from striate.v1 import (
 from striate_service.backends.local.backend import LocalBackend
 from striate_service.backends.local.devices import count_cores
 from striate_service.backends.local.niceness import NICENESS
+from striate_service.backends.protocol import StartError
 from striate_service.config import EMBEDDED, Settings
 from striate_service.explain.activations import Activations
 from striate_service.explain.bases import BasisDisplay, Library
@@ -55,6 +56,7 @@ from striate_service.models import embedded
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Engine
+from striate_service.servicers.access import Access
 from striate_service.servicers.bases import BasisServicer
 from striate_service.servicers.examples import ExampleServicer
 from striate_service.servicers.interceptor import Interceptor
@@ -62,6 +64,7 @@ from striate_service.servicers.interpretability import InterpretabilityServicer
 from striate_service.servicers.labels import LabelServicer
 from striate_service.servicers.models import ModelServicer
 from striate_service.servicers.questions import Questions
+from striate_service.servicers.tls import server_credentials
 from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.folder import Folder
@@ -115,9 +118,10 @@ class Server:
 
         Raises:
             OSError: a port is taken, or STRIATE_HOME cannot be written to.
-            StartError: a model cannot be loaded.
+            StartError: a model, the tokens or the certificates cannot be loaded, or a setting is unsafe.
         """
         settings = self.settings
+        check_exposure(settings)
         settings.home.mkdir(parents=True, exist_ok=True)
         options = [
             ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -126,13 +130,25 @@ class Server:
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake
         ]
-        self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics)], options=options)
         try:
-            self.port = self._grpc.add_insecure_port(f"{settings.host}:{settings.port}")
+            access = Access(settings.tokens, settings.open_services) if settings.tokens else None
+            credentials = _credentials(settings)
+        except ValueError as error:
+            raise StartError(str(error)) from error
+        self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics, access)], options=options)
+        address = f"{settings.host}:{settings.port}"
+        try:
+            self.port = (
+                self._grpc.add_secure_port(address, credentials)
+                if credentials
+                else self._grpc.add_insecure_port(address)
+            )
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {settings.host}:{settings.port}: is another server there?") from error
+            raise OSError(f"cannot listen on {address}: is another server there?") from error
         if settings.metrics_port >= 0:
-            self._metrics_server = start_http_server(settings.metrics_port, settings.host, self._metrics.registry)
+            self._metrics_server = start_http_server(
+                settings.metrics_port, settings.metrics_host or settings.host, self._metrics.registry
+            )
             self.metrics_port = self._metrics_server[0].server_port
         try:
             await self._engine.start()
@@ -208,7 +224,8 @@ async def serve(settings: Settings) -> None:
     await server.start()
     gc.collect()
     gc.freeze()  # these objects stay alive; collecting over them delayed all requests by 0.2 s now and then
-    metrics = f", metrics on http://{settings.host}:{server.metrics_port}/metrics" if settings.metrics_port >= 0 else ""
+    metrics_host = settings.metrics_host or settings.host
+    metrics = f", metrics on http://{metrics_host}:{server.metrics_port}/metrics" if settings.metrics_port >= 0 else ""
     logger.info(
         "serving %s on %s:%d%s",
         ", ".join(model.name for model in settings.models),
@@ -222,6 +239,29 @@ async def serve(settings: Settings) -> None:
     await stop.wait()
     logger.info("draining: accepted requests are answered, for at most %.0f s", settings.drain_timeout)
     await server.stop()
+
+
+def check_exposure(settings: Settings) -> None:
+    """Warn, in one line, of callers who may do what they should not.
+
+    Raises:
+        StartError: they could do so with a setting that gives more than answers.
+    """
+    if not settings.exposure:
+        return
+    for name in ("allow_model_changes", "image_folders"):
+        if getattr(settings, name) and not settings.insecure:
+            raise StartError(
+                f"{name} is refused on {settings.host}, where {settings.exposure}. Set these up (docs/security.md), "
+                "listen on 127.0.0.1, or set insecure = true."
+            )
+    logger.warning("on %s %s: see docs/security.md", settings.host, settings.exposure)
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    if settings.tls_certificate and settings.tls_key:
+        return server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    return None
 
 
 def _decode_thread_count(settings: Settings) -> int:
