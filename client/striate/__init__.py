@@ -27,6 +27,7 @@ from striate.errors import (
     QuotaExceeded,
     ResourceExhausted,
     StriateError,
+    Unauthenticated,
     Unavailable,
 )
 from striate.image_folders import image_folder
@@ -52,6 +53,7 @@ from striate.results import (
     RenderProgress,
 )
 from striate.show import Factorization, FactorizedLayers, SemanticDictionary
+from striate.transport import Tls
 
 __version__ = version("striate")
 
@@ -90,6 +92,8 @@ __all__ = [
     "ResourceExhausted",
     "SemanticDictionary",
     "StriateError",
+    "Tls",
+    "Unauthenticated",
     "Unavailable",
     "aio",
     "image_folder",

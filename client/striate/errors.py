@@ -5,6 +5,7 @@ StriateError
 ├── NotFound             no such model, layer, class, label or basis: `kind`, `name`
 ├── AlreadyExists        something else has that name: `kind`, `name`
 ├── FailedPrecondition   the basis belongs to other weights than the model has
+├── Unauthenticated      the server asks for a token that it knows
 ├── PermissionDenied     the server's operator does not allow the call
 ├── ResourceExhausted    the server has too much work: try again after `retry_after` seconds
 │   ├── QuotaExceeded    this caller has given the server too much work
@@ -73,6 +74,12 @@ class FailedPrecondition(StriateError):
     """The basis belongs to other weights than the model has."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class Unauthenticated(StriateError):
+    """The server asks for a token that it knows."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
 
 
 class PermissionDenied(StriateError):
@@ -169,6 +176,8 @@ def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessag
         return AlreadyExists(message, resource.resource_type, resource.resource_name)
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         return FailedPrecondition(message)
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return Unauthenticated(message)
     if code is grpc.StatusCode.PERMISSION_DENIED:
         return PermissionDenied(message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:

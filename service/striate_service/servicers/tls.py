@@ -24,13 +24,14 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
     files = [certificate, key] if client_ca is None else [certificate, key, client_ca]
     renewed = Renewed("certificates", files, lambda: _read(certificate, key, client_ca))
 
-    def fetch() -> grpc.ServerCertificateConfiguration:
-        """Return the certificates of now. gRPC asks before each handshake."""
-        renewed.refresh()
-        return renewed.value
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        """Return new certificates, or None: no change. gRPC asks before each handshake."""
+        return renewed.value if renewed.refresh() else None
 
     return grpc.dynamic_ssl_server_credentials(
-        renewed.value, fetch, require_client_authentication=client_ca is not None
+        renewed.value,
+        fetch,  # type: ignore[arg-type]  # the type stubs leave out the None that gRPC documents
+        require_client_authentication=client_ca is not None,
     )
 
 
