@@ -191,12 +191,22 @@ def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessag
         return DeadlineExceeded(f"{target} did not answer in time: {message}")
     if code is grpc.StatusCode.UNAVAILABLE:
         if "onnect" in message and retry_after is None:  # "failed to connect", "Connection refused"
-            return ConnectionFailed(
-                f"no server answers at {target}. Start one with `striate serve`, or check the address. ({message})"
-            )
+            return ConnectionFailed(f"{_why_not_connected(message, target)} ({message})")
         return Unavailable(message, retry_after)
     if code is grpc.StatusCode.CANCELLED:
         return Cancelled(message)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return InternalError(f"the server at {target} does not know this call; it may be older: {message}")
     return InternalError(message)
+
+
+def _why_not_connected(message: str, target: str) -> str:
+    """Return what a person can do about what gRPC says of a failed connection."""
+    if "handshake failed" in message:
+        return (
+            f"no encrypted connection to {target}: name the certificate that signed the server's, striate.Tls(ca=...), "
+            "or leave tls away if the server has none."
+        )
+    if "Socket closed" in message:
+        return f"{target} hangs up: it may want TLS, or a certificate of yours, striate.Tls(...)."
+    return f"no server answers at {target}. Start one with `striate serve`, or check the address."

@@ -227,10 +227,11 @@ async def serve(settings: Settings) -> None:
     metrics_host = settings.metrics_host or settings.host
     metrics = f", metrics on http://{metrics_host}:{server.metrics_port}/metrics" if settings.metrics_port >= 0 else ""
     logger.info(
-        "serving %s on %s:%d%s",
+        "serving %s on %s:%d%s%s",
         ", ".join(model.name for model in settings.models),
         settings.host,
         server.port,
+        " with TLS" if settings.tls_certificate else "",
         metrics,
     )
     stop = asyncio.Event()
