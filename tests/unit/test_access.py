@@ -38,6 +38,15 @@ def test_every_method_of_every_service_has_a_right() -> None:
         assert RIGHTS[service.full_name].keys() >= {method.name for method in service.methods}, service.full_name
 
 
+def test_the_documentation_has_the_table_of_rights() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    rows = {row.split("`")[1]: row for row in page.splitlines() if row.startswith("| `")}
+    for methods in RIGHTS.values():
+        for method, right in methods.items():
+            assert [name for name, row in rows.items() if f"`{method}`" in row] in ([right.value], ["read", "label"])
+            assert f"`{method}`" in rows[right.value], method
+
+
 def test_the_commands_know_the_rights_of_the_server() -> None:
     assert tuple(right.value for right in Right) == token_command.RIGHTS
 
