@@ -27,6 +27,7 @@ from striate.errors import (
     QuotaExceeded,
     ResourceExhausted,
     StriateError,
+    Unauthenticated,
     Unavailable,
 )
 from striate.image_folders import image_folder
@@ -40,6 +41,7 @@ from striate.results.groups import Crop, Fidelity, Flow, Group
 from striate.results.models import Layer, Model
 from striate.results.neurons import Example, Label, Neuron, RenderProgress
 from striate.show import Factorization, FactorizedLayers, SemanticDictionary
+from striate.transport import Tls
 
 __version__ = version("striate")
 
@@ -78,6 +80,8 @@ __all__ = [
     "ResourceExhausted",
     "SemanticDictionary",
     "StriateError",
+    "Tls",
+    "Unauthenticated",
     "Unavailable",
     "aio",
     "image_folder",

@@ -5,6 +5,7 @@ StriateError
 ├── NotFound             no such model, layer, class, label or basis: `kind`, `name`
 ├── AlreadyExists        something else has that name: `kind`, `name`
 ├── FailedPrecondition   the basis belongs to other weights than the model has
+├── Unauthenticated      the server asks for a token that it knows
 ├── PermissionDenied     the server's operator does not allow the call
 ├── ResourceExhausted    the server has too much work: try again after `retry_after` seconds
 │   ├── QuotaExceeded    this caller has given the server too much work
@@ -73,6 +74,12 @@ class FailedPrecondition(StriateError):
     """The basis belongs to other weights than the model has, or the server's disk does not take what is to be kept."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class Unauthenticated(StriateError):
+    """The server asks for a token that it knows."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
 
 
 class PermissionDenied(StriateError):
@@ -169,6 +176,8 @@ def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessag
         return AlreadyExists(message, resource.resource_type, resource.resource_name)
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         return FailedPrecondition(message)
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return Unauthenticated(message)
     if code is grpc.StatusCode.PERMISSION_DENIED:
         return PermissionDenied(message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -182,12 +191,22 @@ def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessag
         return DeadlineExceeded(f"{target} did not answer in time: {message}")
     if code is grpc.StatusCode.UNAVAILABLE:
         if "onnect" in message and retry_after is None:  # "failed to connect", "Connection refused"
-            return ConnectionFailed(
-                f"no server answers at {target}. Start one with `striate serve`, or check the address. ({message})"
-            )
+            return ConnectionFailed(f"{_why_not_connected(message, target)} ({message})")
         return Unavailable(message, retry_after)
     if code is grpc.StatusCode.CANCELLED:
         return Cancelled(message)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return InternalError(f"the server at {target} does not know this call; it may be older: {message}")
     return InternalError(message)
+
+
+def _why_not_connected(message: str, target: str) -> str:
+    """Return what a person can do about what gRPC says of a failed connection."""
+    if "handshake failed" in message:
+        return (
+            f"no encrypted connection to {target}: name the certificate that signed the server's, striate.Tls(ca=...), "
+            "or leave tls away if the server has none."
+        )
+    if "Socket closed" in message:
+        return f"{target} hangs up: it may want TLS, or a certificate of yours, striate.Tls(...)."
+    return f"no server answers at {target}. Start one with `striate serve`, or check the address."

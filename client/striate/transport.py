@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import grpc
@@ -49,6 +50,31 @@ _LOOPBACK = re.compile(r"(dns:///)?(localhost|127\.|\[::1\])")  # no proxy leads
 
 
 @dataclass(frozen=True)
+class Tls:
+    """How a connection is encrypted, and who proves what. Files are PEM."""
+
+    ca: str | Path | None = None
+    """The certificates that may have signed the server's. None: those that gRPC trusts."""
+    certificate: str | Path | None = None
+    """The client's own certificate, where the server asks for one (mutual TLS), with those between it and the root."""
+    key: str | Path | None = None
+    """Its private key."""
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key are given together, or not at all")
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files.
+
+        Raises:
+            OSError: one cannot be read.
+        """
+        ca, key, certificate = (path and Path(path).read_bytes() for path in (self.ca, self.key, self.certificate))
+        return grpc.ssl_channel_credentials(ca or None, key or None, certificate or None)
+
+
+@dataclass(frozen=True)
 class Connection:
     """How to reach a server, and how calls to it are made."""
 
@@ -64,6 +90,12 @@ class Connection:
     """ "batch" for pipelines: they go after everybody who waits for an answer."""
     metadata: Sequence[tuple[str, str]] = field(default=(), repr=False)
     """Sent with every call."""
+    token: str = field(default="", repr=False)
+    """Says who calls and what they may do, where the server asks for it."""
+
+    def __post_init__(self) -> None:
+        if not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
+            raise ValueError("the token holds characters that no token has, such as spaces or line breaks")
 
     @property
     def channel_options(self) -> list[tuple[str, Any]]:
@@ -88,7 +120,8 @@ class Connection:
     def _call_metadata(self) -> tuple[tuple[str, str], ...]:
         caller = (("striate-caller", self.caller),) if self.caller else ()
         priority = (("striate-priority", self.priority),) if self.priority != "interactive" else ()
-        return (*self.metadata, *caller, *priority)
+        token = (("authorization", f"Bearer {self.token}"),) if self.token else ()
+        return (*self.metadata, *caller, *priority, *token)
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
@@ -97,6 +130,20 @@ class Connection:
             yield
         except grpc.RpcError as error:
             raise from_rpc_error(error, self.target) from error
+
+
+def channel_credentials(tls: bool | Tls, credentials: grpc.ChannelCredentials | None) -> grpc.ChannelCredentials | None:
+    """Return a channel's credentials; None: it is not encrypted.
+
+    Args:
+        tls: True: as `Tls()` says.
+        credentials: instead of these.
+    """
+    if tls and credentials:
+        raise ValueError("tls and credentials say the same; give one of them")
+    if tls:
+        return (Tls() if tls is True else tls).credentials()
+    return credentials
 
 
 def open_async_channel(connection: Connection, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:

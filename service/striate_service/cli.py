@@ -100,6 +100,8 @@ def _settings(config_file: Path | None, *, devices: str | None, **flags: object)
 def _plainly(error: ValidationError) -> str:
     """Return one line per problem: the setting, and what is wrong with it."""
     return "\n".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
+        ": ".join(
+            filter(None, (".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")))
+        )  # what is wrong with several settings together has no place
         for problem in error.errors()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 MEBIBYTE = 2**20
 _PORTS = ("striate_port", "striate_metrics_port")
 
+OpenService = Literal["health", "reflection"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 RecipeName = Literal["fourier", "soft", "maco"]
 """The names of techniques/recipe.py."""
@@ -105,11 +107,30 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STRIATE_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
-    """The address to listen on; 0.0.0.0: all interfaces. There is no authentication, so limit who can reach it."""
+    """The address to listen on; 0.0.0.0: all interfaces. Who can reach it may call, unless `tokens` or `tls_client_ca`
+    say otherwise: docs/security.md."""
     port: Annotated[int, Field(ge=0, le=65535)] = 50051
     """0: a free port."""
     metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 9464
     """The HTTP port of /metrics. 0: a free port. -1: no metrics."""
+    metrics_host: str = ""
+    """The address of the metrics, which need no token and are not encrypted. Empty: `host`."""
+    tls_certificate: Path | None = None
+    """The server's certificate, a PEM file with those between it and the root after it. None: no TLS. Renewed files are
+    taken up with the next connection."""
+    tls_key: Path | None = None
+    """The certificate's private key, a PEM file without a password."""
+    tls_client_ca: Path | None = None
+    """Callers must show a certificate that this one, or one of these, has signed (mutual TLS). A PEM file."""
+    tokens: Path | None = None
+    """A TOML file of the tokens that may call, as `striate token new` prints them; read again when it changes. None:
+    callers need no token."""
+    open_services: frozenset[OpenService] = frozenset({"health", "reflection"})
+    """What answers without a token, where there are tokens. [] has health need the right `monitor`, and reflection
+    `read`."""
+    insecure: bool = False
+    """Allow `allow_model_changes` and `image_folders` also where others than this machine can call without TLS, or
+    without tokens and client certificates."""
     home: Path = Path(platformdirs.user_cache_dir("striate"))
     """The folder of icons, labels and bases."""
     icons: str = ""
@@ -166,7 +187,8 @@ class Settings(BaseSettings):
     max_queue: Annotated[int, Field(ge=1)] = 256
     """Requests that may wait; more are refused at once."""
     max_queue_per_caller: Annotated[int, Field(ge=0)] = 0
-    """Waiting requests of one caller (metadata `striate-caller`, else the peer's address). 0: no limit."""
+    """Waiting requests of one caller (the token's name, else metadata `striate-caller`, else the peer's address). 0: no
+    limit."""
     decode_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     """Threads of the server's process that decode images. auto: half of the cores, at least 2. Two threads are too few
     for a GPU: on an H200 with 16 cores, googlenet and 128 callers, 228 images/s with 2 threads, 513 with 8."""
@@ -216,6 +238,23 @@ class Settings(BaseSettings):
             raise ValueError(f"two models have the same name: {', '.join(names)}")
         return models
 
+    @model_validator(mode="after")
+    def _check_tls(self) -> Settings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key are set together, or not at all")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        return self
+
+    @property
+    def exposure(self) -> str:
+        """What those who reach the address could do for want of settings, as a sentence's end; empty: nothing."""
+        if _is_loopback(self.host):
+            return ""
+        open_to_all = "" if self.tokens or self.tls_client_ca else "anybody may call (no tokens)"
+        readable = "" if self.tls_certificate else "traffic is not encrypted (no tls_certificate)"
+        return " and ".join(filter(None, (open_to_all, readable)))
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -254,3 +293,11 @@ def load(file: Path | None = None, **flags: object) -> Settings:
         return Settings(**flags)  # type: ignore[arg-type]  # pydantic validates them
     finally:
         _file.reset(token)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches an address to listen on."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

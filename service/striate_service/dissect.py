@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from striate import Client, StriateError
-from striate.cli.options import DEFAULT_SERVER, Json, ModelName, Server
+from striate.cli.options import Json, ModelName, Server, asks_server
 from striate.results.images import View
 from striate.results.models import Layer, Model
 from torch import Tensor
@@ -33,10 +33,11 @@ _BATCH = 16  # images per call
 _LISTED = 20  # detectors per table
 
 
+@asks_server
 def command(
     folder: Annotated[Path, typer.Argument(help="With images/ and masks/CONCEPT/.", exists=True, file_okay=False)],
     layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     least: Annotated[float, typer.Option(help="The IoU from which on a channel detects a concept.")] = LEAST_IOU,
     save: Annotated[bool, typer.Option("--save", help="Name the detectors; names by people are kept.")] = False,
@@ -47,7 +48,7 @@ def command(
     FOLDER/images/NAME.jpg is an image; FOLDER/masks/CONCEPT/NAME.png is white where the concept shows in it.
     """
     masked = MaskedImages(folder)
-    with Client(server) as client:
+    with server.client() as client:
         described = client.model(model)
         dissections = dissect_layers(client, described, masked, layers)
         if save:

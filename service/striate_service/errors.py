@@ -6,9 +6,11 @@ RequestError
 ├── AlreadyExists       the name is taken
 ├── WrongWeights        the basis belongs to other weights
 ├── CannotStore         the server's disk does not take it
-├── NotAllowed          the operator has not allowed it
+├── Unauthenticated     the call has no token, or an unknown one
+├── NotAllowed          the operator has not allowed it, or the token has no right to it
 ├── QueueFull           the queue has no place left
 ├── QuotaExceeded       this caller has no place left in the queue
+├── TokenQuotaExceeded  this caller's token allows no more at present
 ├── Overloaded          the answer would come after the deadline
 ├── DeadlineExceeded    the caller's deadline passed before the answer was there
 ├── Unavailable         no worker can run it now
@@ -106,6 +108,14 @@ def storing(what: str) -> Iterator[None]:
 
 
 @dataclass
+class Unauthenticated(RequestError):
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass
 class NotAllowed(RequestError):
     reason: str
 
@@ -132,6 +142,18 @@ class QuotaExceeded(RequestError):
 
     def __str__(self) -> str:
         return f"{self.caller} has {self.limit} requests in the queue, as many as one caller may; wait for an answer"
+
+
+@dataclass
+class TokenQuotaExceeded(RequestError):
+    caller: str
+    quota: str
+    """ "10 requests a second"."""
+    retry_after: float
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return f"the token of {self.caller} allows {self.quota}; try again in {self.retry_after:.1f} s"
 
 
 @dataclass

@@ -53,6 +53,7 @@ from striate_service.models.description import ModelDescription
 from striate_service.monitoring.http import MetricsServer
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Engine
+from striate_service.servicers.access import Access
 from striate_service.servicers.bases import BasisServicer
 from striate_service.servicers.examples import ExampleServicer
 from striate_service.servicers.interceptor import Interceptor
@@ -60,6 +61,7 @@ from striate_service.servicers.interpretability.reader import Reader
 from striate_service.servicers.interpretability.service import InterpretabilityServicer
 from striate_service.servicers.labels import LabelServicer
 from striate_service.servicers.models import ModelServicer
+from striate_service.servicers.tls import server_credentials
 from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.folder import Folder
@@ -113,9 +115,10 @@ class Server:
 
         Raises:
             OSError: a port is taken, or STRIATE_HOME cannot be written to.
-            StartError: a model cannot be loaded.
+            StartError: a model, the tokens or the certificates cannot be loaded, or a setting is unsafe.
         """
         settings = self.settings
+        check_exposure(settings)
         settings.home.mkdir(parents=True, exist_ok=True)
         options = [
             ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -125,15 +128,24 @@ class Server:
             ("grpc.keepalive_permit_without_calls", 1),  # idle clients too
             ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake
         ]
-        self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics)], options=options)
         try:
-            self.port = self._grpc.add_insecure_port(address(settings.host, settings.port))
+            access = Access(settings.tokens, settings.open_services) if settings.tokens else None
+            credentials = _credentials(settings)
+        except ValueError as error:
+            raise StartError(str(error)) from error
+        self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics, access)], options=options)
+        place = address(settings.host, settings.port)
+        try:
+            self.port = (
+                self._grpc.add_secure_port(place, credentials) if credentials else self._grpc.add_insecure_port(place)
+            )
         except RuntimeError as error:
-            place = address(settings.host, settings.port)
             raise OSError(f"cannot listen on {place}: is another server there?") from error
         try:
             if settings.metrics_port >= 0:
-                self._metrics_server = MetricsServer(self._metrics.registry, settings.host, settings.metrics_port)
+                self._metrics_server = MetricsServer(
+                    self._metrics.registry, settings.metrics_host or settings.host, settings.metrics_port
+                )
                 self.metrics_port = self._metrics_server.port
             await self._engine.start()
             self._labels = LabelStore(
@@ -223,8 +235,14 @@ async def serve(settings: Settings) -> None:
     gc.collect()
     gc.freeze()  # these objects stay alive; collecting over them delayed all requests by 0.2 s now and then
     names, place = ", ".join(model.name for model in settings.models), address(settings.host, server.port)
-    metrics = f", metrics on http://{address(settings.host, server.metrics_port)}/metrics"
-    logger.info("serving %s on %s%s", names, place, metrics if settings.metrics_port >= 0 else "")
+    metrics = f", metrics on http://{address(settings.metrics_host or settings.host, server.metrics_port)}/metrics"
+    logger.info(
+        "serving %s on %s%s%s",
+        names,
+        place,
+        " with TLS" if settings.tls_certificate else "",
+        metrics if settings.metrics_port >= 0 else "",
+    )
     await stop.wait()
     logger.info("draining: accepted requests are answered, for at most %.0f s", settings.drain_timeout)
     await server.stop()
@@ -254,6 +272,29 @@ def _icon_folder(settings: Settings) -> Folder:
         return Folder(settings.icons or settings.home / "icons")
     except (ImportError, ValueError) as error:
         raise StartError(f"icons: {settings.icons} cannot be used: {error}") from error
+
+
+def check_exposure(settings: Settings) -> None:
+    """Warn, in one line, of callers who may do what they should not.
+
+    Raises:
+        StartError: they could do so with a setting that gives more than answers.
+    """
+    if not settings.exposure:
+        return
+    for name in ("allow_model_changes", "image_folders"):
+        if getattr(settings, name) and not settings.insecure:
+            raise StartError(
+                f"{name} is refused on {settings.host}, where {settings.exposure}. Set these up (docs/security.md), "
+                "listen on 127.0.0.1, or set insecure = true."
+            )
+    logger.warning("on %s %s: see docs/security.md", settings.host, settings.exposure)
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    if settings.tls_certificate and settings.tls_key:
+        return server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    return None
 
 
 def _decode_thread_count(settings: Settings) -> int:

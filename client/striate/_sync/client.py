@@ -13,7 +13,7 @@ from striate._sync.examples import ExampleCalls
 from striate._sync.interpretability import InterpretabilityCalls
 from striate._sync.labels import LabelCalls
 from striate._sync.models import ModelCalls
-from striate.transport import Connection, Priority
+from striate.transport import Connection, Priority, Tls, channel_credentials
 
 
 class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
@@ -30,7 +30,10 @@ class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelC
         caller: who calls, for the server's quotas and fair sharing.
         priority: "batch" for pipelines: they go after everybody who waits for an answer.
         metadata: sent with every call.
-        credentials: for TLS; None: without.
+        tls: True: the connection is encrypted, and the server proves who it is; `striate.Tls` names the certificates.
+        credentials: gRPC's own, in place of `tls`.
+        token: says who calls and what they may do, where the server asks for it. Without `tls` anybody on the way can
+            read it.
     """
 
     def __init__(
@@ -42,9 +45,12 @@ class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelC
         caller: str = "",
         priority: Priority = "interactive",
         metadata: Sequence[tuple[str, str]] = (),
+        tls: bool | Tls = False,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str = "",
     ) -> None:
-        super().__init__(Connection(target, timeout, max_message_bytes, caller, priority, metadata), credentials)
+        connection = Connection(target, timeout, max_message_bytes, caller, priority, metadata, token)
+        super().__init__(connection, channel_credentials(tls, credentials))
 
     def __enter__(self) -> Client:
         return self

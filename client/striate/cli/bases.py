@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from striate import Basis, Client, StriateError, image_folder
+from striate import Basis, StriateError, image_folder
 from striate.cli.facts import basis_facts, print_json
-from striate.cli.options import DEFAULT_SERVER, Json, LayerName, ModelName, Server, console, progress_console
+from striate.cli.options import Json, LayerName, ModelName, Server, asks_server, console, progress_console
 from striate.show.tables import bases_table, basis_groups_table
 
 app = typer.Typer(help="Groups of neurons that are kept under names.", no_args_is_help=True)
@@ -21,9 +21,10 @@ Name = Annotated[str, typer.Argument(help="A basis's name.")]
 
 
 @app.command("list")
-def list_bases(server: Server = DEFAULT_SERVER, model: ModelName = "", as_json: Json = False) -> None:
+@asks_server
+def list_bases(server: Server, model: ModelName = "", as_json: Json = False) -> None:
     """List bases."""
-    with Client(server) as client:
+    with server.client() as client:
         found = client.bases(model=model)
     if as_json:
         print_json([basis_facts(basis) for basis in found])
@@ -32,9 +33,10 @@ def list_bases(server: Server = DEFAULT_SERVER, model: ModelName = "", as_json: 
 
 
 @app.command()
-def show(name: Name, server: Server = DEFAULT_SERVER, as_json: Json = False) -> None:
+@asks_server
+def show(name: Name, server: Server, as_json: Json = False) -> None:
     """Show a basis's groups."""
-    with Client(server) as client:
+    with server.client() as client:
         basis = client.basis(name, icons=False)
     if as_json:
         print_json(basis_facts(basis))
@@ -46,11 +48,12 @@ def show(name: Name, server: Server = DEFAULT_SERVER, as_json: Json = False) -> 
 
 
 @app.command()
+@asks_server
 def build(
     folder: Annotated[Path, typer.Argument(help="Of images; with --on-server, a folder there.")],
     layer: LayerName,
     name: Annotated[str, typer.Option(help="What to save the groups as.")],
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
     on_server: Annotated[
@@ -64,7 +67,7 @@ def build(
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     skipped: list[tuple[str, str]] = []
     basis: Basis | None = None
-    with Client(server) as client, Progress(*columns, console=progress_console) as progress:
+    with server.client() as client, Progress(*columns, console=progress_console) as progress:
         reading = progress.add_task("images", total=len(images) or None)
         factorizing = progress.add_task("groups", total=1.0)
         for update in client.build_basis(
@@ -90,7 +93,8 @@ def build(
 
 
 @app.command()
-def delete(name: Name, server: Server = DEFAULT_SERVER) -> None:
+@asks_server
+def delete(name: Name, server: Server) -> None:
     """Delete a basis."""
-    with Client(server) as client:
+    with server.client() as client:
         client.delete_basis(name)

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from striate import Client, IndexProgress, image_folder
+from striate import IndexProgress, image_folder
 from striate.cli.facts import examples_facts, print_json
 from striate.cli.options import (
-    DEFAULT_SERVER,
     Json,
     LayerName,
     ModelName,
     Server,
+    asks_server,
     channel_ranges,
     console,
     progress_console,
@@ -29,10 +29,11 @@ _LISTED = 10  # images that could not be read, by name
 
 
 @app.command()
+@asks_server
 def index(
     folder: Annotated[Path, typer.Argument(help="Of images; a subfolder is a class.", exists=True, file_okay=False)],
     layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     classes: Annotated[
         Path | None, typer.Option(help="A CSV file (file,class) instead of subfolders.", exists=True, dir_okay=False)
@@ -48,7 +49,7 @@ def index(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     skipped: list[tuple[str, str]] = []
     update = IndexProgress(0, [], {})
-    with Client(server) as client, Progress(*columns, console=progress_console) as progress:
+    with server.client() as client, Progress(*columns, console=progress_console) as progress:
         task = progress.add_task("images", total=len(images))
         for update in client.index_examples(images, layers, model=model, examples=examples):
             skipped += update.skipped
@@ -66,16 +67,17 @@ def index(
 
 
 @app.command()
+@asks_server
 def examples(
     layer: LayerName,
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a sheet, a channel a row.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say which natural images and classes excite the channels of a layer."""
-    with Client(server) as client:
+    with server.client() as client:
         found = client.examples(layer, channel_ranges(channels), model=model)
     if output:
         example_sheet(found).save(output)

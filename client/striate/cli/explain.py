@@ -9,10 +9,9 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from striate import Client, Factorization, Model, Neuron, NotFound, SemanticDictionary, StriateError
+from striate import Factorization, Model, Neuron, NotFound, SemanticDictionary, StriateError
 from striate.cli.facts import groups_facts, neuron_facts, print_json
 from striate.cli.options import (
-    DEFAULT_SERVER,
     Json,
     LayerName,
     ModelName,
@@ -21,6 +20,7 @@ from striate.cli.options import (
     Recipe,
     Server,
     Wait,
+    asks_server,
     channel_ranges,
     console,
     progress_console,
@@ -34,17 +34,18 @@ app = typer.Typer()
 
 
 @app.command()
+@asks_server
 def activations(
     photos: Photos,
     layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     reduce: Annotated[str, typer.Option(help="none, mean or max over positions.")] = "none",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an .npz file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say what layers compute and what the model predicts."""
-    with Client(server) as client:
+    with server.client() as client:
         found = client.activations(photos, layers, model=model, reduce=reduce)  # type: ignore[arg-type]
     if output:
         np.savez(output, allow_pickle=False, **found)
@@ -59,10 +60,11 @@ def activations(
 
 
 @app.command()
+@asks_server
 def dictionary(
     photo: Photo,
     layer: LayerName,
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     neurons: Annotated[int, typer.Option(help="Per position.")] = 6,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
@@ -78,7 +80,7 @@ def dictionary(
     as_json: Json = False,
 ) -> None:
     """Say what the positions of a layer mean."""
-    with Client(server) as client, console.status("asking, and rendering what icons are missing"):
+    with server.client() as client, console.status("asking, and rendering what icons are missing"):
         found = client.semantic_dictionary(
             photo,
             layer,
@@ -107,10 +109,11 @@ def dictionary(
 
 
 @app.command()
+@asks_server
 def factorize(
     photos: Photos,
+    server: Server,
     layer: Annotated[str, typer.Option("--layer", "-l", help="A layer's path or alias; the basis knows its own.")] = "",
-    server: Server = DEFAULT_SERVER,
     model: ModelName = "",
     components: Annotated[
         int | None,
@@ -126,7 +129,7 @@ def factorize(
     as_json: Json = False,
 ) -> None:
     """Find groups of neurons that are active together."""
-    with Client(server) as client, console.status("asking, and rendering what icons are missing"):
+    with server.client() as client, console.status("asking, and rendering what icons are missing"):
         found = client.factorize(
             photos,
             layer,
@@ -153,12 +156,13 @@ def factorize(
 
 
 @app.command()
+@asks_server
 def flows(
     photos: Photos,
     layers: Annotated[
         list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat, in the order of computation.")
     ],
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     components: Annotated[
         int | None,
@@ -171,7 +175,7 @@ def flows(
     as_json: Json = False,
 ) -> None:
     """Find how the groups of one layer feed those of the next."""
-    with Client(server) as client, console.status("asking, and rendering what icons are missing"):
+    with server.client() as client, console.status("asking, and rendering what icons are missing"):
         found = client.factorize_layers(
             photos, layers, model=model, components=components, classes=classes, wait_for_icons=wait, recipe=recipe
         )
@@ -190,9 +194,10 @@ def flows(
 
 
 @app.command()
+@asks_server
 def render(
     layer: LayerName,
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
     recipe: Recipe = "",
@@ -210,7 +215,7 @@ def render(
     """Render a layer's icons ahead of time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     neurons: list[Neuron] = []
-    with Client(server) as client, Progress(*columns, console=progress_console) as progress:
+    with server.client() as client, Progress(*columns, console=progress_console) as progress:
         task = progress.add_task(f"icons of {layer}", total=None)
         for update in client.render_icons(
             layer,
@@ -233,9 +238,10 @@ def render(
 
 
 @app.command()
+@asks_server
 def report(
     photo: Photo,
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     layers: Annotated[
         list[str] | None, typer.Option("--layer", "-l", help="Repeat for several.", show_default="two that fit")
@@ -246,7 +252,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("report.html"),
 ) -> None:
     """Write a page about a photo: what the model predicts, and what its layers see."""
-    with Client(server) as client, console.status("asking, and rendering what icons are missing"):
+    with server.client() as client, console.status("asking, and rendering what icons are missing"):
         names = layers or report_layers(client.model(model))
         sections: list[SemanticDictionary | Factorization] = []
         for name in names:

@@ -7,24 +7,25 @@ from typing import Annotated
 
 import typer
 
-from striate import Client, Label, Model, read_labels, write_labels
+from striate import Label, Model, read_labels, write_labels
 from striate.cli.facts import label_facts, print_json
-from striate.cli.options import DEFAULT_SERVER, Json, ModelName, Server, console
+from striate.cli.options import Json, ModelName, Server, asks_server, console
 from striate.show.tables import labels_table
 
 app = typer.Typer(help="Names of neurons.", no_args_is_help=True)
 
 
 @app.command("list")
+@asks_server
 def list_labels(
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     layer: Annotated[str, typer.Option("--layer", "-l", show_default="all")] = "",
     history: Annotated[bool, typer.Option("--history", help="Also what was replaced or deleted.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the names of neurons."""
-    with Client(server) as client:
+    with server.client() as client:
         found = client.labels(layer, model=model, history=history)
     if as_json:
         print_json([label_facts(label) for label in found])
@@ -33,36 +34,38 @@ def list_labels(
 
 
 @app.command("set")
-def set_label(
-    layer: str, channel: int, name: str, server: Server = DEFAULT_SERVER, model: ModelName = "", author: str = ""
-) -> None:
+@asks_server
+def set_label(layer: str, channel: int, name: str, server: Server, model: ModelName = "", author: str = "") -> None:
     """Name a neuron."""
-    with Client(server) as client:
+    with server.client() as client:
         client.set_label(layer, channel, name, model=model, author=author)
 
 
 @app.command("delete")
-def delete_label(layer: str, channel: int, server: Server = DEFAULT_SERVER, model: ModelName = "") -> None:
+@asks_server
+def delete_label(layer: str, channel: int, server: Server, model: ModelName = "") -> None:
     """Take a neuron's name away."""
-    with Client(server) as client:
+    with server.client() as client:
         client.delete_label(layer, channel, model=model)
 
 
 @app.command("export")
+@asks_server
 def export_labels(
     output: Annotated[Path, typer.Argument(help="A .csv or .json file.")],
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
 ) -> None:
     """Write all names to a file."""
-    with Client(server) as client:
+    with server.client() as client:
         write_labels(output, client.labels(model=model))
 
 
 @app.command("import")
+@asks_server
 def import_labels(
     source: Annotated[Path, typer.Argument(help="A file as `export` writes it.", exists=True, dir_okay=False)],
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     model: ModelName = "",
     other_weights: Annotated[
         bool, typer.Option("--other-weights", help="Take names that were given to other weights, too.")
@@ -70,7 +73,7 @@ def import_labels(
 ) -> None:
     """Read names from a file; they are marked as imported. Nothing is imported unless every name can be."""
     labels = read_labels(source)
-    with Client(server) as client:
+    with server.client() as client:
         served = client.model(model)
         for label in labels:
             _check(label, served, source, other_weights)

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import grpc
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from striate import Client, StriateError
+from striate import StriateError
 from striate.cli.facts import model_facts, print_json
-from striate.cli.options import DEFAULT_SERVER, Json, Server, console
-from striate.errors import from_rpc_error
+from striate.cli.options import Json, Server, asks_server, console
 from striate.show.tables import layers_table
+from striate.transport import Connection, channel_credentials, open_sync_channel
 
 app = typer.Typer()
 models_app = typer.Typer(help="List what the server explains; load and unload models.", invoke_without_command=True)
 
 
 @models_app.callback()
+@asks_server
 def models(
     context: typer.Context,
-    server: Server = DEFAULT_SERVER,
+    server: Server,
     as_json: Json = False,
     layers: bool = typer.Option(False, help="List layers."),
 ) -> None:
     """List what the server explains; load and unload models."""
     if context.invoked_subcommand:
         return
-    with Client(server) as client:
+    with server.client() as client:
         found = client.models()
     if as_json:
         print_json([model_facts(model) for model in found])
@@ -45,11 +45,12 @@ def models(
 
 
 @models_app.command()
+@asks_server
 def load(
     model: Annotated[str, typer.Argument(metavar="NAME=ARCHITECTURE:WEIGHTS", help="Weights: the server's file.")],
+    server: Server,
     device: Annotated[list[str] | None, typer.Option(help="Repeat for several.", show_default="all")] = None,
     classes: Annotated[str, typer.Option(help="The server's file of class names, one a line.")] = "",
-    server: Server = DEFAULT_SERVER,
 ) -> None:
     """Have the server explain one more model, where its operator allows that (allow_model_changes)."""
     name, _, rest = model.partition("=")
@@ -58,28 +59,28 @@ def load(
         raise typer.BadParameter(
             f"{model!r} should be NAME=ARCHITECTURE:WEIGHTS, such as pets=resnet18:/models/pets.pth"
         )
-    with Client(server) as client, console.status(f"loading {name}"):
+    with server.client() as client, console.status(f"loading {name}"):
         loaded = client.load_model(name, architecture, weights, classes=classes, devices=device or ())
     console.print(f"{server} explains {loaded.name}, {len(loaded.layers)} layers, version {loaded.version}")
 
 
 @models_app.command()
-def unload(name: Annotated[str, typer.Argument(help="The model's name.")], server: Server = DEFAULT_SERVER) -> None:
+@asks_server
+def unload(name: Annotated[str, typer.Argument(help="The model's name.")], server: Server) -> None:
     """Have the server stop explaining a model, once the requests under way have been answered."""
-    with Client(server) as client, console.status(f"unloading {name}"):
+    with server.client() as client, console.status(f"unloading {name}"):
         client.unload_model(name)
     console.print(f"{server} explains {name} no more")
 
 
 @app.command()
-def health(server: Server = DEFAULT_SERVER, timeout: Annotated[float, typer.Option(help="In seconds.")] = 4.0) -> None:
+@asks_server
+def health(server: Server, timeout: Annotated[float, typer.Option(help="In seconds.")] = 4.0) -> None:
     """Say whether the server is ready: exit status 0 if it is, for container probes."""
-    with grpc.insecure_channel(server, [("grpc.enable_http_proxy", 0)]) as channel:  # a probe asks its own container
+    connection = Connection(server.address, token=server.token)
+    with open_sync_channel(connection, channel_credentials(server.tls, None)) as channel, connection.errors():
         stub: Any = health_pb2_grpc.HealthStub(channel)  # the type stubs leave out its methods
-        try:
-            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, server) from error
+        answer = stub.Check(health_pb2.HealthCheckRequest(), **connection.call_options(timeout))
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
         raise StriateError(f"{server} is not ready")
     console.print(f"{server} is ready")

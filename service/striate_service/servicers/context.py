@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import grpc
@@ -13,6 +14,9 @@ from striate_service.scheduling.engine import Terms
 from striate_service.scheduling.job import Lane
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+caller_name: ContextVar[str] = ContextVar("caller's name", default="")
+"""Whom the call's token stands for; empty: the server asks for none."""
 
 _LANES = {lane.value: lane for lane in (Lane.INTERACTIVE, Lane.BATCH)}
 
@@ -28,8 +32,8 @@ def read_stream_terms(context: Context) -> Terms:
 
 
 def _terms(context: Context, lane: Lane, *, patient: bool) -> Terms:
-    """Return the call's deadline; the metadata `striate-priority`, else `lane`; and its account, the metadata
-    `striate-caller`, else the peer's address without the port.
+    """Return the call's deadline; the metadata `striate-priority`, else `lane`; and its account: whom its token stands
+    for, else the metadata `striate-caller`, else the peer's address without the port.
     """
     metadata = dict(context.invocation_metadata() or ())
     remaining = context.time_remaining()
@@ -39,6 +43,6 @@ def _terms(context: Context, lane: Lane, *, patient: bool) -> Terms:
     return Terms(
         lane=_LANES[priority],
         deadline=math.inf if remaining is None else time.monotonic() + remaining,
-        caller=str(metadata.get("striate-caller") or context.peer().rpartition(":")[0]),
+        caller=caller_name.get() or str(metadata.get("striate-caller") or context.peer().rpartition(":")[0]),
         patient=patient,
     )

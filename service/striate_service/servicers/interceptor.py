@@ -1,10 +1,14 @@
-"""Around every request: its metrics, and the one place where errors become gRPC statuses and google.rpc details."""
+"""Around every request: whether its caller may, its metrics, and the one place where errors become gRPC statuses and
+google.rpc details."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -24,12 +28,15 @@ from striate_service.errors import (
     QueueFull,
     QuotaExceeded,
     RequestError,
+    TokenQuotaExceeded,
+    Unauthenticated,
     Unavailable,
     WorkFailed,
     WrongWeights,
 )
 from striate_service.monitoring.metrics import Metrics
-from striate_service.servicers.context import Context
+from striate_service.servicers.access import Access, Caller
+from striate_service.servicers.context import Context, caller_name
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +48,11 @@ _CODES: dict[type[RequestError], int] = {
     AlreadyExists: code_pb2.ALREADY_EXISTS,
     WrongWeights: code_pb2.FAILED_PRECONDITION,
     CannotStore: code_pb2.FAILED_PRECONDITION,
+    Unauthenticated: code_pb2.UNAUTHENTICATED,
     NotAllowed: code_pb2.PERMISSION_DENIED,
     QueueFull: code_pb2.RESOURCE_EXHAUSTED,
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
+    TokenQuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
     Overloaded: code_pb2.RESOURCE_EXHAUSTED,
     DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
     Unavailable: code_pb2.UNAVAILABLE,
@@ -80,7 +89,7 @@ def _details(error: RequestError) -> list[Message]:
                 type="MODEL_VERSION", subject=error.basis, description=error.problem
             )
             return [error_details_pb2.PreconditionFailure(violations=[unmet])]
-        case QuotaExceeded():
+        case QuotaExceeded() | TokenQuotaExceeded():
             violation_ = error_details_pb2.QuotaFailure.Violation(subject=error.caller, description=str(error))
             return [error_details_pb2.QuotaFailure(violations=[violation_]), _retry(error.retry_after)]
         case QueueFull() | Overloaded() | Unavailable():
@@ -101,10 +110,15 @@ def _packed(detail: Message) -> any_pb2.Any:
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Counts and times requests, and ends those that raise."""
+    """Admits requests, counts and times them, and ends those that raise.
 
-    def __init__(self, metrics: Metrics) -> None:
+    Args:
+        access: who may call; None: everybody.
+    """
+
+    def __init__(self, metrics: Metrics, access: Access | None = None) -> None:
         self._metrics = metrics
+        self._access = access
         self._handlers: dict[str, Handler] = {}
         """Those that have been called, by path; they stay the same."""
 
@@ -116,43 +130,105 @@ class Interceptor(grpc.aio.ServerInterceptor):
         path = handler_call_details.method
         if path not in self._handlers:
             handler = await continuation(handler_call_details)
-            if handler is None or not path.startswith("/striate."):
-                return handler
-            self._handlers[path] = self._observed(path.rpartition("/")[2], handler)
-        return self._handlers[path]
+            if handler is None:
+                return None
+            self._handlers[path] = handler
+        handler, method = self._handlers[path], path.rpartition("/")[2]
+        caller = None
+        if self._access:
+            try:
+                caller = self._access.admit(path, handler_call_details.invocation_metadata or (), time.monotonic())
+            except RequestError as error:
+                return self._refusing(method, error)
+        return self._observed(method, handler, caller) if path.startswith("/striate.") else handler
 
-    def _observed(self, method: str, handler: Handler) -> Handler:
+    def _refusing(self, method: str, error: RequestError) -> Handler:
+        """Return a handler that ends a call with an error. As one of streams, it does so before a request is read."""
+
+        async def refuse(requests: Any, context: Context) -> AsyncIterator[Any]:
+            with _Observation(self._metrics, method) as observation:
+                await observation.abort(context, error)
+            yield  # never reached: it makes this a stream
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+    def _observed(self, method: str, handler: Handler, caller: Caller | None) -> Handler:
         observed = self._streaming if handler.response_streaming else self._unary
         return _REPLACE[bool(handler.request_streaming), bool(handler.response_streaming)](
-            observed(method, handler),
+            observed(method, handler, caller),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
-    def _unary(self, method: str, handler: Handler) -> Callable[[Any, Context], Awaitable[Any]]:
+    def _unary(self, method: str, handler: Handler, caller: Caller | None) -> Callable[[Any, Context], Awaitable[Any]]:
         answer = cast(Any, handler.stream_unary if handler.request_streaming else handler.unary_unary)
 
         async def call(request: Any, context: Context) -> Any:
             with _Observation(self._metrics, method) as observation:
                 try:
-                    return await answer(request, context)
+                    with _on_account_of(caller):
+                        return await answer(_metered(method, request, caller), context)
                 except Exception as error:
                     await observation.abort(context, error)
 
         return call
 
-    def _streaming(self, method: str, handler: Handler) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    def _streaming(
+        self, method: str, handler: Handler, caller: Caller | None
+    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
         answer = cast(Any, handler.stream_stream if handler.request_streaming else handler.unary_stream)
 
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             with _Observation(self._metrics, method) as observation:
                 try:
-                    async for response in answer(request, context):
-                        yield response
+                    with _on_account_of(caller):
+                        async for response in answer(_metered(method, request, caller), context):
+                            yield response
                 except Exception as error:
                     await observation.abort(context, error)
 
         return call
+
+
+@contextmanager
+def _on_account_of(caller: Caller | None) -> Iterator[None]:
+    """Schedule a request for whom its token stands for, and count it among those under way."""
+    if caller is None:
+        yield
+        return
+    caller_name.set(caller.name)
+    with caller.running():
+        yield
+
+
+def _metered(method: str, request: Any, caller: Caller | None) -> Any:
+    """Return a request, or a stream of them, whose fields and images the caller's token allows.
+
+    A stream is slowed down where a single request is refused.
+    """
+    if caller is None:
+        return request
+    if hasattr(request, "__aiter__"):
+        return _metered_stream(request, caller)
+    caller.check_fields(method, request)
+    caller.take_images(request, time.monotonic())
+    return request
+
+
+async def _metered_stream(requests: AsyncIterator[Any], caller: Caller) -> AsyncIterator[Any]:
+    async for request in requests:
+        await _patiently(caller.take_request)
+        await _patiently(partial(caller.take_images, request))
+        yield request
+
+
+async def _patiently(take: Callable[[float], None]) -> None:
+    """Take from a quota as soon as it allows that."""
+    while True:
+        try:
+            return take(time.monotonic())
+        except TokenQuotaExceeded as error:
+            await asyncio.sleep(error.retry_after)
 
 
 _REPLACE: dict[tuple[bool, bool], Callable[..., Handler]] = {
