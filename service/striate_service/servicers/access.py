@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 from google.protobuf.message import Message
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from striate.v1 import common_pb2
 
 from striate_service.config import OpenService
 from striate_service.errors import NotAllowed, TokenQuotaExceeded, Unauthenticated
