@@ -31,6 +31,7 @@ check: $(INSTALLED) ## style, types, architecture, fresh stubs and docs; with np
 	PATH="$(abspath $(VENV)/bin):$$PATH" $(PYTHON) scripts/protos.py --check
 	$(PYTHON) scripts/sync_client.py --check
 	$(PYTHON) scripts/metrics_docs.py --check
+	$(PYTHON) scripts/reliability_docs.py --check
 	scripts/lint_page.sh
 
 serve: $(INSTALLED) ## serve the embedded model on port 50051
@@ -45,8 +46,9 @@ protos: $(INSTALLED) ## regenerate client/striate/v1 from protos/
 client: $(INSTALLED) ## regenerate client/striate/_sync, the client that blocks, from _async
 	$(PYTHON) scripts/sync_client.py
 
-docs: $(INSTALLED) ## regenerate docs/metrics.md from the code
+docs: $(INSTALLED) ## regenerate docs/metrics.md from the code, docs/reliability.md from the tests
 	$(PYTHON) scripts/metrics_docs.py
+	$(PYTHON) scripts/reliability_docs.py
 
 gpu: $(INSTALLED) ## the tests that need a GPU
 	$(PYTHON) -m pytest tests/gpu

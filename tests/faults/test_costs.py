@@ -17,6 +17,9 @@ def image() -> np.ndarray:
     return draw(0, "dog").image
 
 
+@pytest.mark.promise(
+    "a request would take a worker too long", "INVALID_ARGUMENT that names the field; no worker is lost"
+)
 def test_too_much_time_is_refused_before_it_is_spent(tmp_path: Path) -> None:
     server = LocalServer(settings(tmp_path, devices=("cpu",), batch_timeout=2.0))
     with server, striate.Client(server.target) as client:
@@ -35,6 +38,7 @@ def test_too_much_time_is_refused_before_it_is_spent(tmp_path: Path) -> None:
         assert restarts(server) == 0
 
 
+@pytest.mark.promise("a request would take too much memory", "INVALID_ARGUMENT that names what to change")
 def test_too_much_memory_is_refused_before_it_is_taken(tmp_path: Path) -> None:
     server = LocalServer(settings(tmp_path, devices=("cpu",), max_task_bytes=2**20))
     with server, striate.Client(server.target) as client:

@@ -55,6 +55,7 @@ def load(client: striate.Client, weights: Path, name: str = "second", **changes:
     return client.load_model(name, "fragile:factory", str(weights), **{"preprocessing": PREPROCESSING, **changes})
 
 
+@pytest.mark.promise("models are loaded and unloaded under traffic", "every request is answered")
 def test_loading_and_unloading_disturb_no_running_traffic(client: striate.Client, weights: Path) -> None:
     answers: list[np.ndarray] = []
     stop = threading.Event()
@@ -92,6 +93,7 @@ def test_loading_and_unloading_disturb_no_running_traffic(client: striate.Client
         client.activations(image(), "layer", model="second")
 
 
+@pytest.mark.promise("a model cannot be loaded", "the caller reads why, and nothing has changed")
 def test_what_cannot_be_loaded_or_unloaded_says_why_and_changes_nothing(
     client: striate.Client, weights: Path, tmp_path: Path
 ) -> None:

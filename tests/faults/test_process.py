@@ -80,6 +80,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.promise("the host is an IPv6 address", "requests and /metrics are answered")
 def test_a_host_may_be_an_ipv6_address(server: Running) -> None:
     assert server.target.startswith("[::1]:")
     assert b"striate_workers" in urllib.request.urlopen(server.metrics).read()
@@ -87,10 +88,12 @@ def test_a_host_may_be_an_ipv6_address(server: Running) -> None:
         assert client.activations(image(), "layer").predictions
 
 
+@pytest.mark.promise("Kubernetes sets STRIATE_PORT", "one warning")
 def test_what_kubernetes_sets_is_told_once_and_ignored(server: Running) -> None:
     assert len([line for line in server.log if "STRIATE_PORT is of a Kubernetes service" in line]) == 1
 
 
+@pytest.mark.promise("the environment names a proxy", "`striate health` asks the server itself")
 def test_a_proxy_is_not_asked_for_health(server: Running) -> None:
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
     asked = subprocess.run(
@@ -99,6 +102,7 @@ def test_a_proxy_is_not_asked_for_health(server: Running) -> None:
     assert asked.returncode == 0, asked.stderr
 
 
+@pytest.mark.promise("hundreds of slow readers of /metrics", "at most 32 threads for them; requests are answered")
 def test_slow_readers_of_metrics_hold_no_threads(server: Running) -> None:
     host, port = re.findall(r"//\[(.*?)\]:(\d+)", server.metrics)[0]
     slow = [socket.create_connection((host, int(port))) for _ in range(200)]
@@ -111,6 +115,7 @@ def test_slow_readers_of_metrics_hold_no_threads(server: Running) -> None:
         assert client.activations(image(), "layer").predictions
 
 
+@pytest.mark.promise("the server is killed while a worker computes", "the worker ends at once")
 def test_a_killed_servers_worker_ends_in_the_middle_of_its_work(server: Running) -> None:
     """The last test of this server."""
     (worker,) = children(server.process.pid)
@@ -125,6 +130,7 @@ def test_a_killed_servers_worker_ends_in_the_middle_of_its_work(server: Running)
         assert lost.exception()
 
 
+@pytest.mark.promise("SIGTERM during the start", "it ends with status 0, and so do its workers")
 def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
     process = start(tmp_path)
     while not children(process.pid):  # its worker loads
@@ -138,6 +144,7 @@ def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
     assert not is_alive(worker)
 
 
+@pytest.mark.promise("the package of a bucket is missing", "the start ends with a sentence")
 def test_a_bucket_without_its_package_is_told_in_a_sentence(tmp_path: Path) -> None:
     process = start(tmp_path, STRIATE_ICONS="gs://bucket/icons")
     _, log = process.communicate(timeout=60)

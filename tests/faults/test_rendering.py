@@ -101,6 +101,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         server.process.wait()
 
 
+@pytest.mark.promise("a server is killed while it renders", "it goes on where it was; no icon is damaged")
 def test_a_server_killed_while_it_renders_loses_no_more_than_a_slice(serve: Serve) -> None:
     first = serve("home")
     with striate.Client(first.target) as client:
@@ -150,6 +151,7 @@ def test_two_servers_on_one_store_render_each_icon_once(serve: Serve, shared_sto
     assert len(found[0]) == CHANNELS
 
 
+@pytest.mark.promise("a server that shares a store is killed while it renders", "another takes over")
 def test_what_a_killed_server_had_begun_is_taken_over_by_another(serve: Serve, shared_store: dict[str, str]) -> None:
     killed, other = serve("one", **shared_store), serve("two", **shared_store)
     with striate.Client(killed.target) as client:

@@ -28,6 +28,9 @@ def local(tmp_path: Path) -> Iterator[LocalServer]:
 
 
 @pytest.mark.parametrize("fault", ["locked", "broken"])
+@pytest.mark.promise(
+    "the label database is locked, or broken", "answers come without names and say so; changes of names end UNAVAILABLE"
+)
 def test_names_are_optional(local: LocalServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str) -> None:
     image = draw(0, "dog").image
     database = tmp_path / "labels.db"
@@ -53,6 +56,10 @@ def test_names_are_optional(local: LocalServer, tmp_path: Path, caplog: pytest.L
 
 
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.promise(
+    "the disk is full, or read-only",
+    "save_as, IndexExamples and BuildBasis end FAILED_PRECONDITION with the reason; the rest is answered",
+)
 def test_what_the_disk_does_not_take_is_told(local: LocalServer, monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(reason, os.strerror(reason), "/the/operators/own/path")
@@ -75,6 +82,7 @@ def test_what_the_disk_does_not_take_is_told(local: LocalServer, monkeypatch: py
         assert [basis.name for basis in client.bases()] == ["dogs"]
 
 
+@pytest.mark.promise("several bases are built at a time", "together they take at most `max_basis_bytes`")
 def test_bases_that_are_built_at_a_time_share_the_disk(tmp_path: Path) -> None:
     budget = DiskBudget(2**20)
     some = np.zeros((1, 64, 64, 64), np.float16)  # half of it

@@ -147,6 +147,7 @@ def test_a_layer_to_compile_that_there_is_not_is_named(serve: Serve, tmp_path: P
         serve(models=[saved(solitary.factory, tmp_path, compiled_layers=("elsewhere",))])
 
 
+@pytest.mark.promise("a worker dies while it is idle", "it is replaced at once")
 def test_a_worker_that_dies_idle_is_replaced(serve: Serve) -> None:
     server = serve()
     pid = only_worker()
@@ -162,6 +163,10 @@ def test_a_worker_that_dies_idle_is_replaced(serve: Serve) -> None:
         assert client.activations(image(), "layer").predictions[0]
 
 
+@pytest.mark.promise(
+    "requests reach a worker that has just died",
+    "all are answered, and nothing is written to files that have its descriptors' numbers by then",
+)
 def test_an_idle_workers_death_costs_nobody_an_answer_and_no_file_its_content(serve: Serve, tmp_path: Path) -> None:
     """Batches are written through descriptors, whose numbers other files get once they are closed."""
     server = serve(ping_interval=60)
@@ -188,6 +193,7 @@ def wait_for_descriptors(before: int) -> int:
     return before
 
 
+@pytest.mark.promise("a worker is killed at work", "its requests are answered by another")
 def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:
     server = serve()
     with striate.Client(server.target) as client, ThreadPoolExecutor(4) as callers:
@@ -199,6 +205,7 @@ def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:
         assert only_worker() != victim
 
 
+@pytest.mark.promise("a worker is killed with two batches in flight", "both are answered")
 def test_a_worker_killed_with_two_batches_in_flight_costs_nobody_an_answer(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +220,7 @@ def test_a_worker_killed_with_two_batches_in_flight_costs_nobody_an_answer(
         assert all(answer.result(timeout=60)["layer"].shape == (1, 4, 14, 14) for answer in answers)
 
 
+@pytest.mark.promise("a request kills every worker that takes it", "who waits behind it is answered")
 def test_who_waits_behind_a_deadly_request_is_answered(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("striate_service.scheduling.scheduler.SEND_EARLY_SECONDS", 60.0)
     server = serve(max_batch_size=1)
@@ -225,6 +233,7 @@ def test_who_waits_behind_a_deadly_request_is_answered(serve: Serve, monkeypatch
         assert all(answer.result(timeout=60)["layer"].shape == (1, 4, 14, 14) for answer in behind)
 
 
+@pytest.mark.promise("a request that kills workers shares a batch with others", "it alone fails")
 def test_a_deadly_request_fails_alone(serve: Serve) -> None:
     server = serve()
     with striate.Client(server.target) as client, ThreadPoolExecutor(6) as callers:
@@ -239,6 +248,9 @@ def test_a_deadly_request_fails_alone(serve: Serve) -> None:
         assert client.activations(image(), "layer")["layer"].shape == expected
 
 
+@pytest.mark.promise(
+    "a GPU computes nothing more (illegal access, device assert, ECC error)", "its worker ends and is replaced"
+)
 def test_a_worker_whose_device_is_broken_ends(serve: Serve) -> None:
     """It would answer every batch with an error at once, and so be free before all others."""
     server = serve()
@@ -250,6 +262,7 @@ def test_a_worker_whose_device_is_broken_ends(serve: Serve) -> None:
         assert only_worker() != first
 
 
+@pytest.mark.promise("a worker lacks memory", "UNAVAILABLE; the worker stays")
 def test_a_lack_of_memory_is_no_mistake(serve: Serve) -> None:
     server = serve()
     with striate.Client(server.target) as client:
@@ -259,6 +272,9 @@ def test_a_lack_of_memory_is_no_mistake(serve: Serve) -> None:
         assert only_worker() == first
 
 
+@pytest.mark.promise(
+    "a worker hangs", "it is replaced after ten times what its batch should take; the request is answered"
+)
 def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
     server = serve(batch_timeout=2)
     with striate.Client(server.target) as client:
@@ -268,6 +284,10 @@ def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
         assert only_worker() != stopped
 
 
+@pytest.mark.promise(
+    "no worker can be started (its weights are gone)",
+    "NOT_SERVING, requests end UNAVAILABLE at once, failed starts are counted; SERVING as soon as one starts",
+)
 def test_health_tells_whether_any_worker_can_answer(serve: Serve, tmp_path: Path) -> None:
     server = serve()
     (weights,) = tmp_path.glob("*.pth")
@@ -289,6 +309,9 @@ def test_health_tells_whether_any_worker_can_answer(serve: Serve, tmp_path: Path
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many open files"), ValueError("a mistake")])
+@pytest.mark.promise(
+    "a worker dies while the server has no descriptors left, or makes a mistake", "it is replaced as soon as it can be"
+)
 def test_a_worker_is_replaced_as_soon_as_the_machine_allows(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -311,6 +334,7 @@ def test_a_worker_is_replaced_as_soon_as_the_machine_allows(
         assert client.activations(image(), "layer").predictions
 
 
+@pytest.mark.promise("the label database cannot be opened at the start", "no worker is left behind")
 def test_the_workers_of_a_server_that_cannot_start_end(serve: Serve, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="label database"):
         serve(database=f"sqlite:///{tmp_path}/no/such/folder/labels.db")
@@ -334,6 +358,7 @@ def wait_for_metrics(server: LocalServer, *lines: str) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.promise("more requests than the queue holds", "RESOURCE_EXHAUSTED at once, with when to come again")
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(serve: Serve) -> None:
     server = serve(max_queue=2, max_batch_size=1)
     with striate.Client(server.target) as client, ThreadPoolExecutor(8) as callers:
@@ -369,6 +394,7 @@ def peak_memory() -> int:
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
+@pytest.mark.promise("one caller sends more than its quota", "others are answered")
 def test_one_callers_quota_leaves_room_for_others(serve: Serve) -> None:
     server = serve(max_queue_per_caller=1, max_batch_size=1)
     with (
@@ -387,6 +413,7 @@ def test_one_callers_quota_leaves_room_for_others(serve: Serve) -> None:
         assert waiting.result().predictions
 
 
+@pytest.mark.promise("a caller gives up", "its place is free")
 def test_a_caller_who_gives_up_frees_the_place(serve: Serve) -> None:
     server = serve(max_queue=1, max_batch_size=1)
     with striate.Client(server.target) as client, ThreadPoolExecutor(2) as callers:
@@ -398,6 +425,7 @@ def test_a_caller_who_gives_up_frees_the_place(serve: Serve) -> None:
         assert running.result().predictions
 
 
+@pytest.mark.promise("workers are killed again and again", "no shared memory and no process is left")
 def test_nothing_is_left_behind(serve: Serve) -> None:
     server = serve()
     with striate.Client(server.target) as client:
@@ -419,6 +447,7 @@ def _descriptors() -> int:
 
 
 @pytest.mark.parametrize("place", ["striate_service.monitoring.metrics.Metrics.observe_batch", "sending"])
+@pytest.mark.promise("the server makes a mistake in a batch", "the batch ends INTERNAL; the next is answered")
 def test_a_mistake_of_the_servers_own_costs_one_batch_and_no_worker(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

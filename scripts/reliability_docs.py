@@ -1,0 +1,55 @@
+"""Generate docs/reliability.md from the tests' own marks, or with --check tell whether it is up to date.
+
+A test promises what `@pytest.mark.promise("fault", "what is promised")` above it says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reliability.md"
+
+
+def promises() -> Iterator[tuple[str, str, str, str]]:
+    """Yield each promise: the fault, what is promised, the test's file and its name."""
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        for test in ast.parse(file.read_text()).body:
+            if not isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for mark in test.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.promise":
+                    fault, promised = map(ast.literal_eval, mark.args)
+                    yield fault, promised, file.relative_to(ROOT).as_posix(), test.name
+
+
+def render() -> str:
+    """Return the page."""
+    head = [
+        "# Reliability",
+        "",
+        "What goes wrong, what is promised then, and the test that holds us to it, most of them on a real server.",
+        "Written by `make docs` from the tests' marks; do not edit.",
+        "",
+        "| fault | promised | test |",
+        "|---|---|---|",
+    ]
+    rows = (f"| {fault} | {promised} | [{name}](../{file}) |" for fault, promised, file, name in promises())
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the page is stale")
+    if not parser.parse_args().check:
+        PAGE.write_text(render())
+    elif not PAGE.is_file() or PAGE.read_text() != render():
+        sys.exit("docs/reliability.md is stale. Run `make docs`.")
+
+
+if __name__ == "__main__":
+    main()
