@@ -27,7 +27,9 @@ class Fragile(nn.Module):
         if x.amax() >= DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
         self.broken |= bool(DEADLY > x.amax() >= BREAKING)
-        if self.broken:  # as CUDA answers everything once a kernel has failed
+        if self.broken and x.is_cuda:
+            x.flatten()[torch.full((1,), x.numel(), device=x.device)]  # an assert on the device
+        elif self.broken:  # as CUDA answers everything once a kernel has failed
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if BREAKING > x.amax() >= GREEDY:
             torch.empty(2**60)

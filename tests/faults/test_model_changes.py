@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -18,7 +20,8 @@ import pytest
 import striate
 import torch
 from conftest import settings
-from fragile import SIDE, factory, image
+from fragile import SECONDS, SIDE, SLOW, factory, image
+from processes import workers
 from striate_service.config import ModelSettings, PreprocessingSettings
 from striate_service.local import LocalServer
 
@@ -118,6 +121,33 @@ def test_what_cannot_be_loaded_or_unloaded_says_why_and_changes_nothing(
         client.unload_model("first")
     assert [each.name for each in client.models()] == ["first"]
     assert client.activations(image(), "layer").predictions
+
+
+@pytest.mark.promise(
+    "a caller goes away while a model is loaded or unloaded", "no process keeps a model that nobody serves"
+)
+def test_a_change_of_models_that_nobody_waits_for_leaves_nothing(client: striate.Client, weights: Path) -> None:
+    others = set(workers())
+    with pytest.raises(striate.DeadlineExceeded):
+        load(client, weights, timeout=1.0)
+    wait_until(lambda: set(workers()) == others)
+    load(client, weights)
+    with ThreadPoolExecutor(1) as caller:
+        slow = caller.submit(client.activations, image(SLOW), "layer", model="second")
+        time.sleep(SECONDS / 3)
+        with pytest.raises(striate.DeadlineExceeded):
+            client.unload_model("second", timeout=0.2)
+        assert slow.result().predictions
+    wait_until(lambda: [model.name for model in client.models()] == ["first"])
+    load(client, weights)
+    assert len(workers()) == len(others)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 async def test_a_server_that_does_not_allow_it_refuses(server: LocalServer, weights: Path) -> None:

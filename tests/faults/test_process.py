@@ -19,6 +19,7 @@ import pytest
 import striate
 import torch
 from fragile import SECONDS, SIDE, SLOW, factory, image
+from processes import is_alive, workers
 
 STRIATE = str(Path(sys.executable).with_name("striate"))
 
@@ -68,18 +69,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     process.wait()
 
 
-def children(pid: int) -> list[int]:
-    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-
-
-def is_alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
-    try:
-        return "State:\tZ" not in status.read_text()
-    except OSError:
-        return False
-
-
 @pytest.mark.promise("the host is an IPv6 address", "requests and /metrics are answered")
 def test_a_host_may_be_an_ipv6_address(server: Running) -> None:
     assert server.target.startswith("[::1]:")
@@ -118,7 +107,7 @@ def test_slow_readers_of_metrics_hold_no_threads(server: Running) -> None:
 @pytest.mark.promise("the server is killed while a worker computes", "the worker ends at once")
 def test_a_killed_servers_worker_ends_in_the_middle_of_its_work(server: Running) -> None:
     """The last test of this server."""
-    (worker,) = children(server.process.pid)
+    (worker,) = workers(server.process.pid)
     with striate.Client(server.target) as client, ThreadPoolExecutor(1) as caller:
         lost = caller.submit(client.activations, image(SLOW), "layer")
         time.sleep(SECONDS / 3)
@@ -133,9 +122,9 @@ def test_a_killed_servers_worker_ends_in_the_middle_of_its_work(server: Running)
 @pytest.mark.promise("SIGTERM during the start", "it ends with status 0, and so do its workers")
 def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
     process = start(tmp_path)
-    while not children(process.pid):  # its worker loads
+    while not workers(process.pid):  # its worker loads
         time.sleep(0.01)
-    (worker,) = children(process.pid)
+    (worker,) = workers(process.pid)
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=10)
     assert process.returncode == 0

@@ -24,6 +24,7 @@ from conftest import needs_compiler, settings
 from fragile import BREAKING, DEADLY, GREEDY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
+from processes import workers
 from striate_service.backends.protocol import StartError
 from striate_service.config import ModelSettings, PreprocessingSettings
 from striate_service.local import LocalServer
@@ -60,22 +61,6 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     yield start
     for server in servers:
         server.__exit__(None, None, None)
-
-
-def workers() -> list[int]:
-    """Return the process ids of this process's workers."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (entry / "cmdline").read_bytes()
-        except OSError:  # it has ended
-            continue
-        if parent == os.getpid() and b"striate_service.backends.local.worker" in command:
-            found.append(int(entry.name))
-    return found
 
 
 def only_workers() -> list[int]:

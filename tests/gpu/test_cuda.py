@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fragile
 import numpy as np
 import pytest
 import striate
 import torch
 from conftest import executor_of, settings
-from striate_service.config import EMBEDDED
+from striate_service.config import EMBEDDED, ModelSettings, PreprocessingSettings
 from striate_service.device.precision import set_tf32
 from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
@@ -36,6 +38,23 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[striate.
         striate.Client(gpu.target) as on_gpu,
     ):
         yield on_cpu, on_gpu
+
+
+@pytest.mark.promise("a kernel asserts on a GPU", "its worker ends and is replaced; the next request is answered")
+def test_a_device_assert_ends_the_worker_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(fragile.__file__).parent), prepend=os.pathsep)
+    torch.save(fragile.factory().state_dict(), tmp_path / "fragile.pth")
+    model = ModelSettings(
+        name="fragile",
+        architecture="fragile:factory",
+        weights=str(tmp_path / "fragile.pth"),
+        preprocessing=PreprocessingSettings(resize=fragile.SIDE, crop=fragile.SIDE),
+    )
+    own = settings(tmp_path, devices=("cuda:0",), models=[model])
+    with LocalServer(own) as server, striate.Client(server.target, timeout=120) as client:
+        with pytest.raises(striate.InternalError, match="every worker that takes this request dies"):
+            client.activations(fragile.image(fragile.BREAKING), "layer")
+        assert client.activations(fragile.image(), "layer").predictions
 
 
 def test_activations_agree(clients: tuple[striate.Client, striate.Client], photos: list[np.ndarray]) -> None:

@@ -297,6 +297,15 @@ def test_a_job_that_runs_cannot_be_cancelled_out_of_the_queue() -> None:
     assert not s.cancel(job)
 
 
+def test_what_waits_in_vain_is_taken_out_and_the_rest_stays() -> None:
+    s, jobs = scheduler(), [Job("a", 1), Job("b", 1), Job("a", 1, Lane.BATCH), Job("b", 1), Job("a", 1)]
+    put(s, jobs[:4])
+    s.retry([Batch((jobs[4],))])
+    assert set(s.give_up(lambda job: job.key == "a")) == {jobs[0], jobs[2], jobs[4]}
+    assert take(s) == [jobs[1], jobs[3]]
+    assert take(s) == []
+
+
 def test_a_batch_is_alone_only_while_nothing_else_runs_waits_or_is_coming() -> None:
     s = scheduler()
     put(s, [Job("a", 1)])

@@ -170,9 +170,8 @@ class Backend(Protocol):
         """Icon objectives that the operator registered, by name."""
         ...
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether no worker runs, and none could be started: until one can, nothing is computed."""
+    def is_lost(self, model: str = "") -> bool:
+        """Whether no worker (of a model) runs, and none could be started: until one can, nothing is computed."""
         ...
 
     async def start(self, on_change: Callable[[], None]) -> None:

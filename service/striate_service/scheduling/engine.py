@@ -207,7 +207,7 @@ class Engine:
         )
         with self.catalogue.in_use(task.model):
             while True:
-                self._check_workers()
+                self._check_workers(task.model)
                 try:
                     self._scheduler.admit(job, time.monotonic())
                     break
@@ -240,8 +240,8 @@ class Engine:
 
     async def run(self, job: Job, images: Array | None) -> Any:
         """Run an admitted job. For `Place`."""
-        self._check_workers()
         payload, now = _payload(job), time.monotonic()
+        self._check_workers(payload.task.model)
         payload.images = images
         self._scheduler.enqueue(job, now)
         self._dispatch()
@@ -250,19 +250,17 @@ class Engine:
         except asyncio.TimeoutError as error:
             raise DeadlineExceeded from error
 
-    def _check_workers(self) -> None:
-        if self._backend.is_lost:
+    def _check_workers(self, model: str) -> None:
+        if self._backend.is_lost(model):
             raise Unavailable(_NO_WORKER, _RETRY_WITHOUT_WORKERS)
 
     def _workers_changed(self) -> None:
-        lost = self._backend.is_lost
-        if lost:  # nobody can say when there will be a worker again
-            for job in self._scheduler.give_up():
-                _fail(job, Unavailable(_NO_WORKER, _RETRY_WITHOUT_WORKERS))
-            self._wake_waiting_requests()
-        else:
-            self._dispatch()
-        self.on_health(not lost)
+        # Nobody can say when there will be a worker again.
+        for job in self._scheduler.give_up(lambda job: self._backend.is_lost(_payload(job).task.model)):
+            _fail(job, Unavailable(_NO_WORKER, _RETRY_WITHOUT_WORKERS))
+        self._wake_waiting_requests()
+        self._dispatch()
+        self.on_health(not self._backend.is_lost())
 
     def _dispatch(self) -> None:
         """Send batches to all workers with room: any to an idle worker, early ones (`next_batch`) to a busy worker."""

@@ -161,15 +161,15 @@ class Scheduler:
                 return True
         return False
 
-    def give_up(self) -> tuple[Job, ...]:
-        """Take out and return all jobs that wait."""
-        jobs = [job for batch in self._retries for job in batch.jobs]
-        self._retries.clear()
-        for queue in self._lanes.values():
-            for job in tuple(queue):
-                queue.remove(job)
-                jobs.append(job)
-        return tuple(jobs)
+    def give_up(self, hopeless: Callable[[Job], bool]) -> tuple[Job, ...]:
+        """Take out and return the jobs that wait in vain. The jobs of a retried batch are alike in that."""
+        batches = [batch for batch in self._retries if hopeless(batch.jobs[0])]
+        for batch in batches:
+            self._retries.remove(batch)
+        jobs = [job for queue in self._lanes.values() for job in queue if hopeless(job)]
+        for job in jobs:
+            self._lanes[job.lane].remove(job)
+        return (*(job for batch in batches for job in batch.jobs), *jobs)
 
     def retry(self, batches: Iterable[Batch]) -> None:
         """Run these batches before any other, each by itself."""

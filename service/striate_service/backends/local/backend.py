@@ -53,9 +53,8 @@ class LocalBackend:
     def objectives(self) -> Mapping[str, Signature]:
         return {each.name: each for worker in self.workers for each in worker.objectives}
 
-    @property
-    def is_lost(self) -> bool:
-        return all(worker.is_lost for worker in self.workers)
+    def is_lost(self, model: str = "") -> bool:
+        return all(worker.is_lost for worker in self.workers if not model or model in worker.models)
 
     async def start(self, on_change: Callable[[], None] = lambda: None) -> None:
         """Start all workers, and measure unknown batch limits.

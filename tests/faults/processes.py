@@ -1,0 +1,29 @@
+"""What the kernel says of a server's processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def workers(server: int | None = None) -> list[int]:
+    """Return the process ids of a server's workers; of this process's own by default."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except OSError:  # it has ended
+            continue
+        if parent == (server or os.getpid()) and b"striate_service.backends.local.worker" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
