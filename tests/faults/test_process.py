@@ -104,6 +104,12 @@ def test_slow_readers_of_metrics_hold_no_threads(server: Running) -> None:
         assert client.activations(image(), "layer").predictions
 
 
+@pytest.mark.promise("ONNX Runtime sends telemetry unless told not to", "every worker is told")
+def test_workers_send_no_telemetry(server: Running) -> None:
+    (worker,) = workers(server.process.pid)
+    assert b"ORT_DISABLE_TELEMETRY=1" in Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
+
+
 @pytest.mark.promise("the server is killed while a worker computes", "the worker ends at once")
 def test_a_killed_servers_worker_ends_in_the_middle_of_its_work(server: Running) -> None:
     """The last test of this server."""

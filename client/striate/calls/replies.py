@@ -47,7 +47,8 @@ def read_predictions(message: pb.Predictions) -> Predictions:
 
 def read_label(message: pb.Label, layer: str = "", channel: int | None = None) -> Label:
     """Return a name; the message does not say which neuron of which layer it names."""
-    source = pb.LabelSource.Name(message.source).removeprefix("LABEL_SOURCE_").lower() if message.source else ""
+    known = message.source in pb.LabelSource.values()[1:]  # not of a later server
+    source = pb.LabelSource.Name(message.source).removeprefix("LABEL_SOURCE_").lower() if known else ""
     score = message.score if message.HasField("score") else None
     return Label(message.text, source, score, message.author, layer, channel)
 

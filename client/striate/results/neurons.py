@@ -16,7 +16,7 @@ class Label:
     text: str
     """Empty: it has no name."""
     source: str = ""
-    """ "person", "dissection", "examples", "class_effect" or "imported"."""
+    """ "person", "dissection", "examples", "class_effect", "imported", or "unavailable": it could not be looked up."""
     score: float | None = None
     """How well the name fits, by the measure of its source."""
     author: str = ""

@@ -12,6 +12,7 @@ from striate_service.config import Settings
 from striate_service.errors import InvalidArgument
 from striate_service.explain.examples import ChannelExamples, Examples
 from striate_service.explain.indexing import MAX_EXAMPLES, ExampleIndexing, IndexPlan, IndexProgress
+from striate_service.explain.names import NO_LABEL
 from striate_service.explain.streams import StreamedImage
 from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.scheduling.engine import Engine
@@ -116,7 +117,7 @@ def _progress_message(progress: IndexProgress) -> messages.IndexExamplesResponse
 def _channel_message(found: ChannelExamples) -> messages.ChannelExamples:
     return messages.ChannelExamples(
         channel=found.channel,
-        label=encoding.label(found.label) if found.label.text else None,
+        label=encoding.label(found.label) if found.label != NO_LABEL else None,
         examples=encoding.examples(found.examples),
         quantiles=found.quantiles,
         classes=[
