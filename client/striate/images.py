@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from striate.v1 import common_pb2 as pb
 Image: TypeAlias = "str | os.PathLike[str] | bytes | Pillow.Image | NDArray[Any]"
 """A path; an image file's bytes; a PIL image; uint8 [H, W, 3] or [H, W] (gray); or float [3, H, W], preprocessed as the
 network takes it."""
+
+
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
+"""PIL's modes that a PNG holds without a loss; of I, up to 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,7 @@ def write_image(message: pb.Image, image: Image) -> None:
     elif isinstance(image, bytes):
         message.encoded = image
     elif isinstance(image, Pillow.Image):
-        buffer = io.BytesIO()
-        ImageOps.exif_transpose(image).convert("RGB").save(buffer, "PNG", compress_level=1)
-        message.encoded = buffer.getvalue()
+        message.encoded = _as_png(ImageOps.exif_transpose(image))
     elif isinstance(image, np.ndarray):
         _write_array(message, image)
     else:
@@ -90,6 +92,16 @@ def _read(path: Path) -> bytes:
         return path.expanduser().read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no image file {path}") from None
+
+
+def _as_png(picture: Pillow.Image) -> bytes:
+    """Return a picture as a file, whose bits and transparency the server reads as it reads those of any file."""
+    if picture.mode == "I" and not all(0 <= value <= 65535 for value in cast("tuple[int, int]", picture.getextrema())):
+        raise ValueError("grey values of an image should be 0 to 65,535")
+    buffer = io.BytesIO()
+    as_it_is = picture if picture.mode in _PNG_MODES else picture.convert("RGB")
+    as_it_is.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def _write_array(message: pb.Image, array: NDArray[Any]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from striate.images import write_image
 from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate_service.errors import InvalidArgument
@@ -61,6 +63,30 @@ def test_every_mode_becomes_rgb(picture: Image.Image, mode: str) -> None:
     found = pixels(encoded(converted, "TIFF" if mode in ("CMYK", "YCbCr", "I") else "PNG"))
     resized = np.asarray(expected.resize((48, 48), Image.Resampling.BILINEAR))
     np.testing.assert_allclose(found.astype(int), resized.astype(int), atol=2)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "LA", "RGBA", "P", "CMYK", "1"])
+def test_a_picture_is_the_same_from_a_path_from_bytes_and_from_pil(mode: str, tmp_path: Path) -> None:
+    grey = np.linspace(0, 65535, 48 * 48).reshape(48, 48)
+    if mode.startswith("I"):
+        given = Image.fromarray(grey.astype(np.uint16 if mode == "I;16" else np.int32))
+    else:
+        given = Image.merge("LA", [Image.fromarray((grey // 257).astype(np.uint8))] * 2).convert(mode)
+    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    given.save(path)
+    seen = []
+    for image in (path, path.read_bytes(), given):
+        message = pb.Image()
+        write_image(message, image)
+        seen.append(pixels(message))
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[0], seen[2])
+    assert mode != "I;16" or 120 < seen[0].mean() < 135
+
+
+def test_grey_values_that_no_png_holds_are_refused() -> None:
+    with pytest.raises(ValueError, match="0 to 65,535"):
+        write_image(pb.Image(), Image.fromarray(np.full((4, 4), 70_000, np.int32)))
 
 
 def test_transparency_shows_white() -> None:

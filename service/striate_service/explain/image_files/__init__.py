@@ -8,6 +8,8 @@ and its pixels tell.
 
 from __future__ import annotations
 
+import struct
+
 from striate_service.explain.image_files import bmp, gif, jpeg, png, tiff, webp
 from striate_service.explain.image_files.parts import BadFile, ImageFile
 
@@ -34,5 +36,8 @@ def read_file(data: bytes, max_pixels: int) -> ImageFile:
         (tiff.read, tiff.SIGNATURES),
     ):
         if data.startswith(signatures):
-            return read(data, max_pixels)
+            try:
+                return read(data, max_pixels)
+            except (IndexError, OverflowError, struct.error) as error:
+                raise BadFile("is cut or damaged before its pixels begin; send the whole file.") from error
     raise BadFile(f"is no image that can be read; send {', '.join(FORMATS)}.")

@@ -12,10 +12,7 @@ _RUN_LENGTHS = (1, 2)  # the values of `compression` for 8 and 4 bits a pixel
 
 
 def read(data: bytes, max_pixels: int) -> ImageFile:
-    try:
-        header_bytes, width, height, _, _, compression = struct.unpack_from("<IiiHHI", data, 14)
-    except struct.error as error:
-        raise BadFile("is a BMP that ends before its pixels.") from error
+    header_bytes, width, height, _, _, compression = struct.unpack_from("<IiiHHI", data, 14)
     if header_bytes >= 40:  # else it is of OS/2 1, whose sides have 16 bits and which has no compression
         width, height = abs(width), abs(height)
         check_size(width, height, max_pixels)

@@ -13,13 +13,6 @@ _GRAPHIC_CONTROL = 0xF9
 
 
 def read(data: bytes, max_pixels: int) -> ImageFile:
-    try:
-        return _read(data, max_pixels)
-    except (IndexError, struct.error) as error:
-        raise BadFile("is a GIF that ends before its pixels.") from error
-
-
-def _read(data: bytes, max_pixels: int) -> ImageFile:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = start = 13 + _palette_bytes(flags)
     control = b""

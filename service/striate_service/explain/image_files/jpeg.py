@@ -27,13 +27,6 @@ _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def read(data: bytes, max_pixels: int) -> ImageFile:
-    try:
-        return _read(data, max_pixels)
-    except struct.error as error:
-        raise BadFile("is a JPEG that ends before its pixels.") from error
-
-
-def _read(data: bytes, max_pixels: int) -> ImageFile:
     kept = [data[:2]]
     notes = {b"Exif\0\0": b"", _XMP_PREFIX: b""}
     pixels, frame, components = 0, 0, 0
@@ -41,7 +34,7 @@ def _read(data: bytes, max_pixels: int) -> ImageFile:
     for _ in range(_MAX_SEGMENTS):
         at = data.find(b"\xff", at)
         if at < 0 or at + 4 > len(data):
-            raise BadFile("is a JPEG that ends before its pixels.")
+            raise BadFile("is a JPEG without pixels; send the whole file.")
         marker = data[at + 1]
         if marker in (0x00, 0xFF) or marker in _NO_LENGTH:  # padding
             at += 1 if marker == 0xFF else 2

@@ -51,13 +51,6 @@ _USUAL, _BIG = _Layout("I", 4, "H"), _Layout("Q", 8, "Q")
 
 
 def read(data: bytes, max_pixels: int) -> ImageFile:
-    try:
-        return _read(data, max_pixels)
-    except struct.error as error:
-        raise BadFile("is a TIFF that ends before its pixels.") from error
-
-
-def _read(data: bytes, max_pixels: int) -> ImageFile:
     order = "<" if data.startswith(b"II") else ">"
     layout = _BIG if b"+" in data[2:4] else _USUAL
     (at,) = struct.unpack_from(order + layout.place, data, layout.first)
@@ -76,7 +69,7 @@ def _read(data: bytes, max_pixels: int) -> ImageFile:
             if values > _MAX_VALUES and kind != 7:  # 7: bytes, which Pillow leaves as they are
                 raise BadFile(f"has {values:,} values of tag {tag}; at most {_MAX_VALUES:,}. Save it anew.")
             if values * _VALUE_BYTES.get(kind, 0) > len(data):
-                raise BadFile("is a TIFF that ends before its pixels.")
+                raise BadFile("is a damaged TIFF: it names more values than it holds.")
             kept.append(data[entry_at : entry_at + layout.entry_bytes])
         if tag in _SIZES and (kind not in _UNSIGNED or values != 1):
             raise BadFile("is a damaged TIFF: its sizes are no numbers.")
