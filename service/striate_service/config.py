@@ -148,6 +148,11 @@ class Settings(BaseSettings):
     """Width times height of an encoded image: a small file can decode to a very large image."""
     max_message_bytes: Annotated[int, Field(ge=MEBIBYTE, le=2**31 - 1)] = 64 * MEBIBYTE
     """The largest request and the largest reply."""
+    max_request_bytes_in_progress: Annotated[int, Field(ge=MEBIBYTE)] = 1024 * MEBIBYTE
+    """All requests that are being answered, together, as they were sent; more are refused at once. Streams wait from
+    half of it on."""
+    max_calls: Annotated[int, Field(ge=1)] = 2048
+    """Calls under way, those included that are still being sent; gRPC refuses more at once."""
     image_folders: tuple[Path, ...] = ()
     """Folders on the server whose images callers may name instead of sending images (`BuildBasis`)."""
     max_basis_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 16 * 1024 * MEBIBYTE

@@ -7,6 +7,7 @@ RequestError
 ├── WrongWeights        the basis belongs to other weights
 ├── NotAllowed          the operator has not allowed it
 ├── QueueFull           the queue has no place left
+├── TooManyBytes        the requests under way are too large together
 ├── QuotaExceeded       this caller has no place left in the queue
 ├── Overloaded          the answer would come after the deadline
 ├── DeadlineExceeded    the caller's deadline passed before the answer was there
@@ -21,6 +22,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+_LONGEST_NAME = 256  # characters
+_SHOWN = 64  # characters of what a caller sent, in a message
+
+
+def shown(text: str) -> str:
+    """Return what a caller sent, quoted and cut."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 class RequestError(Exception):
@@ -51,7 +60,12 @@ class NotFound(RequestError):
 
     @classmethod
     def among(cls, kind: str, name: str, known: Iterable[str], listing: str) -> NotFound:
-        """Return the error with the known names closest to `name` as advice, or else `listing`."""
+        """Return the error with the known names closest to `name` as advice, or else `listing`.
+
+        A name longer than any real one is cut and not compared: comparing 1 MB takes 0.2 s.
+        """
+        if len(name) > _LONGEST_NAME:
+            return cls(kind, f"{name[:_SHOWN]}…", f"it has {len(name)} characters; {listing}")
         by_lower = {candidate.lower(): candidate for candidate in known}
         close = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
         return cls(kind, name, f"did you mean {' or '.join(map(repr, close))}?" if close else listing)
@@ -95,6 +109,21 @@ class QueueFull(RequestError):
 
     def __str__(self) -> str:
         return f"the queue is full ({self.limit} requests wait); try again in {self.retry_after:.1f} s"
+
+
+@dataclass
+class TooManyBytes(RequestError):
+    held: int
+    """Bytes of the requests under way."""
+    limit: int
+    retry_after: float = 1.0
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return (
+            f"the requests under way hold {self.held / 2**20:.0f} MiB, and this server takes "
+            f"{self.limit / 2**20:.0f} MiB at a time; try again in {self.retry_after:.1f} s, or send smaller images"
+        )
 
 
 @dataclass

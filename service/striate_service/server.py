@@ -55,6 +55,7 @@ from striate_service.models import embedded
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Engine
+from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers.bases import BasisServicer
 from striate_service.servicers.examples import ExampleServicer
 from striate_service.servicers.interceptor import Interceptor
@@ -97,6 +98,7 @@ class Server:
         self._health = HealthServicer()
         self._decode_threads = decode_threads(_decode_thread_count(settings), NICENESS)
         self._backend = LocalBackend(settings, self._metrics)
+        self._memory = RequestMemory(settings.max_request_bytes_in_progress)
         self._engine = Engine(self._backend, settings, self._metrics)
         icons = Folder(settings.icons or settings.home / "icons")
         store = IconStore(icons, [embedded.ICONS], max_bytes=settings.icons_max_bytes)
@@ -126,7 +128,11 @@ class Server:
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake
         ]
-        self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics)], options=options)
+        self._grpc = grpc.aio.server(
+            interceptors=[Interceptor(self._metrics, self._memory)],
+            options=options,
+            maximum_concurrent_rpcs=settings.max_calls,
+        )
         try:
             self.port = self._grpc.add_insecure_port(f"{settings.host}:{settings.port}")
         except RuntimeError as error:
@@ -169,7 +175,7 @@ class Server:
         library = Library(BasisStore(settings.home / "bases"))
         recipes = RecipeChoice.of(settings)
         icons, namer = IconFinder(self._renderer), Namer(self._labels, example_store)
-        runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, settings)
+        runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, self._memory, settings)
         groups = GroupExplainer(icons, namer)
 
         interpretability = InterpretabilityServicer(
@@ -179,6 +185,7 @@ class Server:
             Factorizations(runner, engine, groups, library, GroupImportance(engine)),
             GroupFlows(runner, groups),
             IconProgress(self._renderer, namer),
+            self._memory,
         )
         models = ModelServicer(engine.catalogue, settings)
         labels = LabelServicer(engine, self._labels)

@@ -41,6 +41,10 @@ class Activations:
     def __init__(self, runner: ImageRunner) -> None:
         self._runner = runner
 
+    @property
+    def worker_count(self) -> int:
+        return self._runner.worker_count
+
     async def answer(self, question: ActivationsQuestion, terms: Terms) -> ActivationsAnswer:
         task = ActivationsTask(
             model=question.model.name,

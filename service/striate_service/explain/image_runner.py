@@ -18,6 +18,10 @@ class ImageRunner:
         self._engine = engine
         self._decoder = decoder
 
+    @property
+    def worker_count(self) -> int:
+        return self._engine.worker_count
+
     async def run(
         self, task: ImageTask[R], model: ModelDescription, given: GivenImages, terms: Terms
     ) -> tuple[DecodedImages, R]:

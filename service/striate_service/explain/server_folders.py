@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from striate_service.errors import InvalidArgument
+from striate_service.errors import InvalidArgument, shown
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
@@ -22,12 +22,12 @@ def images_in(folder: str, allowed: Sequence[Path], field: str) -> tuple[Path, l
     real = Path(folder).resolve()  # without links and dots: what is checked is what is read
     if not Path(folder).is_absolute() or not _within(real, roots) or not real.is_dir():
         raise InvalidArgument(
-            field, f"is {folder!r}, which is no folder that this server may read (its setting image_folders)."
+            field, f"is {shown(folder)}, which is no folder that this server may read (its setting image_folders)."
         )
     found = sorted(path for path in real.rglob("*") if path.suffix.lower() in _SUFFIXES)
     images = [path for path in found if _within(path.resolve(), roots) and path.is_file()]
     if not images:
-        raise InvalidArgument(field, f"is {folder!r}, which holds no images ({', '.join(sorted(_SUFFIXES))}).")
+        raise InvalidArgument(field, f"is {shown(folder)}, which holds no images ({', '.join(sorted(_SUFFIXES))}).")
     return real, images
 
 

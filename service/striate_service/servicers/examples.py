@@ -99,7 +99,7 @@ def _read_plan(first: messages.IndexExamplesRequest | None, models: Sequence[Mod
     layers = reading.find_layers(model, start.layers)
     examples = start.examples if start.HasField("examples") else _USUAL_INDEXED_EXAMPLES
     examples = reading.in_range(examples, "examples", 1, MAX_EXAMPLES)
-    return IndexPlan(model, layers, examples, reading.read_fit(start.fit))
+    return IndexPlan(model, layers, examples, reading.read_fit(start.fit, "start.fit"))
 
 
 def _progress_message(progress: IndexProgress) -> messages.IndexExamplesResponse:

@@ -1,15 +1,18 @@
-"""Around every request: its metrics, and the one place where errors become gRPC statuses and google.rpc details."""
+"""Around every request: its bytes become a message, its memory is counted, its errors become statuses with google.rpc
+details. Each of these happens here and nowhere else; so do the metrics of requests."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from sqlalchemy.exc import OperationalError
 
@@ -23,11 +26,13 @@ from striate_service.errors import (
     QueueFull,
     QuotaExceeded,
     RequestError,
+    TooManyBytes,
     Unavailable,
     WorkFailed,
     WrongWeights,
 )
 from striate_service.monitoring.metrics import Metrics
+from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers.context import Context
 
 logger = logging.getLogger(__name__)
@@ -41,6 +46,7 @@ _CODES: dict[type[RequestError], int] = {
     WrongWeights: code_pb2.FAILED_PRECONDITION,
     NotAllowed: code_pb2.PERMISSION_DENIED,
     QueueFull: code_pb2.RESOURCE_EXHAUSTED,
+    TooManyBytes: code_pb2.RESOURCE_EXHAUSTED,
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
     Overloaded: code_pb2.RESOURCE_EXHAUSTED,
     DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
@@ -48,6 +54,9 @@ _CODES: dict[type[RequestError], int] = {
     WorkFailed: code_pb2.INTERNAL,
 }
 _STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
+_MOST_MESSAGE_BYTES, _MOST_DETAIL_BYTES = 2048, 512
+"""Of a status message, and of each of the at most four texts in its details. Trailers of more than 8 to 16 KiB, as they
+are sent (both grow by up to 3), arrive as RESOURCE_EXHAUSTED, and nobody reads the reason."""
 
 
 def status_of(error: Exception) -> status_pb2.Status:
@@ -59,31 +68,43 @@ def status_of(error: Exception) -> status_pb2.Status:
         logger.error("unexpected error", exc_info=error)
         return status_pb2.Status(code=code_pb2.INTERNAL, message="the server made a mistake; its log says more")
     details = [_packed(detail) for detail in _details(error)]
-    return status_pb2.Status(code=_CODES[type(error)], message=str(error), details=details)
+    return status_pb2.Status(code=_CODES[type(error)], message=_cut(str(error), _MOST_MESSAGE_BYTES), details=details)
 
 
 def _details(error: RequestError) -> list[Message]:
     match error:
         case InvalidArgument():
-            violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.problem)
+            violation = error_details_pb2.BadRequest.FieldViolation(
+                field=_cut(error.field), description=_cut(error.problem)
+            )
             return [error_details_pb2.BadRequest(field_violations=[violation])]
         case NotFound() | AlreadyExists():
             return [
                 error_details_pb2.ResourceInfo(
-                    resource_type=error.kind, resource_name=error.name, description=error.advice
+                    resource_type=error.kind, resource_name=_cut(error.name), description=_cut(error.advice)
                 )
             ]
         case WrongWeights():
             unmet = error_details_pb2.PreconditionFailure.Violation(
-                type="MODEL_VERSION", subject=error.basis, description=error.problem
+                type="MODEL_VERSION", subject=error.basis, description=_cut(error.problem)
             )
             return [error_details_pb2.PreconditionFailure(violations=[unmet])]
         case QuotaExceeded():
-            violation_ = error_details_pb2.QuotaFailure.Violation(subject=error.caller, description=str(error))
+            violation_ = error_details_pb2.QuotaFailure.Violation(
+                subject=_cut(error.caller), description=_cut(str(error))
+            )
             return [error_details_pb2.QuotaFailure(violations=[violation_]), _retry(error.retry_after)]
-        case QueueFull() | Overloaded() | Unavailable():
+        case QueueFull() | TooManyBytes() | Overloaded() | Unavailable():
             return [_retry(error.retry_after)]
     return []
+
+
+def _cut(text: str, most_bytes: int = _MOST_DETAIL_BYTES) -> str:
+    """Return a text in at most so many bytes of UTF-8."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= most_bytes:
+        return encoded.decode()
+    return encoded[: most_bytes - len("…".encode())].decode(errors="ignore") + "…"
 
 
 def _retry(seconds: float) -> error_details_pb2.RetryInfo:
@@ -98,11 +119,44 @@ def _packed(detail: Message) -> any_pb2.Any:
     return packed
 
 
-class Interceptor(grpc.aio.ServerInterceptor):
-    """Counts and times requests, and ends those that raise."""
+@dataclass(frozen=True)
+class _Received:
+    """A request as it came."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    message: Any
+    """None: its bytes are no such message."""
+    size: int
+    """In bytes."""
+
+    def read(self) -> Any:
+        """Return the message.
+
+        Raises:
+            InvalidArgument: there is none.
+        """
+        if self.message is None:
+            raise InvalidArgument("request", "is no message of this method that can be read; see the proto files.")
+        return self.message
+
+
+def _received(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], _Received]:
+    """Return a deserializer that does not raise: gRPC would log it at length and end the call with INTERNAL."""
+
+    def receive(data: bytes) -> _Received:
+        try:
+            return _Received(deserialize(data) if deserialize else data, len(data))
+        except DecodeError:
+            return _Received(None, len(data))
+
+    return receive
+
+
+class Interceptor(grpc.aio.ServerInterceptor):
+    """Reads, counts and times requests, and ends those that raise."""
+
+    def __init__(self, metrics: Metrics, memory: RequestMemory) -> None:
         self._metrics = metrics
+        self._memory = memory
         self._handlers: dict[str, Handler] = {}
         """Those that have been called, by path; they stay the same."""
 
@@ -114,26 +168,29 @@ class Interceptor(grpc.aio.ServerInterceptor):
         path = handler_call_details.method
         if path not in self._handlers:
             handler = await continuation(handler_call_details)
-            if handler is None or not path.startswith("/striate."):
-                return handler
-            self._handlers[path] = self._observed(path.rpartition("/")[2], handler)
+            if handler is None:
+                return None
+            self._handlers[path] = self._observed(path, handler)
         return self._handlers[path]
 
-    def _observed(self, method: str, handler: Handler) -> Handler:
+    def _observed(self, path: str, handler: Handler) -> Handler:
+        """Return a handler that answers as the given one. Health checks and reflection are not counted."""
         observed = self._streaming if handler.response_streaming else self._unary
+        method = path.rpartition("/")[2] if path.startswith("/striate.") else ""
         return _REPLACE[bool(handler.request_streaming), bool(handler.response_streaming)](
             observed(method, handler),
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_received(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
     def _unary(self, method: str, handler: Handler) -> Callable[[Any, Context], Awaitable[Any]]:
         answer = cast(Any, handler.stream_unary if handler.request_streaming else handler.unary_unary)
 
-        async def call(request: Any, context: Context) -> Any:
+        async def call(received: Any, context: Context) -> Any:
             with _Observation(self._metrics, method) as observation:
                 try:
-                    return await answer(request, context)
+                    with self._read(received, handler) as request:
+                        return await answer(request, context)
                 except Exception as error:
                     await observation.abort(context, error)
 
@@ -142,15 +199,34 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _streaming(self, method: str, handler: Handler) -> Callable[[Any, Context], AsyncIterator[Any]]:
         answer = cast(Any, handler.stream_stream if handler.request_streaming else handler.unary_stream)
 
-        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        async def call(received: Any, context: Context) -> AsyncIterator[Any]:
             with _Observation(self._metrics, method) as observation:
                 try:
-                    async for response in answer(request, context):
-                        yield response
+                    with self._read(received, handler) as request:
+                        async for response in answer(request, context):
+                            yield response
                 except Exception as error:
                     await observation.abort(context, error)
 
         return call
+
+    @contextmanager
+    def _read(self, received: Any, handler: Handler) -> Iterator[Any]:
+        """Give the request, whose bytes are counted until the call ends, or a stream of messages."""
+        if handler.request_streaming:
+            yield self._messages(received)
+        else:
+            with self._memory.hold(received.size):
+                yield received.read()
+
+    async def _messages(self, stream: AsyncIterator[_Received]) -> AsyncGenerator[Any, None]:
+        """Yield a stream's messages; take none in while the messages that are worked on leave no room."""
+        while True:
+            await self._memory.room_for_streams()
+            received = await anext(stream, None)
+            if received is None:
+                return
+            yield received.read()
 
 
 _REPLACE: dict[tuple[bool, bool], Callable[..., Handler]] = {
@@ -163,7 +239,7 @@ _REPLACE: dict[tuple[bool, bool], Callable[..., Handler]] = {
 
 
 class _Observation:
-    """One request's line in the metrics."""
+    """One request's line in the metrics; none where `method` is empty."""
 
     def __init__(self, metrics: Metrics, method: str) -> None:
         self._metrics = metrics
@@ -172,7 +248,8 @@ class _Observation:
 
     def __enter__(self) -> _Observation:
         self._started = time.perf_counter()
-        self._metrics.requests_in_progress.labels(method=self._method).inc()
+        if self._method:
+            self._metrics.requests_in_progress.labels(method=self._method).inc()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -189,6 +266,8 @@ class _Observation:
 
     def _end(self, code: str) -> None:
         self._ended = True
+        if not self._method:
+            return
         self._metrics.requests_in_progress.labels(method=self._method).dec()
         self._metrics.requests.labels(method=self._method, code=code).inc()
         self._metrics.request_seconds.labels(method=self._method).observe(time.perf_counter() - self._started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,13 @@ from striate_service.servicers.context import Context
 from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel, direction_bytes
 
 _DEFAULT_PAGE, _MAX_PAGE = 1000, 10_000
-_STORED_SOURCES = (LabelSource.PERSON, LabelSource.DISSECTION, LabelSource.IMPORTED)
+_PAGE_TOKEN = re.compile("[0-9]{1,18}")
+_STORED_SOURCES: dict[int, LabelSource] = {
+    pb.LABEL_SOURCE_UNSPECIFIED: LabelSource.PERSON,
+    pb.LABEL_SOURCE_PERSON: LabelSource.PERSON,
+    pb.LABEL_SOURCE_DISSECTION: LabelSource.DISSECTION,
+    pb.LABEL_SOURCE_IMPORTED: LabelSource.IMPORTED,
+}
 
 
 class LabelServicer(LabelServiceServicer):
@@ -43,8 +50,8 @@ class LabelServicer(LabelServiceServicer):
         stored = replace(
             _subject(request, model, layer),
             text=reading.text(request.label.text, "label.text", least=1),
-            source=_source(request.label.source),
-            score=request.label.score if request.label.HasField("score") else None,
+            source=reading.choice(request.label.source, _STORED_SOURCES, "label.source", pb.LabelSource),
+            score=_score(request.label),
             author=reading.text(request.label.author, "label.author"),
         )
         stored = await asyncio.to_thread(self._store.set, stored)
@@ -66,7 +73,7 @@ class LabelServicer(LabelServiceServicer):
         model = reading.find_model(self._engine.models, request.model)
         layer = reading.find_layer(model, request.layer, "layer").path if request.layer else ""
         size = reading.in_range(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
-        if request.page_token and not request.page_token.isdecimal():
+        if request.page_token and not _PAGE_TOKEN.fullmatch(request.page_token):
             raise InvalidArgument("page_token", "should be the next_page_token of the page before.")
         offset = int(request.page_token or 0)
         page = await asyncio.to_thread(
@@ -126,8 +133,9 @@ def _direction(tensor: pb.Tensor, layer: LayerDescription) -> NDArray[np.floatin
     return direction
 
 
-def _source(source: pb.LabelSource) -> LabelSource:
-    chosen = int(source) or LabelSource.PERSON
-    if chosen not in _STORED_SOURCES:
-        raise InvalidArgument("label.source", "should be PERSON, DISSECTION or IMPORTED; others are never stored.")
-    return LabelSource(chosen)
+def _score(label: pb.Label) -> float | None:
+    if not label.HasField("score"):
+        return None
+    if not 0 <= label.score <= 1:  # NaN neither
+        raise InvalidArgument("label.score", f"is {label.score:g}; it should be 0 to 1.")
+    return label.score

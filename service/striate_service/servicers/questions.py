@@ -12,7 +12,7 @@ from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
 from striate_service.config import Settings
-from striate_service.errors import InvalidArgument
+from striate_service.errors import InvalidArgument, shown
 from striate_service.explain.activations import ActivationsQuestion
 from striate_service.explain.bases import Library, model_of
 from striate_service.explain.dictionaries import DictionaryQuestion
@@ -43,6 +43,12 @@ _REDUCTIONS: dict[int, Literal["none", "mean", "max"]] = {
     messages.REDUCTION_MEAN: "mean",
     messages.REDUCTION_MAX: "max",
 }
+_HALF: dict[int, bool] = {pb.DATA_TYPE_UNSPECIFIED: False, pb.DATA_TYPE_FLOAT32: False, pb.DATA_TYPE_FLOAT16: True}
+_AT_POSITION: dict[int, bool] = {
+    messages.ICON_OBJECTIVE_UNSPECIFIED: False,
+    messages.ICON_OBJECTIVE_CHANNEL: False,
+    messages.ICON_OBJECTIVE_NEURON: True,
+}
 _ATTRIBUTIONS: dict[int, Literal["gradient", "path", "none"]] = {
     messages.ATTRIBUTION_UNSPECIFIED: "gradient",
     messages.ATTRIBUTION_GRADIENT_TIMES_ACTIVATION: "gradient",
@@ -63,18 +69,14 @@ class Questions:
     def activations(self, request: messages.ActivationsRequest) -> ActivationsQuestion:
         model = reading.find_model(self._engine.models, request.model)
         layers = reading.find_layers(model, request.layers)
-        if request.dtype not in (pb.DATA_TYPE_UNSPECIFIED, pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16):
-            raise InvalidArgument("dtype", "should be FLOAT32 or FLOAT16.")
-        if request.reduction not in _REDUCTIONS:
-            raise InvalidArgument("reduction", "should be NONE, MEAN or MAX.")
         return ActivationsQuestion(
             model=model,
             layers=layers,
-            reduction=_REDUCTIONS[request.reduction],
+            reduction=reading.choice(request.reduction, _REDUCTIONS, "reduction", messages.Reduction),
             class_count=reading.class_count(request, model),
             channels=reading.find_channels(request.channels, layers),
             positions=reading.find_positions(request.positions, layers),
-            half=request.dtype == pb.DATA_TYPE_FLOAT16,
+            half=reading.choice(request.dtype, _HALF, "dtype", pb.DataType),
             images=self._images(request.images, "images", request.fit, model),
         )
 
@@ -97,13 +99,13 @@ class Questions:
             positions=positions,
             classes=reading.find_classes(model, request.class_names),
             class_count=reading.class_count(request, model),
-            attribution=_attribution(request),
+            attribution=reading.choice(request.attribution, _ATTRIBUTIONS, "attribution", messages.Attribution),
             steps=reading.in_range(request.steps if request.HasField("steps") else _STEPS, "steps", 1, _MAX_STEPS),
             examples=examples,
             position_icons=request.position_icons,
             icons=reading.read_icon_options(request, model, self._recipes),
             image=GivenImages(
-                [reading.read_image(request.image, "image", model.preprocessing)], reading.read_fit(request.fit)
+                [reading.read_image(request.image, "image", model.preprocessing)], reading.read_fit(request.fit, "fit")
             ),
         )
 
@@ -150,7 +152,8 @@ class Questions:
         )
 
     def _images(self, images: Sequence[pb.Image], field: str, fit: pb.Fit, model: ModelDescription) -> GivenImages:
-        return reading.read_images(images, field, fit, model, self._max_images)
+        fit_field = field.removesuffix("images") + "fit"
+        return reading.read_images(images, field, reading.read_fit(fit, fit_field), model, self._max_images)
 
     def _image_groups(self, request: messages.FactorizeRequest, basis: StoredBasis | None) -> ImageGroupsQuestion:
         model, layer = self._model_and_layer(request, basis)
@@ -206,14 +209,6 @@ def _positions(request: messages.SemanticDictionaryRequest, layer: LayerDescript
     if chosen := reading.find_positions(request.positions, [layer]):
         return np.array(chosen, np.int32)
     return np.stack(np.divmod(np.arange(height * width, dtype=np.int32), width), axis=1)
-
-
-def _attribution(request: messages.SemanticDictionaryRequest) -> Literal["gradient", "path", "none"]:
-    if request.attribution not in _ATTRIBUTIONS:
-        raise InvalidArgument(
-            "attribution", "should be GRADIENT_TIMES_ACTIVATION, INTEGRATED_GRADIENTS or NONE of its enum."
-        )
-    return _ATTRIBUTIONS[request.attribution]
 
 
 def _activation_groups(request: messages.FactorizeRequest) -> ActivationGroupsQuestion:
@@ -289,18 +284,16 @@ def _shown(
     Args:
         added: objectives that the operator has added, by name.
     """
-    if request.objective not in messages.IconObjective.values():
-        raise InvalidArgument("objective", "should be CHANNEL or NEURON of its enum.")
+    at_position = reading.choice(request.objective, _AT_POSITION, "objective", messages.IconObjective)
     if request.objective_name:
         if request.objective != messages.ICON_OBJECTIVE_UNSPECIFIED:
             raise InvalidArgument("objective", "should be left out where `objective_name` says what to picture.")
         if request.objective_name not in added:
             known = f"it should be {' or '.join(map(repr, sorted(added)))}" if added else "this server has none by name"
-            raise InvalidArgument("objective_name", f"is {request.objective_name[:64]!r}; {known}.")
+            raise InvalidArgument("objective_name", f"is {shown(request.objective_name)}; {known}.")
         signature = added[request.objective_name]
         row, column = _icon_position(request, layer, is_taken=signature.takes_position)
         return [signature.at(channel, row, column) for channel in channels]
-    at_position = request.objective == messages.ICON_OBJECTIVE_NEURON
     row, column = _icon_position(request, layer, is_taken=at_position)
     return [Neuron(channel, row, column) if at_position else Channel(channel) for channel in channels]
 
