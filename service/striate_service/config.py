@@ -180,6 +180,9 @@ class Settings(BaseSettings):
     render_slice: Annotated[float, Field(gt=0)] = 0.25
     """How long rendering may occupy a worker before other requests get their turn; at least one step of a batch."""
 
+    max_detached_icons: Annotated[int, Field(ge=0)] = 4096
+    """Icons that may wait to be rendered though whoever asked for them is not waiting (`RenderIcons` with `detach`)."""
+
     start_timeout: Annotated[float, Field(gt=0)] = 300
     """How long a worker may take to load its models."""
     batch_timeout: Annotated[float, Field(gt=0)] = 120

@@ -8,6 +8,7 @@ RequestError
 ├── NotAllowed          the operator has not allowed it
 ├── QueueFull           the queue has no place left
 ├── TooManyBytes        the requests under way are too large together
+├── TooManyIcons        as many icons are queued as nobody may wait for
 ├── QuotaExceeded       this caller has no place left in the queue
 ├── Overloaded          the answer would come after the deadline
 ├── DeadlineExceeded    the caller's deadline passed before the answer was there
@@ -123,6 +124,19 @@ class TooManyBytes(RequestError):
         return (
             f"the requests under way hold {self.held / 2**20:.0f} MiB, and this server takes "
             f"{self.limit / 2**20:.0f} MiB at a time; try again in {self.retry_after:.1f} s, or send smaller images"
+        )
+
+
+@dataclass
+class TooManyIcons(RequestError):
+    limit: int
+    retry_after: float = 60.0
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return (
+            f"this server renders at most {self.limit} icons that nobody waits for (its setting max_detached_icons); "
+            "wait for these, or ask for fewer"
         )
 
 

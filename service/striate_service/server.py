@@ -129,7 +129,7 @@ class Server:
             ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake
         ]
         self._grpc = grpc.aio.server(
-            interceptors=[Interceptor(self._metrics, self._memory)],
+            interceptors=[Interceptor(self._metrics, self._memory, settings.max_message_bytes)],
             options=options,
             maximum_concurrent_rpcs=settings.max_calls,
         )
@@ -184,11 +184,11 @@ class Server:
             SemanticDictionaries(runner, icons, namer, example_store),
             Factorizations(runner, engine, groups, library, GroupImportance(engine)),
             GroupFlows(runner, groups),
-            IconProgress(self._renderer, namer),
+            IconProgress(self._renderer, namer, self._metrics, settings.max_detached_icons),
             self._memory,
         )
         models = ModelServicer(engine.catalogue, settings)
-        labels = LabelServicer(engine, self._labels)
+        labels = LabelServicer(engine, self._labels, settings)
         indexing = ExampleIndexing(streams, example_store, self._decode_threads)
         examples = ExampleServicer(engine, Examples(example_store, namer), indexing, settings)
         display = BasisDisplay(engine, library, icons, recipes, namer)

@@ -1,7 +1,7 @@
 """Requests that no client would send, made from the protos' own descriptors.
 
-Each case is a sound request of some method of which one or a few fields are spoilt: absent, extreme, doubled, of another
-encoding, of a number that the enum does not have; or whose bytes are spoilt. A case depends on its seed alone.
+Each case is a sound request of some method of which one or a few fields are spoilt: absent, extreme, doubled, of
+another encoding, of a number that the enum does not have; or whose bytes are. A case depends on its seed alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import math
 import random
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,8 +113,10 @@ def _sound(method: MethodDescriptor, chance: random.Random) -> Sequence[Message]
         "GetBasis": [bases_pb2.GetBasisRequest(name=name, omit_icons=True)],
         "DeleteBasis": [bases_pb2.DeleteBasisRequest(name=name)],
         "BuildBasis": [
-            bases_pb2.BuildBasisRequest(start=bases_pb2.BuildStart(name=name, layer=_LAYER, components=2)),
-            bases_pb2.BuildBasisRequest(images=bases_pb2.BuildImages(images=images)),
+            # More groups than the images have positions, which shows when all are read: a process that factorizes
+            # takes seconds to start.
+            bases_pb2.BuildBasisRequest(start=bases_pb2.BuildStart(name=name, layer=_LAYER, components=64)),
+            bases_pb2.BuildBasisRequest(images=bases_pb2.BuildImages(images=[_IMAGE])),
         ],
         "ListModels": [models_pb2.ListModelsRequest()],
         "GetModel": [models_pb2.GetModelRequest(name="parts")],
@@ -271,11 +273,3 @@ def _metadata(chance: random.Random) -> Sequence[tuple[str, str]]:
             (("striate-priority", "batch"), ("striate-priority", "interactive")),
         ]
     )
-
-
-def fields_of(message: type[Message]) -> Iterator[str]:
-    """Yield the names of all fields of a message and of those within it."""
-    for field in message.DESCRIPTOR.fields:
-        yield field.name
-        if field.message_type:
-            yield from fields_of(GetMessageClass(field.message_type))

@@ -24,11 +24,23 @@ def images_in(folder: str, allowed: Sequence[Path], field: str) -> tuple[Path, l
         raise InvalidArgument(
             field, f"is {shown(folder)}, which is no folder that this server may read (its setting image_folders)."
         )
-    found = sorted(path for path in real.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    found = sorted(
+        path for path in real.rglob("*") if path.suffix.lower() in _SUFFIXES and not _is_hidden(path.relative_to(real))
+    )
     images = [path for path in found if _within(path.resolve(), roots) and path.is_file()]
     if not images:
         raise InvalidArgument(field, f"is {shown(folder)}, which holds no images ({', '.join(sorted(_SUFFIXES))}).")
     return real, images
+
+
+def name_in(folder: Path, file: Path) -> str:
+    """Return a file's name to tell a caller; what is not UTF-8 in it as U+FFFD."""
+    return file.relative_to(folder).as_posix().encode(errors="surrogateescape").decode(errors="replace")
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file is no image of a person's, but one that a program left beside them (._NAME.jpg, __MACOSX)."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def _within(path: Path, roots: Sequence[Path]) -> bool:

@@ -4,6 +4,7 @@ details. Each of these happens here and nowhere else; so do the metrics of reque
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from striate_service.errors import (
     QuotaExceeded,
     RequestError,
     TooManyBytes,
+    TooManyIcons,
     Unavailable,
     WorkFailed,
     WrongWeights,
@@ -47,6 +49,7 @@ _CODES: dict[type[RequestError], int] = {
     NotAllowed: code_pb2.PERMISSION_DENIED,
     QueueFull: code_pb2.RESOURCE_EXHAUSTED,
     TooManyBytes: code_pb2.RESOURCE_EXHAUSTED,
+    TooManyIcons: code_pb2.RESOURCE_EXHAUSTED,
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
     Overloaded: code_pb2.RESOURCE_EXHAUSTED,
     DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
@@ -54,6 +57,8 @@ _CODES: dict[type[RequestError], int] = {
     WorkFailed: code_pb2.INTERNAL,
 }
 _STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
+_PATH = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+([^\s/:'\"]*)")
+"""A file's path, and its name: what lies where on the server's machine is nobody else's concern."""
 _MOST_MESSAGE_BYTES, _MOST_DETAIL_BYTES = 2048, 512
 """Of a status message, and of each of the at most four texts in its details. Trailers of more than 8 to 16 KiB, as they
 are sent (both grow by up to 3), arrive as RESOURCE_EXHAUSTED, and nobody reads the reason."""
@@ -67,6 +72,8 @@ def status_of(error: Exception) -> status_pb2.Status:
     if not isinstance(error, RequestError):
         logger.error("unexpected error", exc_info=error)
         return status_pb2.Status(code=code_pb2.INTERNAL, message="the server made a mistake; its log says more")
+    if isinstance(error, WorkFailed | Unavailable):  # an operating system's own words may name files
+        error.reason = _PATH.sub(r"\1", error.reason)
     details = [_packed(detail) for detail in _details(error)]
     return status_pb2.Status(code=_CODES[type(error)], message=_cut(str(error), _MOST_MESSAGE_BYTES), details=details)
 
@@ -94,7 +101,7 @@ def _details(error: RequestError) -> list[Message]:
                 subject=_cut(error.caller), description=_cut(str(error))
             )
             return [error_details_pb2.QuotaFailure(violations=[violation_]), _retry(error.retry_after)]
-        case QueueFull() | TooManyBytes() | Overloaded() | Unavailable():
+        case QueueFull() | TooManyBytes() | TooManyIcons() | Overloaded() | Unavailable():
             return [_retry(error.retry_after)]
     return []
 
@@ -154,9 +161,10 @@ def _received(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], _
 class Interceptor(grpc.aio.ServerInterceptor):
     """Reads, counts and times requests, and ends those that raise."""
 
-    def __init__(self, metrics: Metrics, memory: RequestMemory) -> None:
+    def __init__(self, metrics: Metrics, memory: RequestMemory, max_reply_bytes: int) -> None:
         self._metrics = metrics
         self._memory = memory
+        self._max_reply_bytes = max_reply_bytes
         self._handlers: dict[str, Handler] = {}
         """Those that have been called, by path; they stay the same."""
 
@@ -180,7 +188,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return _REPLACE[bool(handler.request_streaming), bool(handler.response_streaming)](
             observed(method, handler),
             request_deserializer=_received(handler.request_deserializer),
-            response_serializer=handler.response_serializer,
+            response_serializer=None,  # `_serialized` has done it
         )
 
     def _unary(self, method: str, handler: Handler) -> Callable[[Any, Context], Awaitable[Any]]:
@@ -190,7 +198,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             with _Observation(self._metrics, method) as observation:
                 try:
                     with self._read(received, handler) as request:
-                        return await answer(request, context)
+                        return self._serialized(await answer(request, context), handler)
                 except Exception as error:
                     await observation.abort(context, error)
 
@@ -204,11 +212,26 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 try:
                     with self._read(received, handler) as request:
                         async for response in answer(request, context):
-                            yield response
+                            yield self._serialized(response, handler)
                 except Exception as error:
                     await observation.abort(context, error)
 
         return call
+
+    def _serialized(self, response: Any, handler: Handler) -> bytes:
+        """Return a reply as it is sent. gRPC would refuse a large one only later, in words that help nobody.
+
+        Raises:
+            InvalidArgument: it is larger than a reply may be, though its parts' estimates were not.
+        """
+        data = handler.response_serializer(response) if handler.response_serializer else response
+        if len(data) > self._max_reply_bytes:
+            raise InvalidArgument(
+                "request",
+                f"would make a reply of {len(data) / 2**20:.0f} MiB, and at most "
+                f"{self._max_reply_bytes / 2**20:.0f} MiB can be sent; ask for less at a time.",
+            )
+        return bytes(data)
 
     @contextmanager
     def _read(self, received: Any, handler: Handler) -> Iterator[Any]:

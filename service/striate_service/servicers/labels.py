@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2 as messages
 from striate.v1.labels_pb2_grpc import LabelServiceServicer
 
+from striate_service.config import Settings
 from striate_service.errors import InvalidArgument, NotFound
 from striate_service.explain.names import Label
 from striate_service.models.description import LayerDescription, ModelDescription
@@ -33,9 +36,10 @@ _STORED_SOURCES: dict[int, LabelSource] = {
 
 
 class LabelServicer(LabelServiceServicer):
-    def __init__(self, engine: Engine, store: LabelStore) -> None:
+    def __init__(self, engine: Engine, store: LabelStore, settings: Settings) -> None:
         self._engine = engine
         self._store = store
+        self._max_page_bytes = settings.max_message_bytes // 2
 
     async def SetLabel(  # noqa: N802 - gRPC's name
         self, request: messages.SetLabelRequest, context: Context
@@ -81,10 +85,15 @@ class LabelServicer(LabelServiceServicer):
                 model.version, layer, history=request.include_history, limit=size + 1, offset=offset
             )
         )
+        labels = self._fitting([_message(model, stored) for stored in page[:size]])
         return messages.ListLabelsResponse(
-            labels=[_message(model, stored) for stored in page[:size]],
-            next_page_token=str(offset + size) if len(page) > size else "",
+            labels=labels, next_page_token=str(offset + len(labels)) if len(page) > len(labels) else ""
         )
+
+    def _fitting(self, labels: Sequence[messages.NeuronLabel]) -> Sequence[messages.NeuronLabel]:
+        """Return as many labels as a reply holds, at least one: those of directions have a number for each channel."""
+        sizes = accumulate(label.ByteSize() for label in labels)
+        return labels[: max(1, sum(size <= self._max_page_bytes for size in sizes))]
 
     def _find_layer(
         self, request: messages.SetLabelRequest | messages.DeleteLabelRequest

@@ -3,6 +3,7 @@ be right."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ T = TypeVar("T")
 MAX_CLASSES = 20
 MAX_COMPONENTS, USUAL_COMPONENTS = 64, 6  # groups of neurons that a request may ask for; the article's number
 _USUAL_CLASSES = 5
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Control characters and line breaks. Joiners (Persian, emoji) and wide spaces are text."""
 _MAX_PATH = 4096  # characters, as Linux has it
 _SHOWN_EXTENTS = 8  # of a tensor's shape, in a message
 _MAX_TEXT = 200  # characters: a name, not an essay
@@ -43,8 +46,8 @@ def bounded(given: str, field: str) -> str:
 
 def path(given: str, field: str) -> str:
     """Return the path of a file or folder on the server's machine; it may be empty."""
-    if len(given) > _MAX_PATH or not given.isprintable():
-        raise InvalidArgument(field, f"should be a path of at most {_MAX_PATH} printable characters.")
+    if len(given) > _MAX_PATH or _UNPRINTABLE.search(given):
+        raise InvalidArgument(field, f"should be a path of at most {_MAX_PATH} characters without control characters.")
     return given
 
 
@@ -121,10 +124,14 @@ def find_layers(model: ModelDescription, names: Sequence[str]) -> list[LayerDesc
     return layers
 
 
-def text(given: str, field: str, least: int = 0) -> str:
-    """Return a name, which must be at least so many characters, not too long, and on one line."""
-    if not least <= len(given) <= _MAX_TEXT or not given.isprintable():
-        raise InvalidArgument(field, f"should be {least} to {_MAX_TEXT} printable characters on one line.")
+def text(given: str, field: str, least: int = 0, most: int = _MAX_TEXT) -> str:
+    """Return a name in any script, which must be at least so many characters, not too long, and on one line."""
+    if not least <= len(given) <= most:
+        raise InvalidArgument(field, f"has {len(given)} characters; it should have {least} to {most}.")
+    if least and not given.strip():
+        raise InvalidArgument(field, "is blank.")
+    if _UNPRINTABLE.search(given):
+        raise InvalidArgument(field, "has a control character or a line break; it should be text on one line.")
     return given
 
 
