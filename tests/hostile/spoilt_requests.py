@@ -91,7 +91,7 @@ def _sound(method: MethodDescriptor, chance: random.Random) -> Sequence[Message]
         "Factorize": [interpretability_pb2.FactorizeRequest(components=2, omit_icons=True, classes=1, **source)],
         "FactorizeLayers": [
             interpretability_pb2.FactorizeLayersRequest(
-                images=chosen, layers=["mixed4d", _LAYER], components=2, classes=1, omit_icons=True
+                images=chosen, layers=["mixed5a", _LAYER], components=2, classes=1, omit_icons=True
             )
         ],
         "RenderIcons": [interpretability_pb2.RenderIconsRequest(layer=_LAYER, channels=[0, 1], omit_icons=True)],

@@ -13,7 +13,6 @@ from striate_service.scheduling.catalogue import Catalogue
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.context import Context
 
-
 _MOST_DEVICES = 64
 
 
