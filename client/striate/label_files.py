@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from striate.results.neurons import Label
 
 _COLUMNS = ("layer", "channel", "direction", "text", "source", "score", "author", "created", "model_version")
 _NEEDED = ("layer", "text")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""What a spreadsheet would take for a formula, such as =HYPERLINK(...), with any apostrophes before it. In CSV it gets
+one apostrophe more, so that spreadsheets show it as text, and loses it when the file is read."""
 
 
 def write_labels(path: str | Path, labels: Iterable[Label]) -> None:
@@ -27,7 +32,8 @@ def write_labels(path: str | Path, labels: Iterable[Label]) -> None:
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
         for row in rows:
-            writer.writerow(row | {"direction": "" if row["direction"] is None else json.dumps(row["direction"])})
+            cells = row | {"direction": "" if row["direction"] is None else json.dumps(row["direction"])}
+            writer.writerow({name: _as_text(cell) if isinstance(cell, str) else cell for name, cell in cells.items()})
 
 
 def read_labels(path: str | Path) -> list[Label]:
@@ -46,7 +52,7 @@ def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a byte order mark
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is no text in UTF-8: {error}") from error
+        raise ValueError(f"{path.name} is no text in UTF-8; save it as UTF-8 ({error})") from error
     if path.suffix.lower() == ".json":
         try:
             rows = json.loads(text)
@@ -55,11 +61,30 @@ def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"{path.name} should hold a list of objects, such as {_EXAMPLE}")
         return [(f"entry {number}", row) for number, row in enumerate(rows, 1)]
-    reader = csv.DictReader(text.splitlines())
-    missing = [column for column in _NEEDED if column not in (reader.fieldnames or ())]
-    if missing:
-        raise ValueError(f"{path.name} has no column {' and no column '.join(missing)}; its first line names columns")
-    return [(f"line {reader.line_num}", row) for row in reader]
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        missing = [column for column in _NEEDED if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(
+                f"{path.name} has no column {' and no column '.join(missing)}; its first line names columns"
+            )
+        return [
+            (
+                f"line {reader.line_num}",
+                {name: cell[1:] if isinstance(cell, str) and _is_marked(cell) else cell for name, cell in row.items()},
+            )
+            for row in reader
+        ]
+    except csv.Error as error:
+        raise ValueError(f"{path.name}, line {reader.line_num}, is no CSV: {error}") from error
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def _is_marked(cell: str) -> bool:
+    return cell.startswith("'") and _FORMULA.match(cell) is not None
 
 
 _EXAMPLE = '{"layer": "mixed4d", "channel": 12, "text": "floppy ear"}'
@@ -95,8 +120,8 @@ def _score(value: Any, where: str) -> float:
         score = float(value)
     except (TypeError, ValueError):
         score = math.nan
-    if not math.isfinite(score):
-        raise ValueError(f"{where}: score is {value!r}; it should be a number, or empty")
+    if not 0 <= score <= 1:  # NaN neither
+        raise ValueError(f"{where}: score is {value!r}; it should be a number from 0 to 1, or empty")
     return score
 
 

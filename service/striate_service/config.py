@@ -178,6 +178,11 @@ class Settings(BaseSettings):
     may take more. An image takes 4 to 16 bytes a pixel."""
     max_message_bytes: Annotated[int, Field(ge=MEBIBYTE, le=2**31 - 1)] = 64 * MEBIBYTE
     """The largest request and the largest reply."""
+    max_request_bytes_in_progress: Annotated[int, Field(ge=MEBIBYTE)] = 1024 * MEBIBYTE
+    """All requests that are being answered, together, as they were sent; more are refused at once. Streams wait from
+    half of it on."""
+    max_calls: Annotated[int, Field(ge=1)] = 2048
+    """Calls under way, those included that are still being sent; gRPC refuses more at once."""
     image_folders: tuple[Path, ...] = ()
     """Folders on the server whose images callers may name instead of sending images (`BuildBasis`)."""
     max_basis_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 16 * 1024 * MEBIBYTE
@@ -205,6 +210,9 @@ class Settings(BaseSettings):
     """Icons that are optimized together. auto: 16 on GPUs; 4 on CPUs, where more make slices longer without a gain."""
     render_slice: Annotated[float, Field(gt=0)] = 0.25
     """How long rendering may occupy a worker before other requests get their turn; at least one step of a batch."""
+
+    max_detached_icons: Annotated[int, Field(ge=0)] = 4096
+    """Icons that may wait to be rendered though whoever asked for them is not waiting (`RenderIcons` with `detach`)."""
 
     start_timeout: Annotated[float, Field(gt=0)] = 300
     """How long a worker may take to load its models."""

@@ -9,6 +9,8 @@ RequestError
 ├── Unauthenticated     the call has no token, or an unknown one
 ├── NotAllowed          the operator has not allowed it, or the token has no right to it
 ├── QueueFull           the queue has no place left
+├── TooManyBytes        the requests under way are too large together
+├── TooManyIcons        as many icons are queued as nobody may wait for
 ├── QuotaExceeded       this caller has no place left in the queue
 ├── TokenQuotaExceeded  this caller's token allows no more at present
 ├── Overloaded          the answer would come after the deadline
@@ -28,6 +30,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
+_LONGEST_NAME = 256  # characters
+_SHOWN = 64  # characters of what a caller sent, in a message
+
+
+def shown(text: str) -> str:
+    """Return what a caller sent, quoted and cut."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 class RequestError(Exception):
@@ -58,7 +67,12 @@ class NotFound(RequestError):
 
     @classmethod
     def among(cls, kind: str, name: str, known: Iterable[str], listing: str) -> NotFound:
-        """Return the error with the known names closest to `name` as advice, or else `listing`."""
+        """Return the error with the known names closest to `name` as advice, or else `listing`.
+
+        A name longer than any real one is cut and not compared: comparing 1 MB takes 0.2 s.
+        """
+        if len(name) > _LONGEST_NAME:
+            return cls(kind, f"{name[:_SHOWN]}…", f"it has {len(name)} characters; {listing}")
         by_lower = {candidate.lower(): candidate for candidate in known}
         close = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
         return cls(kind, name, f"did you mean {' or '.join(map(repr, close))}?" if close else listing)
@@ -131,6 +145,34 @@ class QueueFull(RequestError):
 
     def __str__(self) -> str:
         return f"the queue is full ({self.limit} requests wait); try again in {self.retry_after:.1f} s"
+
+
+@dataclass
+class TooManyBytes(RequestError):
+    held: int
+    """Bytes of the requests under way."""
+    limit: int
+    retry_after: float = 1.0
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return (
+            f"the requests under way hold {self.held / 2**20:.0f} MiB, and this server takes "
+            f"{self.limit / 2**20:.0f} MiB at a time; try again in {self.retry_after:.1f} s, or send smaller images"
+        )
+
+
+@dataclass
+class TooManyIcons(RequestError):
+    limit: int
+    retry_after: float = 60.0
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return (
+            f"this server renders at most {self.limit} icons that nobody waits for (its setting max_detached_icons); "
+            "wait for these, or ask for fewer"
+        )
 
 
 @dataclass

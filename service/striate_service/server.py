@@ -53,6 +53,7 @@ from striate_service.models.description import ModelDescription
 from striate_service.monitoring.http import MetricsServer
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Engine
+from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers.access import Access
 from striate_service.servicers.bases import BasisServicer
 from striate_service.servicers.examples import ExampleServicer
@@ -97,6 +98,7 @@ class Server:
         self._health = HealthServicer()
         self._decode_threads = decode_threads(_decode_thread_count(settings), NICENESS)
         self._backend = LocalBackend(settings, self._metrics)
+        self._memory = RequestMemory(settings.max_request_bytes_in_progress)
         self._engine = Engine(self._backend, settings, self._metrics)
         icons = _icon_folder(settings)
         store = IconStore(icons, [embedded.ICONS], max_bytes=settings.icons_max_bytes)
@@ -133,7 +135,11 @@ class Server:
             credentials = _credentials(settings)
         except ValueError as error:
             raise StartError(str(error)) from error
-        self._grpc = grpc.aio.server(interceptors=[Interceptor(self._metrics, access)], options=options)
+        self._grpc = grpc.aio.server(
+            interceptors=[Interceptor(self._metrics, self._memory, settings.max_message_bytes, access)],
+            options=options,
+            maximum_concurrent_rpcs=settings.max_calls,
+        )
         place = address(settings.host, settings.port)
         try:
             self.port = (
@@ -182,7 +188,7 @@ class Server:
         library = Library(BasisStore(settings.home / "bases"))
         recipes = RecipeChoice.of(settings)
         icons, namer = IconFinder(self._renderer), Namer(self._labels, example_store, self._metrics)
-        runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, settings)
+        runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, self._memory, settings)
         groups = GroupExplainer(icons, namer)
 
         interpretability = InterpretabilityServicer(
@@ -191,10 +197,11 @@ class Server:
             SemanticDictionaries(runner, icons, namer, example_store),
             Factorizations(runner, engine, groups, library, GroupImportance(engine)),
             GroupFlows(runner, groups),
-            IconProgress(self._renderer, namer),
+            IconProgress(self._renderer, namer, self._metrics, settings.max_detached_icons),
+            self._memory,
         )
         models = ModelServicer(engine.catalogue, settings)
-        labels = LabelServicer(engine, self._labels)
+        labels = LabelServicer(engine, self._labels, settings)
         indexing = ExampleIndexing(streams, example_store, self._decode_threads)
         examples = ExampleServicer(engine, Examples(example_store, namer), indexing, settings)
         display = BasisDisplay(engine, library, icons, recipes, namer)

@@ -199,6 +199,8 @@ def test_names_of_other_weights_are_never_silently_applied(
 def test_names_come_back_from_a_file_as_they_were(tmp_path: Path, suffix: str) -> None:
     labels = [
         striate.Label('floppy ear, "soft"', "imported", 0.25, "ann", "mixed4d", 12, model_version=VERSION),
+        striate.Label("=HYPERLINK(1)", "imported", None, "'@ann", "mixed4d", 13, model_version=VERSION),
+        striate.Label("'quoted', 'and so on'", "imported", None, "-", "mixed4d", 14, model_version=VERSION),
         striate.Label("Öhrchen", "imported", None, "", "mixed4d", None, (0.5, 0.25), model_version=VERSION),
     ]
     striate.write_labels(tmp_path / f"names.{suffix}", labels)
@@ -213,7 +215,13 @@ def test_names_come_back_from_a_file_as_they_were(tmp_path: Path, suffix: str) -
         ("a.csv", b"layer,channel,text\nconv2,1,edge\nconv2,,edge\n", "line 3: give a channel or a direction"),
         ("a.csv", b"layer,channel,text,score\nconv2,1,edge,much\n", "line 2: score is 'much'"),
         ("a.csv", b"layer,channel,text,direction\nconv2,,edge,1;2\n", "line 2: direction should be a list"),
+        (
+            "a.csv",
+            b"layer,channel,text,score\nconv2,1,edge,nan\n",
+            "line 2: score is 'nan'; it should be a number from 0",
+        ),
         ("a.csv", b"layer,channel,text\nconv2,1,\xff\n", "no text in UTF-8"),
+        ("a.csv", "layer,channel,text\n".encode("utf-16"), "no text in UTF-8"),
         ("a.json", b"[1, 2", "no JSON"),
         ("a.json", b"{}", "should hold a list of objects"),
         ("a.json", b'[{"layer": "conv2", "channel": 1}]', "entry 1: text should be a text"),
@@ -225,3 +233,28 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, name: str, content: b
     with pytest.raises(ValueError, match=said.replace("[", r"\[")) as wrong:
         striate.read_labels(tmp_path / name)
     assert name in str(wrong.value)
+
+
+def test_a_spreadsheet_shows_a_name_and_computes_nothing(tmp_path: Path) -> None:
+    labels = [striate.Label(text, "person", None, "", "conv2", 0) for text in ("=1+1", "+1", "-1", "@a", "\t=1")]
+    striate.write_labels(tmp_path / "names.csv", labels)
+    for line in (tmp_path / "names.csv").read_text().splitlines()[1:]:
+        assert line.split(",")[3].startswith(("'", "\"'"))
+
+
+@pytest.mark.parametrize("text", ["\u0645\u06cc\u200c\u0631\u0648\u062f", "👩‍👩‍👧", "犬\u3000耳", "a\u202fb"])
+def test_names_of_every_script_are_kept_as_they_are(client: striate.Client, text: str) -> None:
+    assert client.set_label("conv2", 3, text).text == text
+    client.delete_label("conv2", 3)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\0b", "\x1b[31m", "a\u2028b", "a\x85"])
+def test_control_characters_and_line_breaks_are_refused(client: striate.Client, text: str) -> None:
+    with pytest.raises(striate.InvalidArgument, match=r"label\.text: has a control character or a line break"):
+        client.set_label("conv2", 3, text)
+
+
+@pytest.mark.parametrize("score", [float("nan"), 5e30, -0.5])
+def test_a_score_is_a_share(client: striate.Client, score: float) -> None:
+    with pytest.raises(striate.InvalidArgument, match=r"label\.score: is .*; it should be 0 to 1"):
+        client.set_label("conv2", 3, "edge", score=score)

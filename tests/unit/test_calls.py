@@ -60,6 +60,21 @@ def test_there_are_calls() -> None:
     assert {"activations", "semantic_dictionary", "factorize", "labels"} < METHODS.keys()
 
 
+@pytest.mark.parametrize(
+    ("call", "options", "field"),
+    [
+        (calls.FactorizeCall, {"components": -1}, "components"),
+        (calls.ActivationsCall, {"images": [], "layers": "a", "channels": [0, -3]}, "channels"),
+        (calls.ActivationsCall, {"images": [], "layers": "a", "positions": [(0, 2**32)]}, "positions"),
+        (calls.RenderIconsCall, {"layer": "a", "facets": -1}, "facets"),
+    ],
+)
+def test_a_number_that_no_field_holds_is_refused_by_name(call: Any, options: dict[str, Any], field: str) -> None:
+    with pytest.raises(striate.InvalidArgument, match=f"{field}: holds .*; it should be 0 to") as refused:
+        call(**options)
+    assert list(refused.value.violations) == [field]
+
+
 def _documented(owner: type) -> list[str]:
     """Return the attributes of a class that a docstring follows."""
     (definition,) = ast.parse(inspect.getsource(owner)).body

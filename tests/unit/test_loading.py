@@ -115,3 +115,9 @@ def test_class_names_are_read_from_a_file_and_counted(state: dict[str, Tensor], 
         load_model(settings)
     names.write_text("a\nb\n\nc\nd\ne\n")
     assert load_model(settings).description.classes == ("a", "b", "c", "d", "e")
+    names.write_bytes(b"\xef\xbb\xbftench\r\nb\r\nc\r\nd\r\ne\r\n")
+    assert load_model(settings).description.classes[0] == "tench", "without the byte order mark of an editor"
+    for encoding in ("latin-1", "utf-16", "utf-16-le"):
+        names.write_text("rö\nb\nc\nd\ne", encoding=encoding)
+        with pytest.raises(ModelError, match=r"names\.txt .*save it as UTF-8"):
+            load_model(settings)

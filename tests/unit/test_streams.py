@@ -14,6 +14,7 @@ from striate_service.explain.images import Fit, GivenImage
 from striate_service.explain.streams import ImageStreams, MessageResult, StreamedImage
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.engine import Terms
+from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.techniques.tasks.activations import ActivationsTask
 
 SIDE = 4
@@ -59,7 +60,7 @@ async def run(
         for message in messages:
             yield message
 
-    streams = ImageStreams(engine, FakeDecoder(), Settings(**changes))  # type: ignore[arg-type]
+    streams = ImageStreams(engine, FakeDecoder(), RequestMemory(2**30), Settings(**changes))  # type: ignore[arg-type]
     task = ActivationsTask("model", (), 0, ("layer",), half=True)
     results = streams.run(sent(), task, SimpleNamespace(name="model"), Fit.CROP, Terms())  # type: ignore[arg-type]
     return [each async for each in results]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from striate.errors import InvalidArgument
 
 Fit = Literal["crop", "stretch", "pad"]
+
+_LARGEST = 2**32 - 1
+"""Of the numbers in requests, which have 32 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +20,18 @@ class ModelOption:
 
     model: str = ""
     """The model's name; empty: the server's default model."""
+
+    def __post_init__(self) -> None:
+        """Check every number, since protobuf's own error names no field.
+
+        Raises:
+            InvalidArgument: a count, channel or position is negative, or larger than any can be.
+        """
+        for option in fields(self):
+            for value in _numbers(getattr(self, option.name)):
+                if not 0 <= value <= _LARGEST:
+                    problem = f"holds {value}; it should be 0 to {_LARGEST}."
+                    raise InvalidArgument(f"{option.name}: {problem}", {option.name: problem})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +85,10 @@ class ExplanationOptions(ImageOptions, IconOptions, RecipeOption):
         if isinstance(self.classes, str):
             return [self.classes]
         return () if self.classes is None or isinstance(self.classes, int) else self.classes
+
+
+def _numbers(value: Any) -> list[int]:
+    """Return the integers of an option: itself, those in a sequence, or those in a sequence of pairs."""
+    if isinstance(value, int):
+        return [value]
+    return [number for each in value for number in _numbers(each)] if isinstance(value, list | tuple) else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from striate_service.explain.names import NO_LABEL, Namer
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.engine import Engine
 from striate_service.stores.bases import BasisStore, DamagedBasis, StoredBasis
+
+logger = logging.getLogger(__name__)
 
 
 class Library:
@@ -30,7 +33,8 @@ class Library:
         try:
             basis = await asyncio.to_thread(self._store.get, name)
         except DamagedBasis as error:
-            raise WorkFailed(str(error)) from error
+            logger.error("%s", error)
+            raise WorkFailed(f"the basis {name!r} is damaged; delete it, and build it again") from error
         if basis is None:
             known = [each.name for each in await self.list()]
             listing = f"there are {', '.join(known[:10])}" if known else "none has been saved yet"

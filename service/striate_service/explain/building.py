@@ -19,7 +19,7 @@ from striate_service.config import Settings
 from striate_service.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable, WorkFailed, storing
 from striate_service.explain.bases import Library
 from striate_service.explain.images import Fit, GivenImage
-from striate_service.explain.server_folders import images_in
+from striate_service.explain.server_folders import images_in, name_in
 from striate_service.explain.streams import ImageStreams, SkippedImage, StreamedImage
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
@@ -187,7 +187,7 @@ async def _read(folder: Path, files: Sequence[Path]) -> AsyncGenerator[Sequence[
         chosen = files[start : start + _FILES_AT_A_TIME]
         contents = await asyncio.gather(*(asyncio.to_thread(_bytes, file) for file in chosen))
         yield [
-            StreamedImage(GivenImage(content, "image"), file.relative_to(folder).as_posix())
+            StreamedImage(GivenImage(content, "image"), name_in(folder, file))
             for file, content in zip(chosen, contents, strict=True)
         ]
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from striate_service.errors import TooManyIcons
 from striate_service.explain.icons import NO_ICON, Icon, icons_of
 from striate_service.explain.names import Label, Namer
-from striate_service.explain.rendering import IconRenderer
+from striate_service.explain.rendering import IconRenderer, Rendering
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.monitoring.metrics import Metrics
 from striate_service.techniques.objective import Facets, Objective, Single
 from striate_service.techniques.recipe import Recipe
 
@@ -65,17 +67,31 @@ class RenderProgress:
 
 
 class IconProgress:
-    def __init__(self, renderer: IconRenderer, namer: Namer) -> None:
+    def __init__(self, renderer: IconRenderer, namer: Namer, metrics: Metrics, max_detached: int) -> None:
+        """Take what renders.
+
+        Args:
+            max_detached: icons that may be unfinished though nobody needs to wait for them.
+        """
         self._renderer = renderer
         self._namer = namer
+        self._metrics = metrics
+        self._max_detached = max_detached
+        self._detached: dict[asyncio.Future[tuple[bytes, ...]], int] = {}
+        """How many icons each unfinished rendering has."""
 
     async def render(self, question: RenderQuestion) -> AsyncGenerator[RenderProgress, None]:
         """Yield progress until all icons are finished.
 
         A caller who goes away takes back what has not begun, unless it asked to `detach`.
+
+        Raises:
+            TooManyIcons: it asked to, and too many are queued in this way.
         """
         model, layer, channels = question.model, question.layer.path, question.channels
         renderings = await self._renderer.request(model, layer, question.objectives, question.recipe, urgent=False)
+        if question.detach:
+            self._detach(renderings)
         labels = await self._namer.neurons(model, layer, dict.fromkeys(channels, _NO_EFFECTS), [])
         started, first_progress = time.monotonic(), sum(rendering.progress for rendering in renderings)
         unsent = dict(zip(channels, renderings, strict=True))
@@ -101,3 +117,22 @@ class IconProgress:
         finally:
             if not question.detach:
                 self._renderer.release(list(unsent.values()))
+
+    def _detach(self, renderings: Sequence[Rendering]) -> None:
+        """Let renderings go on when the caller has gone; take them all back if they are too many."""
+        new = {
+            each.icons: len(each.addresses)
+            for each in renderings
+            if not each.icons.done() and each.icons not in self._detached
+        }
+        if sum(self._detached.values()) + sum(new.values()) > self._max_detached:
+            self._renderer.release(renderings)
+            raise TooManyIcons(self._max_detached)
+        self._detached |= new
+        for icons in new:
+            icons.add_done_callback(self._end)
+        self._metrics.icons_detached.set(sum(self._detached.values()))
+
+    def _end(self, icons: asyncio.Future[tuple[bytes, ...]]) -> None:
+        del self._detached[icons]
+        self._metrics.icons_detached.set(sum(self._detached.values()))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from striate_service.config import Settings
-from striate_service.errors import InvalidArgument
+from striate_service.errors import InvalidArgument, shown
 from striate_service.explain.rendering import IconRenderer, Rendering
 from striate_service.models.description import ModelDescription
 from striate_service.techniques.objective import Objective
@@ -68,7 +68,8 @@ class RecipeChoice:
         name = name or self._by_model.get(model.name, self._usual)
         if name not in RECIPES:
             raise InvalidArgument(
-                "recipe", f"is {name!r}; it should be {' or '.join(map(repr, RECIPES))}, or empty for the server's own."
+                "recipe",
+                f"is {shown(name)}; it should be {' or '.join(map(repr, RECIPES))}, or empty for the server's own.",
             )
         return RECIPES[name]
 

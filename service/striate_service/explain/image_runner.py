@@ -39,6 +39,10 @@ class ImageRunner:
         self._engine = engine
         self._decoder = decoder
 
+    @property
+    def worker_count(self) -> int:
+        return self._engine.worker_count
+
     async def answer(self, question: ImageQuestion[R], terms: Terms) -> ImageAnswer[R]:
         """Carry out a question's task, as `run` does."""
         decoded, result = await self.run(question.task, question.model, question.images, terms)

@@ -61,6 +61,11 @@ class GivenImage:
     """The request's field that holds it, for errors: "images[2]"."""
 
     @property
+    def size(self) -> int:
+        """In bytes, as it came."""
+        return len(self.source) if isinstance(self.source, bytes) else self.source.nbytes
+
+    @property
     def preprocessed(self) -> bool:
         return not isinstance(self.source, bytes) and self.source.dtype.kind == "f"
 
@@ -71,6 +76,11 @@ class GivenImages:
 
     images: Sequence[GivenImage]
     fit: Fit
+
+    @property
+    def size(self) -> int:
+        """In bytes, as they came."""
+        return sum(image.size for image in self.images)
 
     @property
     def preprocessed(self) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from striate_service.explain.decoding import ImageDecoder
 from striate_service.explain.images import Fit, GivenImage
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.engine import Engine, Terms
+from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.techniques.tasks.base import ImageTask
 
 R = TypeVar("R")
@@ -33,6 +34,11 @@ class StreamedImage:
     """What the caller calls it. Empty: it is called by its number in the stream."""
     class_name: str = ""
     """Empty: unknown."""
+
+    @property
+    def size(self) -> int:
+        """In bytes, as it came."""
+        return 0 if isinstance(self.source, str) else self.source.size
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,10 @@ class MessageResult(Generic[R]):
 class ImageStreams:
     """Runs streams of images through the workers, in slices that one forward takes."""
 
-    def __init__(self, engine: Engine, decoder: ImageDecoder, settings: Settings) -> None:
+    def __init__(self, engine: Engine, decoder: ImageDecoder, memory: RequestMemory, settings: Settings) -> None:
         self._engine = engine
         self._decoder = decoder
+        self._memory = memory
         self._max_memory_bytes = settings.max_task_bytes
         self._max_result_bytes = settings.max_message_bytes
 
@@ -86,19 +93,24 @@ class ImageStreams:
             RequestError: a slice is refused, expires or fails; the stream ends there.
         """
 
-        async def run_message(message: tuple[int, Sequence[StreamedImage]]) -> MessageResult[R]:
+        async def run_message(
+            message: tuple[int, Sequence[StreamedImage]], placed: Callable[[], None]
+        ) -> MessageResult[R]:
             first, images = message
             results = []
             size = self._slice_size(task)
-            for start in range(0, len(images), size):
-                chosen = images[start : start + size]
-                results.append(await self._run_slice(first + start, chosen, task, model, fit, terms))
+            with self._memory.hold_anyway(sum(image.size for image in images)):
+                for start in range(0, len(images), size):
+                    chosen = images[start : start + size]
+                    results.append(
+                        await self._run_slice(first + start, chosen, task, model, fit, replace(terms, placed=placed))
+                    )
             return MessageResult(
                 [each for each, _ in results if each], [image for _, skipped in results for image in skipped]
             )
 
         window = _MESSAGES_PER_WORKER * self._engine.worker_count
-        return run_concurrently(_numbered(messages), run_message, window, in_order=True)
+        return run_concurrently(_numbered(messages), run_message, window, without_place=window, in_order=True)
 
     def _slice_size(self, task: ImageTask[R]) -> int:
         """Return how many images a forward takes, or fewer where a task on so many would be too large."""

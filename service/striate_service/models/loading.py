@@ -101,9 +101,14 @@ def _choose_class_names(settings: ModelSettings, metadata: Metadata, count: int)
 
 def _read_class_names(file: Path, model: str, count: int) -> tuple[str, ...]:
     try:
-        lines = file.expanduser().read_text(encoding="utf-8").split("\n")
+        text = file.expanduser().read_text(encoding="utf-8-sig")  # editors begin a file with a byte order mark
     except OSError as error:
         raise ModelError(f"{model}: the class names cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{model}: {file.name} is no text in UTF-8; save it as UTF-8 ({error}).") from error
+    if "\0" in text:
+        raise ModelError(f"{model}: {file.name} holds NUL; save it as UTF-8, not UTF-16.")
+    lines = text.split("\n")
     names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != count:
         raise ModelError(f"{file} names {len(names)} classes, but {model} has {count}.")

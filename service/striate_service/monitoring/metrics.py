@@ -103,6 +103,11 @@ class Metrics:
         self.icons_pending = Gauge(
             "striate_icons_pending", "Icons that are queued or being rendered.", registry=self.registry
         )
+        self.icons_detached = Gauge(
+            "striate_icons_detached",
+            "Icons that are queued or being rendered and that nobody needs to wait for.",
+            registry=self.registry,
+        )
         self.info = Info("striate_build", "The server's version.", registry=self.registry)
 
     def observe_batch(self, device: str, kind: str, model: str, images: int, seconds: float) -> None:

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from striate_service.backends.protocol import Backend, Claim, NeverBegun, RunFailed, Worker, WorkerDied
 from striate_service.config import Settings
@@ -52,6 +53,8 @@ class Terms:
     caller: str = ""
     patient: bool = False
     """Wait for a place in a full queue instead of being refused."""
+    placed: Callable[[], None] = lambda: None
+    """Called when a request has got its place: a stream then takes the next one in."""
 
 
 @dataclass(eq=False)
@@ -109,7 +112,10 @@ class Engine:
         self._time_limits = (settings.batch_timeout_least, settings.batch_timeout)
         self._max_reply_bytes = settings.max_message_bytes
         self._unique_keys = itertools.count()
+        self._has_quotas = settings.max_queue_per_caller > 0
         self._places_freed = asyncio.Event()
+        self._lines: WeakValueDictionary[tuple[Lane, str], asyncio.Lock] = WeakValueDictionary()
+        """Of patient requests; each lasts while somebody stands in it."""
         self._running: set[asyncio.Task[None]] = set()
         self._batches: dict[Worker, list[Batch]] = defaultdict(list)
         """By worker: the first batch is being computed, any other was sent early."""
@@ -206,23 +212,37 @@ class Engine:
             payload=payload,
         )
         with self.catalogue.in_use(task.model):
-            while True:
-                self._check_workers(task.model)
-                try:
+            self._check_workers(task.model)
+            try:
+                if terms.patient:
+                    await self._wait_for_place(job, task.model)
+                else:
                     self._scheduler.admit(job, time.monotonic())
-                    break
-                except TooMuchWork as error:
-                    field_name, advice = task.too_costly
-                    raise InvalidArgument(field_name, f"{error}; {advice}.") from error
-                except (QueueFull, QuotaExceeded):
-                    if not terms.patient:
-                        raise
-                    await self._places_freed.wait()
+            except TooMuchWork as error:
+                field_name, advice = task.too_costly
+                raise InvalidArgument(field_name, f"{error}; {advice}.") from error
+            terms.placed()
             try:
                 yield Place(self, job)
             finally:  # also when the caller cancels: the place is freed at once
                 if self._scheduler.cancel(job):
                     self._wake_waiting_requests()
+
+    async def _wait_for_place(self, job: Job, model: str) -> None:
+        """Admit a job as soon as the queue has a place.
+
+        Who waits stands in line, and only the first tries when a place is freed. Where callers have quotas, each has a
+        line, since it may be waiting for its own jobs.
+        """
+        line = (job.lane, job.caller if self._has_quotas else "")
+        async with self._lines.setdefault(line, asyncio.Lock()):
+            while True:
+                self._check_workers(model)
+                try:
+                    self._scheduler.admit(job, time.monotonic())
+                    return
+                except (QueueFull, QuotaExceeded):
+                    await self._places_freed.wait()
 
     def _forward_seconds(self, model: str) -> float | None:
         """Return the seconds of a forward pass of one image by the measured batch limits; None: not measured."""
@@ -302,7 +322,7 @@ class Engine:
             asyncio.get_running_loop().call_later(seconds - SEND_EARLY_SECONDS / 2, self._dispatch)
 
     def _wake_waiting_requests(self) -> None:
-        """Let all requests that wait for a place try again."""
+        """Let the first request in each line try again."""
         self._places_freed.set()
         self._places_freed.clear()
 

@@ -46,6 +46,7 @@ class BasisServicer(BasisServiceServicer):
         self, request: messages.ListBasesRequest, context: Context
     ) -> messages.ListBasesResponse:
         version = reading.find_model(self._engine.models, request.model).version if request.model else ""
+        reading.bounded(request.page_token, "page_token")
         size = reading.in_range(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
         bases = [basis for basis in await self._library.list(version) if basis.name > request.page_token]
         return messages.ListBasesResponse(
@@ -105,6 +106,8 @@ def _read_plan(first: messages.BuildBasisRequest | None, models: Sequence[ModelD
     name = reading.basis_name(start.name, "start.name")
     model = reading.find_model(models, start.model)
     layer = reading.find_spatial_layer(model, start.layer, "start.layer")
+    fit = reading.read_fit(start.fit, "start.fit")
+    folder = reading.path(start.folder, "start.folder")
     most = min(layer.channels, reading.MAX_COMPONENTS)
     components = reading.in_range(
         start.components if start.HasField("components") else min(reading.USUAL_COMPONENTS, most),
@@ -113,7 +116,7 @@ def _read_plan(first: messages.BuildBasisRequest | None, models: Sequence[ModelD
         most,
         f"{layer.path} has {layer.channels} channels",
     )
-    return BasisPlan(name, model, layer, components, reading.read_fit(start.fit), start.rectify, start.folder)
+    return BasisPlan(name, model, layer, components, fit, start.rectify, folder)
 
 
 def _progress_message(progress: BuildProgress) -> messages.BuildBasisResponse:
@@ -140,7 +143,7 @@ def _basis_message(basis: StoredBasis) -> messages.Basis:
         components=len(basis.directions),
         image_count=basis.images,
         relative_error=basis.relative_error,
-        fit=pb.Fit.Name(basis.fit),
+        fit=encoding.fit(basis.fit),
         rectify=basis.rectify,
     )
     if basis.created:

@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from striate_service.errors import InvalidArgument
+from striate_service.errors import InvalidArgument, shown
 from striate_service.scheduling.engine import Terms
 from striate_service.scheduling.job import Lane
+from striate_service.servicers import reading
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -38,11 +39,12 @@ def _terms(context: Context, lane: Lane, *, patient: bool) -> Terms:
     metadata = dict(context.invocation_metadata() or ())
     remaining = context.time_remaining()
     priority = str(metadata.get("striate-priority", lane.value))
+    caller = reading.bounded(str(metadata.get("striate-caller", "")), "metadata striate-caller")
     if priority not in _LANES:
-        raise InvalidArgument("metadata striate-priority", f"is {priority!r}; it should be {' or '.join(_LANES)}.")
+        raise InvalidArgument("metadata striate-priority", f"is {shown(priority)}; it should be {' or '.join(_LANES)}.")
     return Terms(
         lane=_LANES[priority],
         deadline=math.inf if remaining is None else time.monotonic() + remaining,
-        caller=caller_name.get() or str(metadata.get("striate-caller") or context.peer().rpartition(":")[0]),
+        caller=caller_name.get() or caller or context.peer().rpartition(":")[0],
         patient=patient,
     )

@@ -63,6 +63,11 @@ def view(seen: images.View) -> pb.View:
     return pb.View(width=seen.width, height=seen.height, crop=box(seen.crop))
 
 
+def fit(number: int) -> str:
+    """Return how images were fitted; unspecified where an older server stored what the enum does not have."""
+    return pb.Fit.Name(number if number in pb.Fit.values() else 0)
+
+
 def icon(found: Icon) -> pb.Icon:
     return pb.Icon(status=_ICON_STATUSES[found.status], data=found.data)
 

@@ -21,6 +21,7 @@ from striate_service.servicers.context import Context, read_stream_terms
 from striate_service.servicers.streams import read_source, skipped_messages
 
 _USUAL_INDEXED_EXAMPLES = 5
+_LONGEST_NAME = 1000  # characters of an image: a path
 _USUAL_CLASSES, _MAX_CLASSES = 5, 1000
 
 
@@ -66,10 +67,11 @@ class ExampleServicer(ExampleServiceServicer):
             channels=map(_channel_message, found.channels),
         )
         response.index_time.FromDatetime(found.created)
-        if response.ByteSize() > self._max_reply_bytes:
+        size = response.ByteSize()
+        if size > self._max_reply_bytes:
             raise InvalidArgument(
                 "channels",
-                f"would make a reply of {response.ByteSize() / 2**20:.0f} MiB, and at most "
+                f"would make a reply of {size / 2**20:.0f} MiB, and at most "
                 f"{self._max_reply_bytes / 2**20:.0f} MiB can be sent; ask for fewer channels or examples at a time.",
             )
         return response
@@ -84,7 +86,7 @@ class ExampleServicer(ExampleServiceServicer):
             reading.check_image_count(len(given), "images", self._max_images)
             for number, each in enumerate(given):
                 reading.text(each.class_name, f"images[{number}].class_name")
-                reading.text(each.name, f"images[{number}].name")
+                reading.text(each.name, f"images[{number}].name", most=_LONGEST_NAME)
                 if each.image.WhichOneof("source") == "preprocessed":
                     raise InvalidArgument(
                         f"images[{number}].image", "is preprocessed and cannot be shown; send a file."
@@ -100,7 +102,7 @@ def _read_plan(first: messages.IndexExamplesRequest | None, models: Sequence[Mod
     layers = reading.find_layers(model, start.layers)
     examples = start.examples if start.HasField("examples") else _USUAL_INDEXED_EXAMPLES
     examples = reading.in_range(examples, "examples", 1, MAX_EXAMPLES)
-    return IndexPlan(model, layers, examples, reading.read_fit(start.fit))
+    return IndexPlan(model, layers, examples, reading.read_fit(start.fit, "start.fit"))
 
 
 def _progress_message(progress: IndexProgress) -> messages.IndexExamplesResponse:

@@ -1,19 +1,21 @@
-"""Around every request: whether its caller may, its metrics, and the one place where errors become gRPC statuses and
-google.rpc details."""
+"""Around every request: whether its caller may, its bytes become a message, its memory is counted, its errors become
+statuses with google.rpc details. Each of these happens here and nowhere else; so do the metrics of requests."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from sqlalchemy.exc import DatabaseError
 
@@ -29,12 +31,15 @@ from striate_service.errors import (
     QuotaExceeded,
     RequestError,
     TokenQuotaExceeded,
+    TooManyBytes,
+    TooManyIcons,
     Unauthenticated,
     Unavailable,
     WorkFailed,
     WrongWeights,
 )
 from striate_service.monitoring.metrics import Metrics
+from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers.access import Access, Caller
 from striate_service.servicers.context import Context, caller_name
 
@@ -51,6 +56,8 @@ _CODES: dict[type[RequestError], int] = {
     Unauthenticated: code_pb2.UNAUTHENTICATED,
     NotAllowed: code_pb2.PERMISSION_DENIED,
     QueueFull: code_pb2.RESOURCE_EXHAUSTED,
+    TooManyBytes: code_pb2.RESOURCE_EXHAUSTED,
+    TooManyIcons: code_pb2.RESOURCE_EXHAUSTED,
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
     TokenQuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
     Overloaded: code_pb2.RESOURCE_EXHAUSTED,
@@ -59,6 +66,11 @@ _CODES: dict[type[RequestError], int] = {
     WorkFailed: code_pb2.INTERNAL,
 }
 _STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
+_PATH = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+([^\s/:'\"]*)")
+"""A file's path, and its name: what lies where on the server's machine is nobody else's concern."""
+_MOST_MESSAGE_BYTES, _MOST_DETAIL_BYTES = 2048, 512
+"""Of a status message, and of each of the at most four texts in its details. Trailers of more than 8 to 16 KiB, as they
+are sent (both grow by up to 3), arrive as RESOURCE_EXHAUSTED, and nobody reads the reason."""
 
 
 def status_of(error: Exception) -> status_pb2.Status:
@@ -69,32 +81,46 @@ def status_of(error: Exception) -> status_pb2.Status:
     if not isinstance(error, RequestError):
         logger.error("unexpected error", exc_info=error)
         return status_pb2.Status(code=code_pb2.INTERNAL, message="the server made a mistake; its log says more")
+    if isinstance(error, WorkFailed | Unavailable):  # an operating system's own words may name files
+        error.reason = _PATH.sub(r"\1", error.reason)
     details = [_packed(detail) for detail in _details(error)]
-    return status_pb2.Status(code=_CODES[type(error)], message=str(error), details=details)
+    return status_pb2.Status(code=_CODES[type(error)], message=_cut(str(error), _MOST_MESSAGE_BYTES), details=details)
 
 
 def _details(error: RequestError) -> list[Message]:
     match error:
         case InvalidArgument():
-            violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.problem)
+            violation = error_details_pb2.BadRequest.FieldViolation(
+                field=_cut(error.field), description=_cut(error.problem)
+            )
             return [error_details_pb2.BadRequest(field_violations=[violation])]
         case NotFound() | AlreadyExists():
             return [
                 error_details_pb2.ResourceInfo(
-                    resource_type=error.kind, resource_name=error.name, description=error.advice
+                    resource_type=error.kind, resource_name=_cut(error.name), description=_cut(error.advice)
                 )
             ]
         case WrongWeights():
             unmet = error_details_pb2.PreconditionFailure.Violation(
-                type="MODEL_VERSION", subject=error.basis, description=error.problem
+                type="MODEL_VERSION", subject=error.basis, description=_cut(error.problem)
             )
             return [error_details_pb2.PreconditionFailure(violations=[unmet])]
         case QuotaExceeded() | TokenQuotaExceeded():
-            violation_ = error_details_pb2.QuotaFailure.Violation(subject=error.caller, description=str(error))
+            violation_ = error_details_pb2.QuotaFailure.Violation(
+                subject=_cut(error.caller), description=_cut(str(error))
+            )
             return [error_details_pb2.QuotaFailure(violations=[violation_]), _retry(error.retry_after)]
-        case QueueFull() | Overloaded() | Unavailable():
+        case QueueFull() | TooManyBytes() | TooManyIcons() | Overloaded() | Unavailable():
             return [_retry(error.retry_after)]
     return []
+
+
+def _cut(text: str, most_bytes: int = _MOST_DETAIL_BYTES) -> str:
+    """Return a text in at most so many bytes of UTF-8."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= most_bytes:
+        return encoded.decode()
+    return encoded[: most_bytes - len("…".encode())].decode(errors="ignore") + "…"
 
 
 def _retry(seconds: float) -> error_details_pb2.RetryInfo:
@@ -109,15 +135,51 @@ def _packed(detail: Message) -> any_pb2.Any:
     return packed
 
 
+@dataclass(frozen=True)
+class _Received:
+    """A request as it came."""
+
+    message: Any
+    """None: its bytes are no such message."""
+    size: int
+    """In bytes."""
+
+    def read(self) -> Any:
+        """Return the message.
+
+        Raises:
+            InvalidArgument: there is none.
+        """
+        if self.message is None:
+            raise InvalidArgument("request", "is no message of this method that can be read; see the proto files.")
+        return self.message
+
+
+def _received(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], _Received]:
+    """Return a deserializer that does not raise: gRPC would log it at length and end the call with INTERNAL."""
+
+    def receive(data: bytes) -> _Received:
+        try:
+            return _Received(deserialize(data) if deserialize else data, len(data))
+        except DecodeError:
+            return _Received(None, len(data))
+
+    return receive
+
+
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Admits requests, counts and times them, and ends those that raise.
+    """Admits, reads, counts and times requests, and ends those that raise.
 
     Args:
         access: who may call; None: everybody.
     """
 
-    def __init__(self, metrics: Metrics, access: Access | None = None) -> None:
+    def __init__(
+        self, metrics: Metrics, memory: RequestMemory, max_reply_bytes: int, access: Access | None = None
+    ) -> None:
         self._metrics = metrics
+        self._memory = memory
+        self._max_reply_bytes = max_reply_bytes
         self._access = access
         self._handlers: dict[str, Handler] = {}
         """Those that have been called, by path; they stay the same."""
@@ -132,15 +194,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
             if handler is None:
                 return None
-            self._handlers[path] = handler
-        handler, method = self._handlers[path], path.rpartition("/")[2]
-        caller = None
-        if self._access:
-            try:
-                caller = self._access.admit(path, handler_call_details.invocation_metadata or (), time.monotonic())
-            except RequestError as error:
-                return self._refusing(method, error)
-        return self._observed(method, handler, caller) if path.startswith("/striate.") else handler
+            self._handlers[path] = handler if self._access else self._observed(path, handler, None)
+        handler = self._handlers[path]
+        if self._access is None:
+            return handler
+        try:
+            caller = self._access.admit(path, handler_call_details.invocation_metadata or (), time.monotonic())
+        except RequestError as error:
+            return self._refusing(path.rpartition("/")[2], error)
+        return self._observed(path, handler, caller)
 
     def _refusing(self, method: str, error: RequestError) -> Handler:
         """Return a handler that ends a call with an error. As one of streams, it does so before a request is read."""
@@ -152,22 +214,24 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _observed(self, method: str, handler: Handler, caller: Caller | None) -> Handler:
+    def _observed(self, path: str, handler: Handler, caller: Caller | None) -> Handler:
+        """Return a handler that answers as the given one. Health checks and reflection are not counted."""
         observed = self._streaming if handler.response_streaming else self._unary
+        method = path.rpartition("/")[2] if path.startswith("/striate.") else ""
         return _REPLACE[bool(handler.request_streaming), bool(handler.response_streaming)](
             observed(method, handler, caller),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            request_deserializer=_received(handler.request_deserializer),
+            response_serializer=None,  # `_serialized` has done it
         )
 
     def _unary(self, method: str, handler: Handler, caller: Caller | None) -> Callable[[Any, Context], Awaitable[Any]]:
         answer = cast(Any, handler.stream_unary if handler.request_streaming else handler.unary_unary)
 
-        async def call(request: Any, context: Context) -> Any:
+        async def call(received: Any, context: Context) -> Any:
             with _Observation(self._metrics, method) as observation:
                 try:
-                    with _on_account_of(caller):
-                        return await answer(_metered(method, request, caller), context)
+                    with self._read(received, handler) as request, _on_account_of(caller):
+                        return self._serialized(await answer(_metered(method, request, caller), context), handler)
                 except Exception as error:
                     await observation.abort(context, error)
 
@@ -178,16 +242,49 @@ class Interceptor(grpc.aio.ServerInterceptor):
     ) -> Callable[[Any, Context], AsyncIterator[Any]]:
         answer = cast(Any, handler.stream_stream if handler.request_streaming else handler.unary_stream)
 
-        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        async def call(received: Any, context: Context) -> AsyncIterator[Any]:
             with _Observation(self._metrics, method) as observation:
                 try:
-                    with _on_account_of(caller):
+                    with self._read(received, handler) as request, _on_account_of(caller):
                         async for response in answer(_metered(method, request, caller), context):
-                            yield response
+                            yield self._serialized(response, handler)
                 except Exception as error:
                     await observation.abort(context, error)
 
         return call
+
+    def _serialized(self, response: Any, handler: Handler) -> bytes:
+        """Return a reply as it is sent. gRPC would refuse a large one only later, in words that help nobody.
+
+        Raises:
+            InvalidArgument: it is larger than a reply may be, though its parts' estimates were not.
+        """
+        data = handler.response_serializer(response) if handler.response_serializer else response
+        if len(data) > self._max_reply_bytes:
+            raise InvalidArgument(
+                "request",
+                f"would make a reply of {len(data) / 2**20:.0f} MiB, and at most "
+                f"{self._max_reply_bytes / 2**20:.0f} MiB can be sent; ask for less at a time.",
+            )
+        return bytes(data)
+
+    @contextmanager
+    def _read(self, received: Any, handler: Handler) -> Iterator[Any]:
+        """Give the request, whose bytes are counted until the call ends, or a stream of messages."""
+        if handler.request_streaming:
+            yield self._messages(received)
+        else:
+            with self._memory.hold(received.size):
+                yield received.read()
+
+    async def _messages(self, stream: AsyncIterator[_Received]) -> AsyncGenerator[Any, None]:
+        """Yield a stream's messages; take none in while the messages that are worked on leave no room."""
+        while True:
+            await self._memory.room_for_streams()
+            received = await anext(stream, None)
+            if received is None:
+                return
+            yield received.read()
 
 
 @contextmanager
@@ -241,7 +338,7 @@ _REPLACE: dict[tuple[bool, bool], Callable[..., Handler]] = {
 
 
 class _Observation:
-    """One request's line in the metrics."""
+    """One request's line in the metrics; none where `method` is empty."""
 
     def __init__(self, metrics: Metrics, method: str) -> None:
         self._metrics = metrics
@@ -250,7 +347,8 @@ class _Observation:
 
     def __enter__(self) -> _Observation:
         self._started = time.perf_counter()
-        self._metrics.requests_in_progress.labels(method=self._method).inc()
+        if self._method:
+            self._metrics.requests_in_progress.labels(method=self._method).inc()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -267,6 +365,8 @@ class _Observation:
 
     def _end(self, code: str) -> None:
         self._ended = True
+        if not self._method:
+            return
         self._metrics.requests_in_progress.labels(method=self._method).dec()
         self._metrics.requests.labels(method=self._method, code=code).inc()
         self._metrics.request_seconds.labels(method=self._method).observe(time.perf_counter() - self._started)

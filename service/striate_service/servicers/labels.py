@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2 as messages
 from striate.v1.labels_pb2_grpc import LabelServiceServicer
 
+from striate_service.config import Settings
 from striate_service.errors import InvalidArgument, NotFound
 from striate_service.explain.names import Label
 from striate_service.models.description import LayerDescription, ModelDescription
@@ -22,13 +26,20 @@ from striate_service.servicers.context import Context
 from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel, direction_bytes
 
 _DEFAULT_PAGE, _MAX_PAGE = 1000, 10_000
-_STORED_SOURCES = (LabelSource.PERSON, LabelSource.DISSECTION, LabelSource.IMPORTED)
+_PAGE_TOKEN = re.compile("[0-9]{1,18}")
+_STORED_SOURCES: dict[int, LabelSource] = {
+    pb.LABEL_SOURCE_UNSPECIFIED: LabelSource.PERSON,
+    pb.LABEL_SOURCE_PERSON: LabelSource.PERSON,
+    pb.LABEL_SOURCE_DISSECTION: LabelSource.DISSECTION,
+    pb.LABEL_SOURCE_IMPORTED: LabelSource.IMPORTED,
+}
 
 
 class LabelServicer(LabelServiceServicer):
-    def __init__(self, engine: Engine, store: LabelStore) -> None:
+    def __init__(self, engine: Engine, store: LabelStore, settings: Settings) -> None:
         self._engine = engine
         self._store = store
+        self._max_page_bytes = settings.max_message_bytes // 2
 
     async def SetLabel(  # noqa: N802 - gRPC's name
         self, request: messages.SetLabelRequest, context: Context
@@ -43,8 +54,8 @@ class LabelServicer(LabelServiceServicer):
         stored = replace(
             _subject(request, model, layer),
             text=reading.text(request.label.text, "label.text", least=1),
-            source=_source(request.label.source),
-            score=request.label.score if request.label.HasField("score") else None,
+            source=reading.choice(request.label.source, _STORED_SOURCES, "label.source", pb.LabelSource),
+            score=_score(request.label),
             author=reading.text(request.label.author, "label.author"),
         )
         stored = await asyncio.to_thread(self._store.set, stored)
@@ -66,7 +77,7 @@ class LabelServicer(LabelServiceServicer):
         model = reading.find_model(self._engine.models, request.model)
         layer = reading.find_layer(model, request.layer, "layer").path if request.layer else ""
         size = reading.in_range(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
-        if request.page_token and not request.page_token.isdecimal():
+        if request.page_token and not _PAGE_TOKEN.fullmatch(request.page_token):
             raise InvalidArgument("page_token", "should be the next_page_token of the page before.")
         offset = int(request.page_token or 0)
         page = await asyncio.to_thread(
@@ -74,10 +85,15 @@ class LabelServicer(LabelServiceServicer):
                 model.version, layer, history=request.include_history, limit=size + 1, offset=offset
             )
         )
+        labels = self._fitting([_message(model, stored) for stored in page[:size]])
         return messages.ListLabelsResponse(
-            labels=[_message(model, stored) for stored in page[:size]],
-            next_page_token=str(offset + size) if len(page) > size else "",
+            labels=labels, next_page_token=str(offset + len(labels)) if len(page) > len(labels) else ""
         )
+
+    def _fitting(self, labels: Sequence[messages.NeuronLabel]) -> Sequence[messages.NeuronLabel]:
+        """Return as many labels as a reply holds, at least one: those of directions have a number for each channel."""
+        sizes = accumulate(label.ByteSize() for label in labels)
+        return labels[: max(1, sum(size <= self._max_page_bytes for size in sizes))]
 
     def _find_layer(
         self, request: messages.SetLabelRequest | messages.DeleteLabelRequest
@@ -126,8 +142,9 @@ def _direction(tensor: pb.Tensor, layer: LayerDescription) -> NDArray[np.floatin
     return direction
 
 
-def _source(source: pb.LabelSource) -> LabelSource:
-    chosen = int(source) or LabelSource.PERSON
-    if chosen not in _STORED_SOURCES:
-        raise InvalidArgument("label.source", "should be PERSON, DISSECTION or IMPORTED; others are never stored.")
-    return LabelSource(chosen)
+def _score(label: pb.Label) -> float | None:
+    if not label.HasField("score"):
+        return None
+    if not 0 <= label.score <= 1:  # NaN neither
+        raise InvalidArgument("label.score", f"is {label.score:g}; it should be 0 to 1.")
+    return label.score

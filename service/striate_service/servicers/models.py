@@ -13,6 +13,8 @@ from striate_service.scheduling.catalogue import Catalogue
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.context import Context
 
+_MOST_DEVICES = 64
+
 
 class ModelServicer(ModelServiceServicer):
     def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
@@ -90,8 +92,13 @@ def _settings(request: messages.LoadModelRequest) -> ModelSettings:
         **({"std": tuple(given.std)} if given.std else {}),
     }
     for field in ("name", "architecture", "weights"):
-        if not getattr(request, field):
+        if not reading.path(getattr(request, field), field):
             raise InvalidArgument(field, "is empty.")
+    reading.path(request.classes, "classes")
+    if len(request.devices) > _MOST_DEVICES:
+        raise InvalidArgument("devices", f"holds {len(request.devices)} names; at most {_MOST_DEVICES} are allowed.")
+    for number, device in enumerate(request.devices):
+        reading.bounded(device, f"devices[{number}]")
     try:
         return ModelSettings.model_validate(
             {

@@ -3,7 +3,9 @@ be right."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +13,56 @@ from striate.tensors import array_from_tensor
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.errors import InvalidArgument, NotFound
+from striate_service.errors import InvalidArgument, NotFound, shown
 from striate_service.explain.icons import IconOptions, RecipeChoice
 from striate_service.explain.images import Fit, GivenImage, GivenImages
 from striate_service.models.description import LayerDescription, ModelDescription, Preprocessing
 from striate_service.stores.bases import NAME
 
+T = TypeVar("T")
+
 MAX_CLASSES = 20
 MAX_COMPONENTS, USUAL_COMPONENTS = 64, 6  # groups of neurons that a request may ask for; the article's number
 _USUAL_CLASSES = 5
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Control characters and line breaks. Joiners (Persian, emoji) and wide spaces are text."""
+_MAX_PATH = 4096  # characters, as Linux has it
+_SHOWN_EXTENTS = 8  # of a tensor's shape, in a message
 _MAX_TEXT = 200  # characters: a name, not an essay
-_FITS = {pb.FIT_STRETCH: Fit.STRETCH, pb.FIT_PAD: Fit.PAD}
+_FITS: dict[int, Fit] = {
+    pb.FIT_UNSPECIFIED: Fit.CROP,
+    pb.FIT_CROP: Fit.CROP,
+    pb.FIT_STRETCH: Fit.STRETCH,
+    pb.FIT_PAD: Fit.PAD,
+}
+
+
+def bounded(given: str, field: str) -> str:
+    """Return a text that is no name, but no essay either."""
+    if len(given) > _MAX_TEXT:
+        raise InvalidArgument(field, f"has {len(given)} characters; at most {_MAX_TEXT} are allowed.")
+    return given
+
+
+def path(given: str, field: str) -> str:
+    """Return the path of a file or folder on the server's machine; it may be empty."""
+    if len(given) > _MAX_PATH or _UNPRINTABLE.search(given):
+        raise InvalidArgument(field, f"should be a path of at most {_MAX_PATH} characters without control characters.")
+    return given
+
+
+def choice(value: int, known: Mapping[int, T], field: str, enum: Any) -> T:
+    """Return what an enum's value means.
+
+    Raises:
+        InvalidArgument: the value is none of `known`; says which there are.
+    """
+    if value not in known:
+        prefix = enum.Name(0).removesuffix("UNSPECIFIED")
+        names = [enum.Name(number).removeprefix(prefix) for number in known if number]
+        listing = f"{', '.join(names[:-1])} or {names[-1]}"
+        raise InvalidArgument(field, f"is {value}; it should be {listing}.")
+    return known[value]
 
 
 def find_model(models: Sequence[ModelDescription], name: str) -> ModelDescription:
@@ -75,16 +116,22 @@ def find_layers(model: ModelDescription, names: Sequence[str]) -> list[LayerDesc
     """Return the layers of a field `layers`: at least one, no two the same."""
     if not names:
         raise InvalidArgument("layers", "is empty; name at least one layer.")
+    if len(names) > len(model.layers):
+        raise InvalidArgument("layers", f"holds {len(names)} names, and {model.name} has {len(model.layers)} layers.")
     layers = [find_layer(model, name, f"layers[{number}]") for number, name in enumerate(names)]
     if len({layer.path for layer in layers}) < len(layers):
         raise InvalidArgument("layers", "names a layer twice.")
     return layers
 
 
-def text(given: str, field: str, least: int = 0) -> str:
-    """Return a name, which must be at least so many characters, not too long, and on one line."""
-    if not least <= len(given) <= _MAX_TEXT or not given.isprintable():
-        raise InvalidArgument(field, f"should be {least} to {_MAX_TEXT} printable characters on one line.")
+def text(given: str, field: str, least: int = 0, most: int = _MAX_TEXT) -> str:
+    """Return a name in any script, which must be at least so many characters, not too long, and on one line."""
+    if not least <= len(given) <= most:
+        raise InvalidArgument(field, f"has {len(given)} characters; it should have {least} to {most}.")
+    if least and not given.strip():
+        raise InvalidArgument(field, "is blank.")
+    if _UNPRINTABLE.search(given):
+        raise InvalidArgument(field, "has a control character or a line break; it should be text on one line.")
     return given
 
 
@@ -105,6 +152,8 @@ def class_count(
 def find_channels(channels: Sequence[int], layers: Sequence[LayerDescription]) -> tuple[int, ...]:
     """Return channels that all of the layers have."""
     for layer in layers:
+        if len(channels) > layer.channels:
+            raise InvalidArgument("channels", f"are {len(channels)}, and {layer.path} has {layer.channels}.")
         for position, channel in enumerate(channels):
             in_range(channel, f"channels[{position}]", 0, layer.channels - 1, f"{layer.path} has {layer.channels}")
     return tuple(channels)
@@ -120,6 +169,8 @@ def find_positions(
                 "positions", f"are those of maps, and {layer.path} has shape {list(layer.shape)}; leave them away."
             )
         _, height, width = layer.shape
+        if len(positions) > height * width:
+            raise InvalidArgument("positions", f"are {len(positions)}, and {layer.path} has {height * width}.")
         for number, position in enumerate(positions):
             in_range(position.row, f"positions[{number}].row", 0, height - 1, f"{layer.path} has {height} rows")
             in_range(position.column, f"positions[{number}].column", 0, width - 1, f"{layer.path} has {width} columns")
@@ -134,7 +185,7 @@ def check_image_count(count: int, field: str, most: int) -> None:
         raise InvalidArgument(field, f"holds {count} images; send at most {most} in one request.")
 
 
-def read_images(images: Sequence[pb.Image], field: str, fit: pb.Fit, model: ModelDescription, most: int) -> GivenImages:
+def read_images(images: Sequence[pb.Image], field: str, fit: Fit, model: ModelDescription, most: int) -> GivenImages:
     """Read the field that holds a request's images.
 
     Raises:
@@ -144,7 +195,7 @@ def read_images(images: Sequence[pb.Image], field: str, fit: pb.Fit, model: Mode
     if len({image.WhichOneof("source") == "preprocessed" for image in images}) > 1:
         raise InvalidArgument(field, "mixes preprocessed images with others; send them in requests of their own.")
     given = [read_image(image, f"{field}[{number}]", model.preprocessing) for number, image in enumerate(images)]
-    return GivenImages(given, read_fit(fit))
+    return GivenImages(given, fit)
 
 
 def read_image(image: pb.Image, field: str, preprocessing: Preprocessing) -> GivenImage:
@@ -175,8 +226,8 @@ def read_image(image: pb.Image, field: str, preprocessing: Preprocessing) -> Giv
     raise InvalidArgument(field, "is empty; set encoded, pixels or preprocessed.")
 
 
-def read_fit(fit: pb.Fit) -> Fit:
-    return _FITS.get(fit, Fit.CROP)
+def read_fit(fit: int, field: str) -> Fit:
+    return choice(fit, _FITS, field, pb.Fit)
 
 
 def read_tensor(tensor: pb.Tensor, field: str) -> NDArray[np.generic]:
@@ -200,11 +251,13 @@ def basis_name(name: str, field: str) -> str:
     if not NAME.fullmatch(name):
         raise InvalidArgument(
             field,
-            f"is {name[:70]!r}; it should be 1 to 64 letters, digits, '.', '_' or '-', "
+            f"is {shown(name)}; it should be 1 to 64 letters, digits, '.', '_' or '-', "
             "beginning with a letter or digit.",
         )
     return name
 
 
 def _describe(tensor: pb.Tensor) -> str:
-    return f"{pb.DataType.Name(tensor.dtype).removeprefix('DATA_TYPE_').lower()} {list(tensor.shape)}"
+    number, shape = int(tensor.dtype), list(tensor.shape[:_SHOWN_EXTENTS])
+    known = pb.DataType.Name(number).removeprefix("DATA_TYPE_").lower() if number in pb.DataType.values() else number
+    return f"{known} {shape}{'…' if len(tensor.shape) > _SHOWN_EXTENTS else ''}"

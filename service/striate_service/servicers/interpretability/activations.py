@@ -8,7 +8,6 @@ from striate.tensors import write_tensor
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.errors import InvalidArgument
 from striate_service.explain.image_runner import ImageAnswer, ImageQuestion
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.interpretability.reader import Reader
@@ -20,24 +19,21 @@ _REDUCTIONS: dict[int, Literal["none", "mean", "max"]] = {
     messages.REDUCTION_MEAN: "mean",
     messages.REDUCTION_MAX: "max",
 }
+_HALF: dict[int, bool] = {pb.DATA_TYPE_UNSPECIFIED: False, pb.DATA_TYPE_FLOAT32: False, pb.DATA_TYPE_FLOAT16: True}
 
 
 def read(request: messages.ActivationsRequest, reader: Reader) -> ImageQuestion[ActivationsResult]:
     model = reading.find_model(reader.models, request.model)
     layers = reading.find_layers(model, request.layers)
-    if request.dtype not in (pb.DATA_TYPE_UNSPECIFIED, pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16):
-        raise InvalidArgument("dtype", "should be FLOAT32 or FLOAT16.")
-    if request.reduction not in _REDUCTIONS:
-        raise InvalidArgument("reduction", "should be NONE, MEAN or MAX.")
     task = ActivationsTask(
         model=model.name,
         classes=(),
         class_count=reading.class_count(request, model),
         layers=tuple(layer.path for layer in layers),
-        reduction=_REDUCTIONS[request.reduction],
+        reduction=reading.choice(request.reduction, _REDUCTIONS, "reduction", messages.Reduction),
         channels=reading.find_channels(request.channels, layers),
         positions=reading.find_positions(request.positions, layers),
-        half=request.dtype == pb.DATA_TYPE_FLOAT16,
+        half=reading.choice(request.dtype, _HALF, "dtype", pb.DataType),
     )
     return ImageQuestion(model, reader.images(request.images, "images", request.fit, model), task)
 

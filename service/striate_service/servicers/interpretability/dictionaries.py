@@ -47,13 +47,13 @@ def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> Diction
         positions=positions,
         classes=reading.find_classes(model, request.class_names),
         class_count=reading.class_count(request, model),
-        attribution=_attribution(request),
+        attribution=reading.choice(request.attribution, _ATTRIBUTIONS, "attribution", messages.Attribution),
         steps=reading.in_range(request.steps if request.HasField("steps") else _STEPS, "steps", 1, _MAX_STEPS),
         examples=examples,
         position_icons=request.position_icons,
         icons=reading.read_icon_options(request, model, reader.recipes),
         image=GivenImages(
-            [reading.read_image(request.image, "image", model.preprocessing)], reading.read_fit(request.fit)
+            [reading.read_image(request.image, "image", model.preprocessing)], reading.read_fit(request.fit, "fit")
         ),
     )
 
@@ -76,14 +76,6 @@ def write(question: DictionaryQuestion, answer: Dictionary) -> messages.Semantic
         baseline_logits=encoding.numbers(result.baseline_logits),
         position_icons=map(encoding.icon, answer.position_icons),
     )
-
-
-def _attribution(request: messages.SemanticDictionaryRequest) -> Literal["gradient", "path", "none"]:
-    if request.attribution not in _ATTRIBUTIONS:
-        raise InvalidArgument(
-            "attribution", "should be GRADIENT_TIMES_ACTIVATION, INTEGRATED_GRADIENTS or NONE of its enum."
-        )
-    return _ATTRIBUTIONS[request.attribution]
 
 
 def _positions(request: messages.SemanticDictionaryRequest, layer: LayerDescription) -> NDArray[np.int32]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.errors import InvalidArgument
+from striate_service.errors import InvalidArgument, shown
 from striate_service.explain.icon_progress import FinishedNeuron, RenderProgress, RenderQuestion
 from striate_service.models.description import LayerDescription
 from striate_service.servicers import encoding, reading
@@ -14,6 +14,11 @@ from striate_service.servicers.interpretability.reader import Reader
 from striate_service.techniques.objective import Channel, Neuron, Signature, Single
 
 _MAX_FACETS = 8
+_AT_POSITION: dict[int, bool] = {
+    messages.ICON_OBJECTIVE_UNSPECIFIED: False,
+    messages.ICON_OBJECTIVE_CHANNEL: False,
+    messages.ICON_OBJECTIVE_NEURON: True,
+}
 
 
 def read(request: messages.RenderIconsRequest, reader: Reader) -> RenderQuestion:
@@ -56,18 +61,16 @@ def _shown(
     Args:
         added: objectives that the operator has added, by name.
     """
-    if request.objective not in messages.IconObjective.values():
-        raise InvalidArgument("objective", "should be CHANNEL or NEURON of its enum.")
+    at_position = reading.choice(request.objective, _AT_POSITION, "objective", messages.IconObjective)
     if request.objective_name:
         if request.objective != messages.ICON_OBJECTIVE_UNSPECIFIED:
             raise InvalidArgument("objective", "should be left out where `objective_name` says what to picture.")
         if request.objective_name not in added:
             known = f"it should be {' or '.join(map(repr, sorted(added)))}" if added else "this server has none by name"
-            raise InvalidArgument("objective_name", f"is {request.objective_name[:64]!r}; {known}.")
+            raise InvalidArgument("objective_name", f"is {shown(request.objective_name)}; {known}.")
         signature = added[request.objective_name]
         row, column = _icon_position(request, layer, is_taken=signature.takes_position)
         return [signature.at(channel, row, column) for channel in channels]
-    at_position = request.objective == messages.ICON_OBJECTIVE_NEURON
     row, column = _icon_position(request, layer, is_taken=at_position)
     return [Neuron(channel, row, column) if at_position else Channel(channel) for channel in channels]
 

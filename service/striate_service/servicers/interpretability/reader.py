@@ -35,4 +35,5 @@ class Reader:
         return self.catalogue.objectives
 
     def images(self, images: Sequence[pb.Image], field: str, fit: pb.Fit, model: ModelDescription) -> GivenImages:
-        return reading.read_images(images, field, fit, model, self.max_images)
+        fit_field = field.removesuffix("images") + "fit"
+        return reading.read_images(images, field, reading.read_fit(fit, fit_field), model, self.max_images)

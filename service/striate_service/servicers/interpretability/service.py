@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceServicer
@@ -15,12 +16,15 @@ from striate_service.explain.flows import GroupFlows
 from striate_service.explain.icon_progress import IconProgress
 from striate_service.explain.image_runner import ImageRunner
 from striate_service.scheduling.engine import Terms
+from striate_service.scheduling.request_memory import RequestMemory
+from striate_service.servicers import reading
 from striate_service.servicers.context import Context, read_stream_terms, read_terms
 from striate_service.servicers.interceptor import status_of
 from striate_service.servicers.interpretability import activations, dictionaries, groups, icons
 from striate_service.servicers.interpretability.reader import Reader
 
 _STREAM_WINDOW = 32  # requests of one stream that are worked on at a time; more wait in gRPC's own flow control
+_WITHOUT_PLACE = 2  # for each worker, of these: their images wait in memory as they came
 
 
 class InterpretabilityServicer(InterpretabilityServiceServicer):
@@ -32,6 +36,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         factorizations: Factorizations,
         flows: GroupFlows,
         icons: IconProgress,
+        memory: RequestMemory,
     ) -> None:
         self._reader = reader
         self._runner = runner
@@ -39,23 +44,33 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
         self._factorizations = factorizations
         self._flows = flows
         self._icons = icons
+        self._memory = memory
 
     async def Activations(  # noqa: N802 - gRPC's name
         self, request: messages.ActivationsRequest, context: Context
     ) -> messages.ActivationsResponse:
-        return await self._answer(request, read_terms(context))
+        terms = read_terms(context)
+        question = activations.read(request, self._reader)
+        return activations.write(question, await self._runner.answer(question, terms))
 
     async def StreamActivations(  # noqa: N802
         self, request_iterator: AsyncIterator[messages.StreamActivationsRequest], context: Context
     ) -> AsyncIterator[messages.StreamActivationsResponse]:
         terms = read_stream_terms(context)
 
-        def answer(item: messages.StreamActivationsRequest) -> Awaitable[messages.StreamActivationsResponse]:
-            return self._answer_item(item, terms)
+        def answer(
+            item: messages.StreamActivationsRequest, placed: Callable[[], None]
+        ) -> Awaitable[messages.StreamActivationsResponse]:
+            return self._answer_item(item, replace(terms, placed=placed))
 
-        async with aclosing(
-            run_concurrently(aiter(request_iterator), answer, _STREAM_WINDOW, in_order=False)
-        ) as responses:
+        responses = run_concurrently(
+            aiter(request_iterator),
+            answer,
+            _STREAM_WINDOW,
+            without_place=_WITHOUT_PLACE * self._runner.worker_count,
+            in_order=False,
+        )
+        async with aclosing(responses):
             async for response in responses:
                 yield response
 
@@ -88,17 +103,17 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
             async for progress in updates:
                 yield icons.write(question, progress)
 
-    async def _answer(self, request: messages.ActivationsRequest, terms: Terms) -> messages.ActivationsResponse:
-        question = activations.read(request, self._reader)
-        return activations.write(question, await self._runner.answer(question, terms))
-
     async def _answer_item(
         self, item: messages.StreamActivationsRequest, terms: Terms
     ) -> messages.StreamActivationsResponse:
         """Answer one request of a stream; its failure ends nothing else."""
-        message = messages.StreamActivationsResponse(id=item.id)
+        message = messages.StreamActivationsResponse()
         try:
-            message.response.CopyFrom(await self._answer(item.request, terms))
+            message.id = reading.bounded(item.id, "id")
+            question = activations.read(item.request, self._reader)
+            with self._memory.hold_anyway(question.images.size):
+                answer = await self._runner.answer(question, terms)
+            message.response.CopyFrom(activations.write(question, answer))
         except Exception as error:
             status = status_of(error)
             message.error.CopyFrom(
