@@ -6,6 +6,7 @@ passed in, and whoever asks is told how long to wait.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import sys
@@ -16,6 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from striate.v1 import common_pb2
@@ -241,6 +243,8 @@ class Caller:
             TokenQuotaExceeded: they come too soon.
         """
         rate = self.token.images_per_second
+        if rate is None:
+            return
         if wait := self.usage.images.take(images_in(request), rate, now):
             raise TokenQuotaExceeded(self.name, f"{rate:g} images a second", wait)
 
@@ -306,12 +310,19 @@ def right_of(service: str, method: str) -> Right | None:
     return Right.READ if service in READING_SERVICES else RIGHTS.get(service, {}).get(method)
 
 
+@functools.cache
+def _can_hold_images(message: Descriptor) -> bool:
+    return message == common_pb2.Image.DESCRIPTOR or any(
+        _can_hold_images(field.message_type) for field in message.fields if field.message_type
+    )
+
+
 def images_in(request: Message) -> int:
     """Return how many images a request brings, or a message of a stream of them."""
     count = 0
     for described, value in request.ListFields():
-        if described.message_type is None:
-            continue
+        if described.message_type is None or not _can_hold_images(described.message_type):
+            continue  # a request may repeat what it cannot hold images in many thousand times
         messages = [value] if isinstance(value, Message) else value
         is_image = described.message_type == common_pb2.Image.DESCRIPTOR
         count += len(messages) if is_image else sum(map(images_in, messages))
