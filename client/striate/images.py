@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ Image: TypeAlias = "str | os.PathLike[str] | bytes | Pillow.Image | NDArray[Any]
 network takes it."""
 
 
-_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
-"""PIL's modes that a PNG holds without a loss; of I, up to 16 bits."""
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+"""PIL's modes that a PNG holds without a loss."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,11 @@ def _read(path: Path) -> bytes:
 
 def _as_png(picture: Pillow.Image) -> bytes:
     """Return a picture as a file, whose bits and transparency the server reads as it reads those of any file."""
-    if picture.mode == "I" and not all(0 <= value <= 65535 for value in cast("tuple[int, int]", picture.getextrema())):
-        raise ValueError("grey values of an image should be 0 to 65,535")
+    if picture.mode == "I":
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("grey values of an image should be 0 to 65,535")
+        picture = Pillow.fromarray(values.astype(np.uint16))
     buffer = io.BytesIO()
     as_it_is = picture if picture.mode in _PNG_MODES else picture.convert("RGB")
     as_it_is.save(buffer, "PNG", compress_level=1)

@@ -72,7 +72,7 @@ def test_a_picture_is_the_same_from_a_path_from_bytes_and_from_pil(mode: str, tm
         given = Image.fromarray(grey.astype(np.uint16 if mode == "I;16" else np.int32))
     else:
         given = Image.merge("LA", [Image.fromarray((grey // 257).astype(np.uint8))] * 2).convert(mode)
-    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    path = tmp_path / ("picture.tif" if mode in ("CMYK", "I") else "picture.png")
     given.save(path)
     seen = []
     for image in (path, path.read_bytes(), given):
