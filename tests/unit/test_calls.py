@@ -63,10 +63,10 @@ def test_there_are_calls() -> None:
 @pytest.mark.parametrize(
     ("call", "options", "field"),
     [
-        (calls.FactorizeCall, {"components": -1}, "components"),
-        (calls.ActivationsCall, {"images": [], "layers": "a", "channels": [0, -3]}, "channels"),
-        (calls.ActivationsCall, {"images": [], "layers": "a", "positions": [(0, 2**32)]}, "positions"),
-        (calls.RenderIconsCall, {"layer": "a", "facets": -1}, "facets"),
+        (METHODS["factorize"], {"components": -1}, "components"),
+        (METHODS["activations"], {"images": [], "layers": "a", "channels": [0, -3]}, "channels"),
+        (METHODS["activations"], {"images": [], "layers": "a", "positions": [(0, 2**32)]}, "positions"),
+        (METHODS["render_icons"], {"layer": "a", "facets": -1}, "facets"),
     ],
 )
 def test_a_number_that_no_field_holds_is_refused_by_name(call: Any, options: dict[str, Any], field: str) -> None:
