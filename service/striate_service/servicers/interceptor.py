@@ -216,6 +216,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _observed(self, path: str, handler: Handler, caller: Caller | None) -> Handler:
         """Return a handler that answers as the given one. Health checks and reflection are not counted."""
+        if asyncio.iscoroutinefunction(handler.unary_stream):  # of the health service: it writes its replies itself
+            return handler
         observed = self._streaming if handler.response_streaming else self._unary
         method = path.rpartition("/")[2] if path.startswith("/striate.") else ""
         return _REPLACE[bool(handler.request_streaming), bool(handler.response_streaming)](
