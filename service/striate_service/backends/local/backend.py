@@ -70,8 +70,9 @@ class LocalBackend:
         for worker in self.workers:
             worker.images_at_once = partial(self._images_at_once, worker)
             worker.on_start = on_change
-            worker.on_restart = partial(self._count, "worker_restarts", worker)
-            worker.on_failed_start = partial(self._failed_start, worker, on_change)
+            restarts, failed_starts = self._counters(worker)
+            worker.on_restart = restarts
+            worker.on_failed_start = partial(_failed_start, failed_starts, on_change)
 
     async def start_workers(self) -> None:
         """Start all workers without measuring batch limits.
@@ -138,13 +139,13 @@ class LocalBackend:
             if name in worker.models:
                 await worker.change_models(lambda models: tuple(model for model in models if model.name != name))
 
-    def _failed_start(self, worker: Worker, on_change: Callable[[], None]) -> None:
-        self._count("worker_failed_starts", worker)
-        on_change()
-
-    def _count(self, counter: str, worker: Worker) -> None:
-        if self._metrics:
-            getattr(self._metrics, counter).labels(device=worker.device_name).inc()
+    def _counters(self, worker: Worker) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return what counts a worker's restarts and its failed starts. The metrics exist, at 0, from now on."""
+        if self._metrics is None:
+            return (lambda: None), (lambda: None)
+        counters = (self._metrics.worker_restarts, self._metrics.worker_failed_starts)
+        restarts, failed_starts = (counter.labels(device=worker.device_name) for counter in counters)
+        return restarts.inc, failed_starts.inc
 
     def batch_limit(self, worker: AnyWorker, model: str) -> BatchLimit | None:
         own = self._own(worker)
@@ -168,6 +169,11 @@ class LocalBackend:
     def _own(worker: AnyWorker) -> Worker:
         assert isinstance(worker, Worker), "a backend is asked about its own workers"
         return worker
+
+
+def _failed_start(count: Callable[[], None], on_change: Callable[[], None]) -> None:
+    count()
+    on_change()
 
 
 def is_for(model: ModelSettings, device: Device) -> bool:
