@@ -28,7 +28,7 @@ def encoded(picture: Image.Image, file_format: str, **options: object) -> pb.Ima
 
 def opened_and_decoded(image: pb.Image, fit: pb.Fit = pb.FIT_STRETCH) -> DecodedImage:
     opened = open_image(read_image(image, "image", PREPROCESSING), 10**8)
-    return decode(opened, "image", PREPROCESSING, read_fit(fit))
+    return decode(opened, "image", PREPROCESSING, read_fit(fit, "fit"))
 
 
 def pixels(image: pb.Image, fit: pb.Fit = pb.FIT_STRETCH) -> np.ndarray:

@@ -24,7 +24,9 @@ class SmallTask(Task[None]):
 
 def engine(home: Path, **changes: int) -> Engine:
     worker = SimpleNamespace(device_name="cpu")
-    backend = SimpleNamespace(workers=[worker], models=(), batch_limit=lambda worker, model: None)
+    backend = SimpleNamespace(
+        workers=[worker], models=(), batch_limit=lambda worker, model: None, is_lost=lambda model: False
+    )
     return Engine(backend, settings(home, **changes), Metrics())  # type: ignore[arg-type]
 
 
