@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
+from generated import write_or_check
 from striate_service.monitoring.metrics import Metrics
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
@@ -28,14 +27,5 @@ def render() -> str:
     return "\n".join([*head, *rows]) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the page is stale")
-    if not parser.parse_args().check:
-        PAGE.write_text(render())
-    elif not PAGE.is_file() or PAGE.read_text() != render():
-        sys.exit("docs/metrics.md is stale. Run `make docs`.")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, render(), __doc__)

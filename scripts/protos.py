@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import filecmp
 import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+from generated import stale_files, wants_check
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,15 +36,11 @@ def stale_stubs() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         fresh, committed = Path(folder) / "striate" / "v1", STUBS / "striate" / "v1"
-        names = {p.name for p in fresh.iterdir()} | {p.name for p in committed.glob("*.py*")}
-        _, mismatch, missing = filecmp.cmpfiles(fresh, committed, names, shallow=False)
-    return sorted(mismatch + missing)
+        return stale_files(fresh, committed, committed.glob("*.py*"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the stubs are stale")
-    if parser.parse_args().check:
+    if wants_check(__doc__):
         stale = stale_stubs()
         if stale:
             sys.exit(f"stale stubs: {', '.join(stale)}. Run `make protos`.")

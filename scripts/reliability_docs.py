@@ -5,11 +5,11 @@ A test promises what `@pytest.mark.promise("fault", "what is promised")` above i
 
 from __future__ import annotations
 
-import argparse
 import ast
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from generated import write_or_check
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
@@ -42,14 +42,5 @@ def render() -> str:
     return "\n".join([*head, *rows]) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the page is stale")
-    if not parser.parse_args().check:
-        PAGE.write_text(render())
-    elif not PAGE.is_file() or PAGE.read_text() != render():
-        sys.exit("docs/reliability.md is stale. Run `make docs`.")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, render(), __doc__)

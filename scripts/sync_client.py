@@ -3,14 +3,13 @@ date."""
 
 from __future__ import annotations
 
-import argparse
-import filecmp
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import unasync
+from generated import stale_files, wants_check
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "client" / "striate" / "_async"
@@ -54,15 +53,11 @@ def stale_modules() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder)
         generate(fresh)
-        names = {path.name for path in fresh.iterdir()} | {path.name for path in TARGET.glob("*.py")}
-        _, mismatch, missing = filecmp.cmpfiles(fresh, TARGET, names, shallow=False)
-    return sorted(mismatch + missing)
+        return stale_files(fresh, TARGET, TARGET.glob("*.py"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the modules are stale")
-    if parser.parse_args().check:
+    if wants_check(__doc__):
         stale = stale_modules()
         if stale:
             sys.exit(f"stale modules in client/striate/_sync: {', '.join(stale)}. Run `make client`.")
