@@ -21,6 +21,7 @@ REPLACEMENTS = {
     "_async": "_sync",
     "async_requests": "sync_requests",
     "open_async_channel": "open_sync_channel",
+    "open_async_stream": "open_sync_stream",
 }
 """Names besides those that unasync replaces by default, such as `AsyncIterator`."""
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -171,3 +171,32 @@ async def async_requests(requests: Iterator[Request]) -> AsyncIterator[Request]:
 def sync_requests(requests: Iterator[Request]) -> Iterator[Request]:
     """Return requests as they are: a blocking channel takes them in a thread of its own."""
     return requests
+
+
+def open_async_stream(method: Callable[..., Any], requests: AsyncIterator[Any], **call_options: Any) -> Any:
+    """Start a call that streams requests, and return it. It ends with the server's own status.
+
+    Where a server ends a call while its caller still sends, grpc.aio may notice first that a request could not be sent,
+    and then reports INTERNAL instead of what the server said.
+    """
+    call = method(requests, **call_options)
+    call._cython_call = _ServersStatus(call._cython_call)  # before the event loop sends the first request
+    return call
+
+
+def open_sync_stream(method: Callable[..., Any], requests: Iterator[Any], **call_options: Any) -> Any:
+    """Start a call that streams requests, and return it."""
+    return method(requests, **call_options)
+
+
+class _ServersStatus:
+    """grpc.aio's inner call, whose status a request that could not be sent does not set: the server's follows."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    def set_internal_error(self, _error: str) -> None:
+        """Wait for the status that has ended the call."""

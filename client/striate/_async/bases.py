@@ -13,7 +13,7 @@ from striate.calls.list_bases import ListBasesCall
 from striate.calls.options import Fit
 from striate.images import Image
 from striate.results.bases import Basis, BuildProgress
-from striate.transport import Connection, async_requests
+from striate.transport import Connection, async_requests, open_async_stream
 from striate.v1 import bases_pb2 as messages
 from striate.v1.bases_pb2_grpc import BasisServiceStub
 
@@ -79,7 +79,7 @@ class BasisCalls(Connected):
         requests = async_requests(upload.requests())
         call_options = self._connection.unlimited_call_options(timeout)
         with self._connection.errors(), upload.errors():
-            async for response in self._bases.BuildBasis(requests, **call_options):
+            async for response in open_async_stream(self._bases.BuildBasis, requests, **call_options):
                 yield call.result(response, upload)
 
     async def delete_basis(self, name: str, *, timeout: float | None = None) -> None:

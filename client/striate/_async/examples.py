@@ -12,7 +12,7 @@ from striate.calls.index_examples import IndexExamplesCall
 from striate.calls.options import Fit
 from striate.images import LabelledImage
 from striate.results.examples import IndexProgress, LayerExamples
-from striate.transport import Connection, async_requests
+from striate.transport import Connection, async_requests, open_async_stream
 from striate.v1.examples_pb2_grpc import ExampleServiceStub
 
 
@@ -44,7 +44,7 @@ class ExampleCalls(Connected):
         requests = async_requests(upload.requests())
         call_options = self._connection.unlimited_call_options(timeout)
         with self._connection.errors(), upload.errors():
-            async for response in self._examples.IndexExamples(requests, **call_options):
+            async for response in open_async_stream(self._examples.IndexExamples, requests, **call_options):
                 yield call.result(response, upload)
 
     async def examples(

@@ -20,7 +20,7 @@ from striate.images import Image
 from striate.results.activations import Activations
 from striate.results.neurons import RenderProgress
 from striate.show import Factorization, FactorizedLayers, SemanticDictionary
-from striate.transport import Connection
+from striate.transport import Connection, open_async_stream
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
 
@@ -84,7 +84,9 @@ class InterpretabilityCalls(Connected):
 
         call_options = self._connection.unlimited_call_options(timeout)
         with self._connection.errors():
-            async for response in self._interpretability.StreamActivations(requests(), **call_options):
+            async for response in open_async_stream(
+                self._interpretability.StreamActivations, requests(), **call_options
+            ):
                 yield response.id, pending.pop(response.id).stream_result(response, self.target)
 
     async def semantic_dictionary(

@@ -14,7 +14,7 @@ from striate.calls.list_bases import ListBasesCall
 from striate.calls.options import Fit
 from striate.images import Image
 from striate.results.bases import Basis, BuildProgress
-from striate.transport import Connection, sync_requests
+from striate.transport import Connection, open_sync_stream, sync_requests
 from striate.v1 import bases_pb2 as messages
 from striate.v1.bases_pb2_grpc import BasisServiceStub
 
@@ -80,7 +80,7 @@ class BasisCalls(Connected):
         requests = sync_requests(upload.requests())
         call_options = self._connection.unlimited_call_options(timeout)
         with self._connection.errors(), upload.errors():
-            for response in self._bases.BuildBasis(requests, **call_options):
+            for response in open_sync_stream(self._bases.BuildBasis, requests, **call_options):
                 yield call.result(response, upload)
 
     def delete_basis(self, name: str, *, timeout: float | None = None) -> None:

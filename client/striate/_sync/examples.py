@@ -13,7 +13,7 @@ from striate.calls.index_examples import IndexExamplesCall
 from striate.calls.options import Fit
 from striate.images import LabelledImage
 from striate.results.examples import IndexProgress, LayerExamples
-from striate.transport import Connection, sync_requests
+from striate.transport import Connection, open_sync_stream, sync_requests
 from striate.v1.examples_pb2_grpc import ExampleServiceStub
 
 
@@ -45,7 +45,7 @@ class ExampleCalls(Connected):
         requests = sync_requests(upload.requests())
         call_options = self._connection.unlimited_call_options(timeout)
         with self._connection.errors(), upload.errors():
-            for response in self._examples.IndexExamples(requests, **call_options):
+            for response in open_sync_stream(self._examples.IndexExamples, requests, **call_options):
                 yield call.result(response, upload)
 
     def examples(
