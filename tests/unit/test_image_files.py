@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 from striate_service.errors import InvalidArgument
 from striate_service.explain.image_files import FORMATS, BadFile, read_file
-from striate_service.explain.images import Fit, GivenImage, decode, open_image
+from striate_service.explain.images import Fit, GivenImage, Target, decode, open_image
 from striate_service.models.description import Preprocessing
 
 PREPROCESSING = Preprocessing(32, 32, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+TARGET = Target(PREPROCESSING, Fit.STRETCH, exact=True)
 MAX_PIXELS = 10**8
 
 
@@ -29,8 +30,7 @@ def saved(picture: Image.Image, file_format: str, **options: object) -> bytes:
 
 def pixels(data: bytes) -> np.ndarray:
     """Return what a network would see, uint8 [32, 32, 3]."""
-    opened = open_image(GivenImage(data, "image"), MAX_PIXELS)
-    return decode(opened, "image", PREPROCESSING, Fit.STRETCH).pixels
+    return decode(open_image(GivenImage(data, "image"), MAX_PIXELS, TARGET), "image", TARGET).pixels
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -183,7 +183,7 @@ def test_no_side_is_longer_than_a_jpegs(size: tuple[int, int]) -> None:
     with pytest.raises(InvalidArgument, match="a side may have 65,535"):
         pixels(saved(Image.new("L", size), "PNG"))
     with pytest.raises(InvalidArgument, match="a side may have 65,535"):
-        open_image(GivenImage(np.zeros((*size, 3), np.uint8), "image"), MAX_PIXELS)
+        open_image(GivenImage(np.zeros((*size, 3), np.uint8), "image"), MAX_PIXELS, TARGET)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,8 @@ def test_large_pictures_are_converted_in_strips_to_the_same_pixels() -> None:
 def test_a_thin_picture_is_resized_where_it_is_kept() -> None:
     """The middle of a column whose rows grow lighter, as if the whole had been resized."""
     column = np.linspace(0, 255, 20_000).astype(np.uint8)[:, None, None].repeat(3, axis=2)
-    opened = open_image(GivenImage(column, "image"), MAX_PIXELS)
-    decoded = decode(opened, "image", Preprocessing(40, 32, "bilinear", (0.5,) * 3, (0.25,) * 3), Fit.CROP)
+    target = Target(Preprocessing(40, 32, "bilinear", (0.5,) * 3, (0.25,) * 3), Fit.CROP, exact=True)
+    decoded = decode(open_image(GivenImage(column, "image"), MAX_PIXELS, target), "image", target)
     assert decoded.pixels.shape == (32, 32, 3)
     assert abs(decoded.pixels.astype(int) - 127).max() <= 1
     crop = decoded.view.crop
