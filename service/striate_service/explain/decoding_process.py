@@ -11,12 +11,9 @@ import pickle
 import subprocess
 import sys
 
-from striate_service.errors import InvalidArgument
+from striate_service.errors import InvalidArgument, Unavailable
 from striate_service.explain.images import DecodedImage, GivenImage, Target, decode, open_image
 from striate_service.explain.stoppable import Stop
-
-_PAUSE = 0.05
-"""Seconds between looks at whether the picture is still wanted."""
 
 
 def decode_apart(given: GivenImage, max_pixels: int, target: Target, stop: Stop) -> DecodedImage:
@@ -25,25 +22,21 @@ def decode_apart(given: GivenImage, max_pixels: int, target: Target, stop: Stop)
     Raises:
         InvalidArgument: as `open_image` and `decode` raise it, or the decoder has crashed.
         Stopped: nobody wants it any more.
+        Unavailable: the machine has no room for another process.
     """
-    to_write: bytes | None = pickle.dumps((given, max_pixels, target))
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-        start_new_session=True,  # Ctrl-C is for the server, which ends its requests first
-    ) as process:
-        try:
-            while True:
-                try:
-                    reply, _ = process.communicate(to_write, timeout=_PAUSE)
-                    break
-                except subprocess.TimeoutExpired:
-                    to_write = None  # the next call writes on where this one stopped
-                    stop.check()
-        finally:
-            process.kill()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for the server, which ends its requests first
+        )
+    except OSError as error:
+        raise Unavailable("the server cannot start a decoder at present; try again.") from error
+    with stop.calling(process.kill):
+        reply, _ = process.communicate(pickle.dumps((given, max_pixels, target)))
+    stop.check()
     if process.returncode:
         raise InvalidArgument(given.field, "cannot be decoded: its decoder crashed. Save it anew, or smaller.")
     result: DecodedImage | InvalidArgument = pickle.loads(reply)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from PIL import Image as Pillow
 
@@ -37,14 +38,28 @@ class Stop:
 
     def __init__(self) -> None:
         self._is_set = False
+        self._end: Callable[[], object] | None = None
 
     def set(self) -> None:
         self._is_set = True
+        if end := self._end:
+            end()
 
     def check(self) -> None:
         """Raise `Stopped` if it is set."""
         if self._is_set:
             raise Stopped
+
+    @contextmanager
+    def calling(self, end: Callable[[], object]) -> Iterator[None]:
+        """Have `set` call a function meanwhile; it is called at once if set already."""
+        self._end = end
+        if self._is_set:
+            end()
+        try:
+            yield
+        finally:
+            self._end = None
 
 
 class PictureFile(io.BytesIO):
