@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import os
 import socket
@@ -34,6 +35,9 @@ PATIENCE = 3.0
 CHEAP = {"layers": "conv1", "reduce": "mean", "classes": 0}
 """A question of which nearly all the time is decoding."""
 
+LARGE_WEBP = "UklGRh4AAABXRUJQVlA4TBEAAAAvq+aqCQdQvGqVp/+BiOh/AAA="
+"""9900 x 9900 pixels of one color."""
+
 READ = (
     *("anim.gif", "anim.webp", "cmyk.jpg", "gif_screen_0x0.gif", "jpeg_trailing_junk.jpg", "mpo_o6.jpg"),
     *("exif_o6_bad_offset.jpg", "exif_o6_doubled_prefix.jpg", "exif_o6_gps_loop.jpg", "exif_o6_plain.jpg"),
@@ -64,6 +68,22 @@ class Running:
     def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(status.partition(f"{name}:")[2].split()[0])
+
+    def busy_for(self, seconds: float) -> float:
+        """Return how many seconds of processor time its process takes in so many seconds."""
+        before = self._processor_time()
+        time.sleep(seconds)
+        return self._processor_time() - before
+
+    def _processor_time(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def decoders(self) -> list[int]:
+        """Return its processes that decode one picture each."""
+        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
+        children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+        return [child for child in children if b"decoding_process" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
     @contextmanager
     def answers_others(self) -> Iterator[None]:
@@ -189,6 +209,30 @@ def test_pictures_that_wait_are_dropped_when_their_caller_goes(
     began = time.monotonic()
     client.activations(hostile.png(4000, 4000), **CHEAP)
     assert time.monotonic() - began < 15, "only those that had begun are finished"
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "deadline"])
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_a_large_picture_is_decoded_no_further_when_its_caller_goes(
+    kind: str, ending: str, server: Running, client: striate.Client, shared: Path, hostile: ModuleType
+) -> None:
+    """Pillow takes a PNG in blocks; a WebP in one go, in a process that is killed."""
+    path = shared / "cases" / "pictures" / "large_rgba_9900.png"
+    large = path.read_bytes() if kind == "png" else base64.b64decode(LARGE_WEBP)
+    request = messages.ActivationsRequest(images=[pb.Image(encoded=large)] * 4, layers=["conv1"])
+    with grpc.insecure_channel(server.target) as channel:
+        call = InterpretabilityServiceStub(channel).Activations.future(
+            request, timeout=1.5 if ending == "deadline" else None
+        )
+        time.sleep(1)  # by now the first is being decoded, which takes several seconds
+        assert bool(server.decoders()) == (kind == "webp")
+        if ending == "cancelled":
+            call.cancel()
+        assert call.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
+    time.sleep(1)
+    assert not server.decoders()
+    assert server.busy_for(1) < 0.5
+    client.activations(hostile.png(3000, 4000), **CHEAP)  # its bytes are free again
 
 
 def test_a_thin_file_is_refused_with_the_limit(server: Running, client: striate.Client, hostile: ModuleType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import random
@@ -13,12 +14,27 @@ import numpy as np
 import pytest
 from PIL import Image
 from striate_service.errors import InvalidArgument
+from striate_service.explain import images
 from striate_service.explain.image_files import FORMATS, BadFile, read_file
-from striate_service.explain.images import Fit, GivenImage, decode, open_image
+from striate_service.explain.images import Fit, GivenImage, Target, decode, open_image
+from striate_service.explain.stoppable import PictureFile, Stop
 from striate_service.models.description import Preprocessing
 
 PREPROCESSING = Preprocessing(32, 32, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+TARGET = Target(PREPROCESSING, Fit.STRETCH, exact=True)
 MAX_PIXELS = 10**8
+
+TWELVE_BITS = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4RDgsLEBYQERMUFRUVDA8XGBYUGBIU"
+    "FRT/wQALDAAIAAgBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAAP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AP//Z"
+)
+"""8 x 8 of middle grey, written by libjpeg-turbo's 12-bit encoder."""
+ARITHMETIC = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0Hyc5PTgyPC4z"
+    "NDL/2wBDAQkJCQwLDBgNDRgyIRwhMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjL/yQARCAAgACADASIAAhEB"
+    "AxEB/8wACgAQEAUBEBEF/9oADAMBAAIRAxEAPwD/AKWn1Xvd3JPcW8EnXVVjhSVCY0D/2Q=="
+)
+"""32 x 32, red at the left and blue at the right, with arithmetic coding."""
 
 
 def saved(picture: Image.Image, file_format: str, **options: object) -> bytes:
@@ -29,8 +45,7 @@ def saved(picture: Image.Image, file_format: str, **options: object) -> bytes:
 
 def pixels(data: bytes) -> np.ndarray:
     """Return what a network would see, uint8 [32, 32, 3]."""
-    opened = open_image(GivenImage(data, "image"), MAX_PIXELS)
-    return decode(opened, "image", PREPROCESSING, Fit.STRETCH).pixels
+    return decode(open_image(GivenImage(data, "image"), MAX_PIXELS, TARGET), "image", TARGET).pixels
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -130,6 +145,31 @@ def test_what_looks_like_scans_behind_a_picture_is_not_counted() -> None:
     assert (pixels(progressive(16, 0) + b"\xff\xda\0\0" * 1000)[:, :, 0] > 240).all()
 
 
+def test_each_scan_is_read_by_itself() -> None:
+    """Twenty scans of a few bytes each may take seconds: between them a decoder can be stopped."""
+    file = read_file(progressive(64, 5), MAX_PIXELS)
+    assert len(file.block_ends) > 10
+    assert all(file.data.startswith(b"\xff\xda", place) for place in file.block_ends)
+    reader = PictureFile(file.data, file.block_ends)
+    reader.stop = Stop()
+    blocks = list(iter(lambda: reader.read(10_000), b""))
+    assert b"".join(blocks) == file.data
+    assert max(block.count(b"\xff\xda") for block in blocks) == 1
+
+
+def test_a_12_bit_jpeg_is_refused_in_words() -> None:
+    with pytest.raises(InvalidArgument, match="JPEG of 12 bits a color; save it with 8, or as PNG with 16"):
+        pixels(base64.b64decode(TWELVE_BITS))
+
+
+def test_arithmetic_coding_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libjpeg cannot wait for more of such a file."""
+    monkeypatch.setattr(images, "BLOCK_BYTES", 64)
+    found = pixels(base64.b64decode(ARITHMETIC))
+    assert (found[:, :10, 0] > 200).all()
+    assert (found[:, 22:, 2] > 200).all()
+
+
 def test_a_jpeg_of_very_many_segments_is_refused() -> None:
     data = saved(Image.new("RGB", (8, 8)), "JPEG")
     with pytest.raises(BadFile, match="4,096 segments"):
@@ -183,7 +223,7 @@ def test_no_side_is_longer_than_a_jpegs(size: tuple[int, int]) -> None:
     with pytest.raises(InvalidArgument, match="a side may have 65,535"):
         pixels(saved(Image.new("L", size), "PNG"))
     with pytest.raises(InvalidArgument, match="a side may have 65,535"):
-        open_image(GivenImage(np.zeros((*size, 3), np.uint8), "image"), MAX_PIXELS)
+        open_image(GivenImage(np.zeros((*size, 3), np.uint8), "image"), MAX_PIXELS, TARGET)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +264,8 @@ def test_large_pictures_are_converted_in_strips_to_the_same_pixels() -> None:
 def test_a_thin_picture_is_resized_where_it_is_kept() -> None:
     """The middle of a column whose rows grow lighter, as if the whole had been resized."""
     column = np.linspace(0, 255, 20_000).astype(np.uint8)[:, None, None].repeat(3, axis=2)
-    opened = open_image(GivenImage(column, "image"), MAX_PIXELS)
-    decoded = decode(opened, "image", Preprocessing(40, 32, "bilinear", (0.5,) * 3, (0.25,) * 3), Fit.CROP)
+    target = Target(Preprocessing(40, 32, "bilinear", (0.5,) * 3, (0.25,) * 3), Fit.CROP, exact=True)
+    decoded = decode(open_image(GivenImage(column, "image"), MAX_PIXELS, target), "image", target)
     assert decoded.pixels.shape == (32, 32, 3)
     assert abs(decoded.pixels.astype(int) - 127).max() <= 1
     crop = decoded.view.crop

@@ -12,7 +12,7 @@ from striate.images import write_image
 from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate_service.errors import InvalidArgument
-from striate_service.explain.images import DecodedImage, decode, open_image
+from striate_service.explain.images import DecodedImage, Target, decode, open_image
 from striate_service.models.description import Preprocessing
 from striate_service.models.torchvision_compat import import_torchvision
 from striate_service.servicers.reading import read_fit, read_image
@@ -27,8 +27,8 @@ def encoded(picture: Image.Image, file_format: str, **options: object) -> pb.Ima
 
 
 def opened_and_decoded(image: pb.Image, fit: pb.Fit = pb.FIT_STRETCH) -> DecodedImage:
-    opened = open_image(read_image(image, "image", PREPROCESSING), 10**8)
-    return decode(opened, "image", PREPROCESSING, read_fit(fit, "fit"))
+    target = Target(PREPROCESSING, read_fit(fit, "fit"), exact=True)
+    return decode(open_image(read_image(image, "image", PREPROCESSING), 10**8, target), "image", target)
 
 
 def pixels(image: pb.Image, fit: pb.Fit = pb.FIT_STRETCH) -> np.ndarray:
@@ -163,7 +163,7 @@ def test_padding_keeps_the_whole_picture_and_its_proportions(picture: Image.Imag
 )
 def test_what_is_no_picture_is_refused_with_what_would_be(image: pb.Image, said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
-        open_image(read_image(image, "image", PREPROCESSING), 10**8)
+        opened_and_decoded(image)
 
 
 def test_a_floating_point_tiff_is_refused() -> None:

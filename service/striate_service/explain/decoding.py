@@ -16,16 +16,19 @@ from numpy.typing import NDArray
 from striate_service.config import MEBIBYTE, Settings
 from striate_service.errors import InvalidArgument
 from striate_service.explain.byte_budget import ByteBudget
+from striate_service.explain.decoding_process import decode_apart
 from striate_service.explain.images import (
     DecodedImage,
     Fit,
     GivenImage,
     GivenImages,
     OpenedImage,
+    Target,
     View,
     decode,
     open_image,
 )
+from striate_service.explain.stoppable import Stop
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 
@@ -63,6 +66,7 @@ class ImageDecoder:
 
     def __init__(self, settings: Settings, threads: Executor, metrics: Metrics) -> None:
         self._max_pixels = settings.max_pixels_per_image
+        self._exact = settings.exact_decoding
         self._budget = ByteBudget(settings.max_decoding_bytes)
         self._threads = threads
         self._metrics = metrics
@@ -73,7 +77,8 @@ class ImageDecoder:
         Raises:
             InvalidArgument: one of them is no image, is too large, or cannot be decoded.
         """
-        decoded = await _all([self._decode(image, model, given.fit) for image in given.images])
+        target = Target(model.preprocessing, given.fit, self._exact)
+        decoded = await _all([self._decode(image, target) for image in given.images])
         self._metrics.images.labels(model=model.name).inc(len(decoded))
         pixels = decoded[0].pixels[None] if len(decoded) == 1 else np.stack([each.pixels for each in decoded])
         return DecodedImages(pixels, [each.view for each in decoded])
@@ -87,15 +92,25 @@ class ImageDecoder:
         pixels: NDArray[np.generic] = decoded.pixels[0]
         return pixels
 
-    async def _decode(self, image: GivenImage, model: ModelDescription, fit: Fit) -> DecodedImage:
+    async def _decode(self, image: GivenImage, target: Target) -> DecodedImage:
+        """Decode an image in a thread; where this is cancelled, the thread stops soon."""
+        stop = Stop()
+        try:
+            return await self._decode_unless(stop, image, target)
+        finally:
+            stop.set()
+
+    async def _decode_unless(self, stop: Stop, image: GivenImage, target: Target) -> DecodedImage:
         loop = asyncio.get_running_loop()
 
         def pixels(opened: OpenedImage) -> DecodedImage:
             with self._metrics.decode_seconds.time():
-                return decode(opened, image.field, model.preprocessing, fit)
+                if opened.in_one_go:
+                    return decode_apart(image, self._max_pixels, target, stop)
+                return decode(opened, image.field, target, stop)
 
         def open_or_decode() -> OpenedImage | DecodedImage:
-            opened = open_image(image, self._max_pixels)
+            opened = open_image(image, self._max_pixels, target)
             return opened if opened.bytes > _ORDINARY_BYTES else pixels(opened)
 
         step = await loop.run_in_executor(self._threads, open_or_decode)
@@ -104,7 +119,7 @@ class ImageDecoder:
         size = step.bytes
         await self._budget.take(size)
         work = self._threads.submit(pixels, step)
-        # When the thread has ended, which may be long after the caller has gone.
+        # When the thread has ended, which is a little after the caller has gone.
         work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._budget.give_back, size))
         return await asyncio.wrap_future(work)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,29 +11,35 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from striate_service.errors import InvalidArgument
-from striate_service.explain.image_files import FORMATS, BadFile, ImageFile, read_file
+from striate_service.explain.image_files import FORMATS, BadFile, read_file
 from striate_service.explain.image_files.parts import check_size
+from striate_service.explain.stoppable import (
+    BLOCK_BYTES,
+    SIDEWAYS,
+    PictureFile,
+    Stop,
+    Stopped,
+    is_one_strip,
+    resize,
+    strips,
+    turn,
+)
 from striate_service.models.description import Preprocessing
 
 _RESAMPLING = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
 
-_STRIP_PIXELS = 2**20
-"""How much of a picture is converted at a time: without it, a large one would lie in memory several times over."""
 _MAX_RESIZED_PIXELS = 2**24
 """A picture that is larger than this once its shorter side is resized is thin, and only what is kept is resized. 1:256
 for the usual 256 pixels."""
 _PICTURE_BYTES = 4  # that Pillow takes for a pixel, and as many for its conversion or its turning
-
-_TURNS = {
-    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
-    3: Pillow.Transpose.ROTATE_180,
-    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
-    5: Pillow.Transpose.TRANSPOSE,
-    6: Pillow.Transpose.ROTATE_270,
-    7: Pillow.Transpose.TRANSVERSE,
-    8: Pillow.Transpose.ROTATE_90,
-}
-"""By EXIF's orientation."""
+_SCALED_JPEG_PIXELS = 2**21
+"""A JPEG of more pixels is scaled while it is decoded; of fewer, that gains little."""
+_SCALED_JPEG_SIDES = 4
+"""How many times as large as what it is resized to a scaled JPEG is, at least. docs/images.md compares."""
+_MAX_PIXELS_IN_ONE_GO = 2**24
+"""What is decoded in a thread though nothing can stop it: half a second of WebP."""
+_MIRRORED_ACROSS, _MIRRORED_DOWN = frozenset({2, 3, 6, 7}), frozenset({3, 4, 7, 8})
+"""Orientations that have the stored picture's end at the upright one's left, or at its top."""
 
 # `open_image` refuses what is larger than the operator allows, by its header and before anything is decoded.
 Pillow.MAX_IMAGE_PIXELS = None
@@ -88,6 +93,30 @@ class GivenImages:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What images are to become."""
+
+    preprocessing: Preprocessing
+    fit: Fit
+    exact: bool
+    """Whether the pixels are those of the whole picture resized, to the byte; else a large JPEG is scaled while it is
+    decoded."""
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height that a picture is resized to before it is cropped or padded.
+
+        For cropping as torchvision's Resize, with its rounding.
+        """
+        side, short = self.preprocessing.crop, self.preprocessing.resize
+        if self.fit == Fit.STRETCH:
+            return side, side
+        if self.fit == Fit.PAD:
+            scale = side / max(width, height)
+            return max(1, round(width * scale)), max(1, round(height * scale))
+        return (short, short * height // width) if width <= height else (short * width // height, short)
+
+
+@dataclass(frozen=True)
 class Box:
     """A rectangle in pixels of an image."""
 
@@ -112,12 +141,33 @@ class View:
 class OpenedImage:
     """An image of which no pixel has been decoded."""
 
-    source: Pillow.Image | NDArray[np.generic]
-    """A file's picture, whose header has been read, or an array as `GivenImage` holds it."""
-    orientation: int
-    """EXIF's, 1 to 8."""
+    source: OpenedFile | NDArray[np.generic]
+    """A file, or an array as `GivenImage` holds it."""
     bytes: int
     """Memory that decoding takes, at most."""
+
+    @property
+    def in_one_go(self) -> bool:
+        """Whether nothing can stop its decoding for a second or more."""
+        return isinstance(self.source, OpenedFile) and self.source.in_one_go
+
+
+@dataclass(frozen=True)
+class OpenedFile:
+    """A file whose header has been read."""
+
+    picture: Pillow.Image
+    file: PictureFile
+    """From which the picture is decoded."""
+    width: int
+    height: int
+    """Of the image in pixels, after EXIF orientation."""
+    orientation: int
+    """EXIF's, 1 to 8."""
+    scale: int
+    """How many pixels of the image a side of one of the picture's stands for: 1, 2, 4 or 8."""
+    in_one_go: bool
+    """As `OpenedImage` says."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +177,7 @@ class DecodedImage:
     view: View
 
 
-def open_image(given: GivenImage, max_pixels: int) -> OpenedImage:
+def open_image(given: GivenImage, max_pixels: int, target: Target) -> OpenedImage:
     """Read a file's structure and header, and none of its pixels.
 
     Raises:
@@ -135,43 +185,65 @@ def open_image(given: GivenImage, max_pixels: int) -> OpenedImage:
     """
     try:
         if isinstance(given.source, bytes):
-            return _open_file(given.source, max_pixels)
+            return _open_file(given.source, max_pixels, target)
         if given.preprocessed:
-            return OpenedImage(given.source, 1, 2 * given.source.nbytes)
+            return OpenedImage(given.source, 2 * given.source.nbytes)
         height, width, _ = given.source.shape
         check_size(width, height, max_pixels)
-        return OpenedImage(given.source, 1, _PICTURE_BYTES * width * height)
+        return OpenedImage(given.source, _PICTURE_BYTES * width * height)
     except BadFile as error:
         raise InvalidArgument(given.field, str(error)) from error
 
 
-def _open_file(data: bytes, max_pixels: int) -> OpenedImage:
+def _open_file(data: bytes, max_pixels: int, target: Target) -> OpenedImage:
     file = read_file(data, max_pixels)
+    stream = PictureFile(file.data, file.block_ends)
     try:
-        picture = Pillow.open(io.BytesIO(file.data), formats=(file.format,))
+        picture = Pillow.open(stream, formats=(file.format,))
     except Exception as error:  # Pillow's readers raise whatever the damaged bytes provoke
         raise BadFile(f"is no image that can be read; send {', '.join(FORMATS)}.") from error
     check_size(*picture.size, max_pixels)  # as the decoder understands it
-    return OpenedImage(picture, file.orientation, _decoding_bytes(picture, file))
-
-
-def _decoding_bytes(picture: Pillow.Image, file: ImageFile) -> int:
-    pixels = picture.width * picture.height
+    # An ImageFile, which Pillow's types do not say.
+    picture.decodermaxblock = len(file.data) if file.in_one_go else BLOCK_BYTES
+    sideways = file.orientation in SIDEWAYS
+    width, height = picture.size[::-1] if sideways else picture.size
+    pixels = max(width * height, file.scratch_pixels)
+    scale = 1
+    if file.format == "JPEG" and not target.exact and pixels > _SCALED_JPEG_PIXELS:
+        resized = target.resized(width, height)
+        scale = _scale_while_decoding(picture, resized[::-1] if sideways else resized)
+    in_one_go = pixels > _MAX_PIXELS_IN_ONE_GO and (file.in_one_go or (file.pixels_at_end and scale == 1))
     copies = 1 if _is_plain(picture) and file.orientation == 1 else 2
-    return copies * _PICTURE_BYTES * pixels + file.scratch_bytes * max(pixels, file.scratch_pixels)
+    size = copies * _PICTURE_BYTES * picture.width * picture.height + file.scratch_bytes * pixels
+    return OpenedImage(OpenedFile(picture, stream, width, height, file.orientation, scale, in_one_go), size)
 
 
-def decode(opened: OpenedImage, field: str, preprocessing: Preprocessing, fit: Fit) -> DecodedImage:
+def _scale_while_decoding(picture: Pillow.Image, wanted: tuple[int, int]) -> int:
+    """Have libjpeg decode a half, a quarter or an eighth of a side, if that is large enough; return 2, 4 or 8, else 1.
+
+    Args:
+        wanted: what the picture, as it is stored, will be resized to.
+    """
+    if picture.draft(None, (_SCALED_JPEG_SIDES * wanted[0], _SCALED_JPEG_SIDES * wanted[1])) is None:
+        return 1
+    scale: int = picture.decoderconfig[0]  # type: ignore[attr-defined]
+    return scale
+
+
+def decode(opened: OpenedImage, field: str, target: Target, stop: Stop | None = None) -> DecodedImage:
     """Decode an image, and fit it to the network's input.
 
     Raises:
         InvalidArgument: naming `field`, where the file is damaged or an array is not finite.
+        Stopped: by `stop`, meanwhile.
     """
+    stop = stop or Stop()
     source = opened.source
-    if isinstance(source, Pillow.Image):
-        return _fit(_read(source, opened.orientation, field), preprocessing, fit)
+    if isinstance(source, OpenedFile):
+        return _fit(_read(source, field, stop), _part(source), (source.width, source.height), target, stop)
     if source.dtype == np.uint8:
-        return _fit(Pillow.fromarray(source), preprocessing, fit)
+        height, width, _ = source.shape
+        return _fit(Pillow.fromarray(source), Box(0, 0, width, height), (width, height), target, stop)
     array = source.astype(np.float32)
     if not np.isfinite(array).all():
         raise InvalidArgument(f"{field}.preprocessed", "holds NaN or infinity.")
@@ -179,32 +251,44 @@ def decode(opened: OpenedImage, field: str, preprocessing: Preprocessing, fit: F
     return DecodedImage(array, View(width, height, Box(0, 0, width, height)))
 
 
-def _read(opened: Pillow.Image, orientation: int, field: str) -> Pillow.Image:
+def _read(opened: OpenedFile, field: str, stop: Stop) -> Pillow.Image:
     """Return a file's picture upright, RGB or grey."""
+    opened.file.stop = stop
     try:
-        with opened:
-            opened.load()
-            plain = opened if _is_plain(opened) else _convert(opened)
-            return plain.transpose(_TURNS[orientation]) if orientation in _TURNS else plain
+        with opened.picture as picture:
+            picture.load()
+            plain = picture if _is_plain(picture) else _convert(picture, stop)
+            return turn(plain, opened.orientation, stop)
+    except Stopped:
+        raise
     except Exception as error:  # as in `_open_file`
         raise InvalidArgument(field, f"is damaged and cannot be decoded ({error}).") from error
+
+
+def _part(opened: OpenedFile) -> Box:
+    """Return which part of the upright picture is the image: one scaled by libjpeg ends with a fraction of a pixel."""
+    stored = opened.picture.size[::-1] if opened.orientation in SIDEWAYS else opened.picture.size
+    across, down = opened.width / opened.scale, opened.height / opened.scale
+    left = stored[0] - across if opened.orientation in _MIRRORED_ACROSS else 0
+    top = stored[1] - down if opened.orientation in _MIRRORED_DOWN else 0
+    return Box(left, top, left + across, top + down)
 
 
 def _is_plain(picture: Pillow.Image) -> bool:
     return picture.mode in ("RGB", "L") and "transparency" not in picture.info
 
 
-def _convert(picture: Pillow.Image) -> Pillow.Image:
-    """Convert any mode to RGB: transparency over white, 16 bits to 8. A strip at a time, if the picture is large."""
-    width, height = picture.size
+def _convert(picture: Pillow.Image, stop: Stop) -> Pillow.Image:
+    """Convert any mode to RGB: transparency over white, 16 bits to 8.
+
+    A strip at a time, if the picture is large: else it would lie in memory several times over.
+    """
     white = 4095 if _bits(picture) == 12 else 65535
-    rows = max(1, _STRIP_PIXELS // width)
-    if rows >= height:
+    if is_one_strip(picture):
         return _to_rgb(picture, white)
-    converted = Pillow.new("RGB", picture.size)
-    for top in range(0, height, rows):
-        box = (0, top, width, min(height, top + rows))
-        converted.paste(_to_rgb(picture.crop(box), white), box)
+    converted = Pillow.new("RGB", picture.size, None)
+    for strip in strips(picture.size, stop):
+        converted.paste(_to_rgb(picture.crop(strip), white), strip)
     return converted
 
 
@@ -237,32 +321,42 @@ def _grey(picture: Pillow.Image, white: int) -> NDArray[np.uint8]:
     return grey
 
 
-def _fit(picture: Pillow.Image, preprocessing: Preprocessing, fit: Fit) -> DecodedImage:
-    width, height = picture.size
+def _fit(picture: Pillow.Image, part: Box, size: tuple[int, int], target: Target, stop: Stop) -> DecodedImage:
+    """Resize a picture, then crop or pad it.
+
+    Args:
+        part: of the picture, that is the image.
+        size: the image's width and height, of which the view tells.
+    """
+    width, height = size
+    preprocessing = target.preprocessing
     side = preprocessing.crop
     resampling = _RESAMPLING[preprocessing.interpolation]
-    if fit == Fit.STRETCH:
+    resized = target.resized(width, height)
+    whole = (part.left, part.top, part.right, part.bottom)
+    across, down = width / resized[0], height / resized[1]
+    if target.fit == Fit.STRETCH:
         box = (0.0, 0.0, float(width), float(height))
-        fitted = picture.resize((side, side), resampling)
-    elif fit == Fit.PAD:
-        scale = side / max(width, height)
-        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        left, top = (side - inner[0]) // 2, (side - inner[1]) // 2
-        fitted = Pillow.new("RGB", (side, side), tuple(round(255 * mean) for mean in preprocessing.mean))
-        fitted.paste(picture.resize(inner, resampling), (left, top))
-        across, down = width / inner[0], height / inner[1]
+        fitted = resize(picture, resized, resampling, whole, stop)
+    elif target.fit == Fit.PAD:
+        left, top = (side - resized[0]) // 2, (side - resized[1]) // 2
         box = (-left * across, -top * down, (side - left) * across, (side - top) * down)
+        fitted = Pillow.new("RGB", (side, side), tuple(round(255 * mean) for mean in preprocessing.mean))
+        fitted.paste(resize(picture, resized, resampling, whole, stop), (left, top))
     else:
         # As torchvision's Resize and CenterCrop, with their rounding. Resizing only what is kept would be faster, but
         # rounds some pixels differently: that is for thin pictures.
-        short = preprocessing.resize
-        resized = (short, short * height // width) if width <= height else (short * width // height, short)
         left, top = round((resized[0] - side) / 2), round((resized[1] - side) / 2)
-        across, down = width / resized[0], height / resized[1]
         box = (left * across, top * down, (left + side) * across, (top + side) * down)
         if resized[0] * resized[1] > _MAX_RESIZED_PIXELS:
-            kept = (box[0], box[1], min(width, box[2]), min(height, box[3]))
-            fitted = picture.resize((side, side), resampling, box=kept)
+            scale = (part.right - part.left) / width
+            kept = (
+                part.left + scale * box[0],
+                part.top + scale * box[1],
+                min(part.right, part.left + scale * box[2]),
+                min(part.bottom, part.top + scale * box[3]),
+            )
+            fitted = picture.resize((side, side), resampling, kept)
         else:
-            fitted = picture.resize(resized, resampling).crop((left, top, left + side, top + side))
+            fitted = resize(picture, resized, resampling, whole, stop).crop((left, top, left + side, top + side))
     return DecodedImage(np.asarray(fitted.convert("RGB")), View(width, height, Box(*box)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_SIDE = 65_535
@@ -35,6 +36,12 @@ class ImageFile:
     """What the decoder decodes, where that is more than the picture: a TIFF's tiles reach beyond it."""
     scratch_bytes: int = 0
     """What the decoder holds for each pixel besides the picture."""
+    in_one_go: bool = False
+    """Whether the decoder takes the whole file at once. Other decoders take a block of it at a time."""
+    pixels_at_end: bool = False
+    """Whether the decoder makes pixels, all in one go, only when it has read the whole file."""
+    block_ends: Sequence[int] = ()
+    """Where a block must end since what follows takes the decoder long, in ascending order."""
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

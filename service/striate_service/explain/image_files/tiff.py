@@ -14,7 +14,8 @@ _MAX_VALUES = 100_000
 """Of one tag, such as the places of strips: more than one for each of 65,535 rows."""
 _STRIP_BYTES = 8  # a pixel: libtiff decodes one strip or tile, at most all of the picture, of 4 x 16 bits
 
-_WIDTH, _HEIGHT, _ORIENTATION, _XMP = 256, 257, 274, 700
+_WIDTH, _HEIGHT, _COMPRESSION, _ORIENTATION, _XMP = 256, 257, 259, 274, 700
+_NOT_COMPRESSED = 1
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _SIZES = (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT)
 _MAKE_PIXELS = frozenset(
@@ -58,7 +59,7 @@ def read(data: bytes, max_pixels: int) -> ImageFile:
     at += struct.calcsize("=" + layout.count)
     if count > _MAX_ENTRIES:
         raise BadFile(f"has {count:,} tags; at most {_MAX_ENTRIES:,}. Save it anew.")
-    kept, seen, numbers, xmp = [], set(), {_ORIENTATION: 1}, b""
+    kept, seen, numbers, xmp = [], set(), {_COMPRESSION: _NOT_COMPRESSED, _ORIENTATION: 1}, b""
     for entry_at in range(at, at + count * layout.entry_bytes, layout.entry_bytes):
         tag, kind, values = struct.unpack_from(order + "HH" + layout.place, data, entry_at)
         if tag in seen:
@@ -73,7 +74,7 @@ def read(data: bytes, max_pixels: int) -> ImageFile:
             kept.append(data[entry_at : entry_at + layout.entry_bytes])
         if tag in _SIZES and (kind not in _UNSIGNED or values != 1):
             raise BadFile("is a damaged TIFF: its sizes are no numbers.")
-        if tag in _SIZES or (tag == _ORIENTATION and kind in _UNSIGNED):
+        if tag in _SIZES or (tag in (_COMPRESSION, _ORIENTATION) and kind in _UNSIGNED):
             (numbers[tag],) = struct.unpack_from(order + _UNSIGNED[kind], data, value_at)
         elif tag == _XMP:
             (place,) = struct.unpack_from(order + layout.place, data, value_at)
@@ -88,7 +89,14 @@ def read(data: bytes, max_pixels: int) -> ImageFile:
     header = data[: layout.first] + struct.pack(order + layout.place, len(data) + len(padding))
     rewritten = header + data[len(header) :] + padding + directory
     turned = numbers[_ORIENTATION] if 1 <= numbers[_ORIENTATION] <= 8 else orientation(b"", xmp)
-    return ImageFile(rewritten, "TIFF", turned, scratch_pixels=tiled, scratch_bytes=_STRIP_BYTES)
+    return ImageFile(
+        rewritten,
+        "TIFF",
+        turned,
+        scratch_pixels=tiled,
+        scratch_bytes=_STRIP_BYTES,
+        in_one_go=numbers[_COMPRESSION] != _NOT_COMPRESSED,
+    )
 
 
 def _whole(side: int, tile: int) -> int:

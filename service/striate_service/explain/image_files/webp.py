@@ -29,4 +29,4 @@ def read(data: bytes, max_pixels: int) -> ImageFile:
             break  # a file without notes
         at = content + length + length % 2
     exif, xmp = notes.values()
-    return ImageFile(data, "WEBP", orientation(exif, xmp), scratch_bytes=_DECODER_BYTES)
+    return ImageFile(data, "WEBP", orientation(exif, xmp), scratch_bytes=_DECODER_BYTES, in_one_go=True)
