@@ -7,66 +7,24 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import striate
-import torch
-from fragile import SECONDS, SIDE, SLOW, factory, image
+from fragile import SECONDS, SLOW, image
 from processes import is_alive, workers
-
-STRIATE = str(Path(sys.executable).with_name("striate"))
-
-
-@dataclass
-class Running:
-    process: subprocess.Popen[str]
-    target: str
-    metrics: str
-    log: list[str]
-    """What it said until it served."""
-
-
-def start(home: Path, **variables: str) -> subprocess.Popen[str]:
-    """Start a server of the fragile network, with one worker."""
-    weights = home / "fragile.pth"
-    torch.save(factory().state_dict(), weights)
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-        "STRIATE_HOME": str(home),
-        "STRIATE_MODELS": f'[{{"name": "fragile", "architecture": "fragile:factory", "weights": "{weights}", '
-        f'"preprocessing": {{"resize": {SIDE}, "crop": {SIDE}}}}}]',
-        "STRIATE_CPU_ENGINE": "torch",
-        "STRIATE_COMPILE_AHEAD": "false",
-        "STRIATE_MAX_BATCH_SIZE": "16",
-        **variables,
-    }
-    command = [STRIATE, "serve", "--devices", "cpu", "--port", "0", "--metrics-port", "0"]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
+from serving import STRIATE, Running, serving, start
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server on IPv6, in Kubernetes."""
     variables = {"STRIATE_HOST": "::1", "STRIATE_PORT": "tcp://10.0.0.1:50051"}
-    process = start(tmp_path_factory.mktemp("home"), **variables)
-    assert process.stderr
-    log: list[str] = []
-    for line in process.stderr:
-        log.append(line)
-        if addresses := re.search(r"serving .*? on (\S+:\d+), metrics on (\S+)", line):
-            break
-    else:
-        pytest.fail(f"it did not start: {log}")
-    yield Running(process, addresses[1], addresses[2], log)
-    process.kill()
-    process.wait()
+    with serving(tmp_path_factory.mktemp("home"), **variables) as running:
+        yield running
 
 
 @pytest.mark.promise("the host is an IPv6 address", "requests and /metrics are answered")

@@ -1,7 +1,8 @@
 """Icons as files, addressed by what they show and how they are made, so that each is rendered once.
 
 An icon's address is the version of the weights, the layer, the objective and the recipe that it was rendered with. Its
-file is `VERSION/LAYER/ADDRESS.webp` below the store's folder: a WebP file, followed by its SHA-256.
+file is `VERSION/LAYER/ADDRESS.webp` below the store's folder: a WebP file, followed by its SHA-256. The suffix names the
+format: files of another would have another suffix, so that servers of both versions can share a store.
 """
 
 from __future__ import annotations

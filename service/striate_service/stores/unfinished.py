@@ -15,6 +15,8 @@ from striate_service.stores.files import write_whole
 
 _KEPT_DAYS = 7  # since the last slice; 0.6 MB each at 128 pixels
 _DAY = 86400.0
+_FORMAT = 1  # of files; those before it had no number
+_FORMAT_NAME = "format"
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -26,19 +28,20 @@ class Unfinished:
         self._folder = folder
 
     def load(self, name: str) -> Arrays | None:
-        """Return the saved arrays; None where there are none, or the file is damaged."""
+        """Return the saved arrays; None where there are none, or the file is damaged, or of a later version."""
         try:
             with np.load(self._file(name), allow_pickle=False) as file:
-                return dict(file)
+                arrays = dict(file)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # damaged, by its checksums
             self.delete(name)
             return None
+        return arrays if int(arrays.pop(_FORMAT_NAME, 0)) <= _FORMAT else None
 
     def save(self, name: str, arrays: Arrays) -> None:
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
+        np.savez(buffer, allow_pickle=False, **arrays, **{_FORMAT_NAME: np.array(_FORMAT)})
         write_whole(self._file(name), buffer.getvalue(), durable=False)
 
     def delete(self, name: str) -> None:
