@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,6 @@ STRIATE = str(Path(sys.executable).with_name("striate"))
 @dataclass
 class Running:
     process: subprocess.Popen[str]
-    pid: int
-    """Of the server: where it was started by another command, that one's child."""
     target: str = ""
     metrics: str = ""
     log: list[str] = field(default_factory=list)
@@ -32,13 +31,19 @@ class Running:
 
     def memory(self) -> int:
         """Return the bytes that the server's process holds."""
-        return memory(self.pid)
+        return memory(self.process.pid)
 
     def descriptors(self) -> int:
-        return descriptors(self.pid)
+        return descriptors(self.process.pid)
 
     def workers(self) -> list[int]:
-        return workers(self.pid)
+        return workers(self.process.pid)
+
+    def metric(self, name: str) -> float:
+        """Return the sum over a metric's lines."""
+        with urllib.request.urlopen(self.metrics) as reply:
+            lines = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", reply.read().decode(), re.MULTILINE)
+        return sum(map(float, lines))
 
 
 def model_setting(
@@ -84,7 +89,7 @@ def start(home: Path, *, command: Sequence[str] = (STRIATE,), **variables: str) 
 def serving(home: Path, *, command: Sequence[str] = (STRIATE,), **variables: str) -> Iterator[Running]:
     """A server, from when it serves until it is killed."""
     process = start(home, command=command, **variables)
-    running = Running(process, process.pid)
+    running = Running(process)
     try:
         assert process.stderr
         for line in process.stderr:

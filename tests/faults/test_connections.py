@@ -7,10 +7,13 @@ import itertools
 import json
 import os
 import resource
+import shutil
+import signal
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -18,12 +21,13 @@ import grpc
 import pytest
 import striate
 from conftest import settings
-from fragile import MANY, SIDE, image, many_classes
+from fragile import MANY, SECONDS, SIDE, SLOW, image, many_classes
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from processes import wait_until
 from raw_http2 import DATA, GOAWAY, PING, RawClient
-from serving import Running, model_setting, serving
+from serving import STRIATE, Running, model_setting, serving
 from striate.v1 import common_pb2, models_pb2, models_pb2_grpc
 from striate.v1 import interpretability_pb2 as pb
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
@@ -49,13 +53,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     ) as running:
         yield running
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never was so"
-        time.sleep(0.05)
 
 
 @pytest.mark.promise(
@@ -113,10 +110,10 @@ def test_slow_readers(server: Running) -> None:
         assert 0 < closed < len(slow), "the latest are not closed: there is room for them"
 
 
-def hangs_up(client: RawClient) -> bool:
+def hangs_up(client: RawClient, timeout: float = 0.5) -> bool:
     """Whether the server has closed a connection."""
     try:
-        deque(client.frames(timeout=0.5), maxlen=0)
+        deque(client.frames(timeout), maxlen=0)
     except TimeoutError:
         return False
     return True
@@ -139,15 +136,17 @@ def retry_after(error: grpc.RpcError) -> float:
     return 0.0
 
 
-@pytest.fixture
-def quick_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+@pytest.fixture(scope="module")
+def quick_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """A server that takes two calls at a time, and finds silent peers in seconds and not in minutes."""
-    monkeypatch.setattr(connections, "_PING_SECONDS", 1.0)
-    monkeypatch.setattr(connections, "_PING_PATIENCE", 1.0)
-    monkeypatch.setattr(connections, "_HANDSHAKE_PATIENCE", 2.0)
-    monkeypatch.setattr(connections, "_CLIENTS_PINGS", 0.2)
-    with LocalServer(settings(tmp_path, devices=("cpu",), max_calls=2)) as running:
-        yield running
+    own = settings(tmp_path_factory.mktemp("home"), devices=("cpu",), max_calls=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "_PING_SECONDS", 1.0)
+        patch.setattr(connections, "_PING_PATIENCE", 1.0)
+        patch.setattr(connections, "_HANDSHAKE_PATIENCE", 2.0)
+        patch.setattr(connections, "_CLIENTS_PINGS", 0.2)
+        with LocalServer(own) as running:
+            yield running
 
 
 @pytest.mark.promise("connections are opened and never speak", "they are closed after 20 s; others are answered")
@@ -195,13 +194,14 @@ def test_half_open_connections_and_calls(quick_server: LocalServer) -> None:
 
 def refusal(models: models_pb2_grpc.ModelServiceStub) -> float:
     """Return when to come again; 0: the call is answered."""
-    try:
-        assert models.ListModels(models_pb2.ListModelsRequest(), timeout=10).models
-    except grpc.RpcError as error:
-        assert "2 calls are under way" in str(error.details())
-        assert (seconds := retry_after(error)) > 0
-        return seconds
-    return 0.0
+    call = models.ListModels.future(models_pb2.ListModelsRequest(), timeout=10)
+    error = call.exception()
+    if error is None:
+        return 0.0
+    assert "2 calls are under way" in str(call.details())
+    seconds = retry_after(error)
+    assert seconds > 0
+    return seconds
 
 
 @pytest.mark.parametrize(("interval", "welcome"), [(0.25, True), (0.02, False)])
@@ -214,7 +214,7 @@ def test_idle_clients_may_ping(quick_server: LocalServer, interval: float, welco
         assert sent_away is not welcome
 
 
-@pytest.mark.skipif("LONG" not in os.environ, reason="it takes half a minute: make soak")
+@pytest.mark.skipif("LONG" not in os.environ, reason="it takes half a minute: make faults")
 def test_an_idle_client_may_ping_every_six_seconds(tmp_path: Path) -> None:
     """With the server's own settings."""
     with LocalServer(settings(tmp_path, devices=("cpu",))) as running, RawClient(running.target) as client:
@@ -230,3 +230,30 @@ def pinged(client: RawClient, interval: float, times: int) -> bool:
     with suppress(TimeoutError):
         return any(kind == GOAWAY and b"too_many_pings" in payload for kind, _, payload in client.frames(timeout=0.5))
     return False
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="there is no prlimit")
+@pytest.mark.promise(
+    "a server of 256 descriptors gets 300 connections, and a worker dies at work",
+    "the worker is replaced at once, its requests and others are answered: connections do not get the last descriptors",
+)
+def test_few_descriptors(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, command=["prlimit", "--nofile=256", STRIATE]) as server,
+        striate.Client(server.target, timeout=60) as client,
+        ExitStack() as stack,
+        ThreadPoolExecutor(4) as callers,
+    ):
+        client.activations(image(), "layer")
+        crowd = [stack.enter_context(RawClient(server.target)) for _ in range(300)]
+        answers = [callers.submit(client.activations, image(SLOW), "layer") for _ in range(4)]
+        wait_until(lambda: server.metric("striate_requests_in_progress") == 4)
+        time.sleep(SECONDS / 3)
+        (victim,) = server.workers()
+        os.kill(victim, signal.SIGKILL)
+        assert all(answer.result(timeout=60).predictions for answer in answers)
+        assert server.workers() != [victim]
+        refused = sum(hangs_up(client, timeout=0.01) for client in crowd)
+        assert 300 - 256 < refused < 300
+        assert server.descriptors() < 256
+        assert client.activations(image(), "layer").predictions

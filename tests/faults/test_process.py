@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import striate
 from fragile import SECONDS, SLOW, image
-from processes import is_alive, workers
+from processes import children, command, is_alive, wait_until, workers
 from serving import STRIATE, Running, serving, start
+
+
+@pytest.fixture(scope="module")
+def in_namespaces() -> Sequence[str]:
+    """The command that runs another as process 1 of its own."""
+    unshare = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives users no namespaces of their own")
+    return unshare
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -47,6 +60,33 @@ def test_a_proxy_is_not_asked_for_health(server: Running) -> None:
         [STRIATE, "health", "--server", server.target], env=os.environ | nowhere, capture_output=True, text=True
     )
     assert asked.returncode == 0, asked.stderr
+
+
+@pytest.mark.parametrize(("option", "status"), [([], 0), (["--proxy"], 1)])
+def test_a_proxy_is_not_asked_for_health_under_another_address_either(
+    tmp_path: Path, option: Sequence[str], status: int
+) -> None:
+    """A probe asks for a pod by its own address; the environment's proxy is for what lies outside."""
+    address = own_address()
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
+    with serving(tmp_path, STRIATE_HOST=address) as running:
+        asked = subprocess.run(
+            [STRIATE, "health", "--server", running.target, *option],
+            env={name: value for name, value in os.environ.items() if name.lower() != "no_proxy"} | nowhere,
+            capture_output=True,
+            text=True,
+        )
+    assert asked.returncode == status, asked.stderr
+
+
+def own_address() -> str:
+    """Return an address of this machine that is not the loopback's."""
+    # Without a network there is none; nothing is sent in any case.
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        address: str = probe.getsockname()[0]
+        return address
+    pytest.skip("this machine has no address but the loopback's")
 
 
 @pytest.mark.promise("hundreds of slow readers of /metrics", "at most 32 threads for them; requests are answered")
@@ -95,6 +135,37 @@ def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
     assert "stopped before it served" in log
     assert "Traceback" not in log
     assert not is_alive(worker)
+
+
+@pytest.mark.promise(
+    "SIGTERM reaches the server as process 1 of a container, also while it imports its modules",
+    "it ends at once with status 0 or 143, and so do its workers",
+)
+@pytest.mark.parametrize("moment", [0.1, 0.6, 1.2, "worker", "serves"])
+def test_sigterm_to_process_one(tmp_path: Path, in_namespaces: Sequence[str], moment: float | str) -> None:
+    """The kernel keeps from process 1 whatever signal it has no handler for."""
+    process = start(tmp_path, command=[*in_namespaces, sys.executable, "-m", "striate_service"])
+    try:
+        while not (first := children(process.pid)):
+            time.sleep(0.005)
+        (server,) = first
+        if moment == "serves":
+            assert process.stderr
+            assert any("serving fragile" in line for line in process.stderr)
+        elif moment == "worker":
+            wait_until(lambda: bool(workers(server)))
+        else:
+            assert isinstance(moment, float)
+            wait_until(lambda: "striate_service" in command(server))
+            time.sleep(moment)
+        its_workers = workers(server)
+        os.kill(server, signal.SIGTERM)
+        process.wait(timeout=10)
+        assert process.returncode in (0, 143)
+        assert not any(map(is_alive, [server, *its_workers]))
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.promise("the package of a bucket is missing", "the start ends with a sentence")

@@ -8,7 +8,7 @@ from typing import Any
 
 _PING_SECONDS = 60.0  # of silence, after which the server asks whether the peer is there; many idle clients cost little
 _PING_PATIENCE = 20.0  # seconds for the answer, else the connection is closed and its calls end
-_HANDSHAKE_PATIENCE = 20.0  # seconds from a connection's first byte to the client's settings; slow links need one or two
+_HANDSHAKE_PATIENCE = 20.0  # seconds for a new connection's handshake; slow links need one or two
 _CLIENTS_PINGS = 5.0  # seconds that have to lie between a client's own pings; gRPC's default of 300 sends clients away
 _OWN_DESCRIPTORS = 128  # kept from connections: a server of one model has 45 open, a worker that is started takes 6
 _FEWEST_CONNECTIONS = 32

@@ -213,9 +213,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self._handlers[path] = handler if self._access else self._observed(path, handler, None)
         handler = self._handlers[path]
         try:
-            caller = self._access and self._access.admit(
-                path, handler_call_details.invocation_metadata or (), time.monotonic()
-            )
+            metadata = handler_call_details.invocation_metadata or ()
+            caller = self._access.admit(path, metadata, time.monotonic()) if self._access else None
             self._calls.begin(path)
         except RequestError as error:
             return self._refusing(path, error)

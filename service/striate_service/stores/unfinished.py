@@ -6,6 +6,7 @@ import io
 import time
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,15 @@ class Unfinished:
         return arrays if int(arrays.pop(_FORMAT_NAME, 0)) <= _FORMAT else None
 
     def save(self, name: str, arrays: Arrays) -> None:
+        """Save arrays, if the disk takes them."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays, **{_FORMAT_NAME: np.array(_FORMAT)})
-        write_whole(self._file(name), buffer.getvalue(), durable=False)
+        with suppress(OSError):  # a full or read-only disk: a restart begins anew
+            write_whole(self._file(name), buffer.getvalue(), durable=False)
 
     def delete(self, name: str) -> None:
-        self._file(name).unlink(missing_ok=True)
+        with suppress(OSError):  # it is missing, or the disk is read-only
+            self._file(name).unlink()
 
     def forget_old(self) -> None:
         """Delete files that are older than `_KEPT_DAYS`."""
