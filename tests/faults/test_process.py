@@ -62,21 +62,14 @@ def test_a_proxy_is_not_asked_for_health(server: Running) -> None:
     assert asked.returncode == 0, asked.stderr
 
 
-@pytest.mark.parametrize(("option", "status"), [([], 0), (["--proxy"], 1)])
-def test_a_proxy_is_not_asked_for_health_under_another_address_either(
-    tmp_path: Path, option: Sequence[str], status: int
-) -> None:
+def test_a_proxy_is_not_asked_for_health_under_another_address_either(tmp_path: Path) -> None:
     """A probe asks for a pod by its own address; the environment's proxy is for what lies outside."""
-    address = own_address()
-    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
-    with serving(tmp_path, STRIATE_HOST=address) as running:
-        asked = subprocess.run(
-            [STRIATE, "health", "--server", running.target, *option],
-            env={name: value for name, value in os.environ.items() if name.lower() != "no_proxy"} | nowhere,
-            capture_output=True,
-            text=True,
-        )
-    assert asked.returncode == status, asked.stderr
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    environment |= dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
+    with serving(tmp_path, STRIATE_HOST=own_address()) as running:
+        for options, status in (([], 0), (["--proxy"], 1)):
+            asked = subprocess.run([STRIATE, "health", "--server", running.target, *options], env=environment)
+            assert asked.returncode == status
 
 
 def own_address() -> str:
@@ -141,7 +134,7 @@ def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
     "SIGTERM reaches the server as process 1 of a container, also while it imports its modules",
     "it ends at once with status 0 or 143, and so do its workers",
 )
-@pytest.mark.parametrize("moment", [0.1, 0.6, 1.2, "worker", "serves"])
+@pytest.mark.parametrize("moment", [0.1, 0.6, 1.2, "serves"])
 def test_sigterm_to_process_one(tmp_path: Path, in_namespaces: Sequence[str], moment: float | str) -> None:
     """The kernel keeps from process 1 whatever signal it has no handler for."""
     process = start(tmp_path, command=[*in_namespaces, sys.executable, "-m", "striate_service"])
@@ -152,8 +145,6 @@ def test_sigterm_to_process_one(tmp_path: Path, in_namespaces: Sequence[str], mo
         if moment == "serves":
             assert process.stderr
             assert any("serving fragile" in line for line in process.stderr)
-        elif moment == "worker":
-            wait_until(lambda: bool(workers(server)))
         else:
             assert isinstance(moment, float)
             wait_until(lambda: "striate_service" in command(server))

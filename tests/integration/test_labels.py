@@ -127,7 +127,7 @@ def test_a_database_says_of_which_format_it_is(store_url: str) -> None:
     engine = create_engine(store_url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as database:
         database.exec_driver_sql("DROP TABLE striate_format")
-    assert [label.text for label in LabelStore(store_url).list(VERSION)] == ["wheel"]
+    assert "wheel" in [label.text for label in LabelStore(store_url).list(VERSION)]
     with engine.begin() as database:
         assert database.exec_driver_sql("SELECT version FROM striate_format").scalars().all() == [1]
         database.exec_driver_sql("UPDATE striate_format SET version = 2")
