@@ -92,6 +92,8 @@ class Connection:
     """Sent with every call."""
     token: str = field(default="", repr=False)
     """Says who calls and what they may do, where the server asks for it."""
+    proxy: bool = True
+    """Whether to go through a proxy that the environment names. None leads to this machine itself in any case."""
 
     def __post_init__(self) -> None:
         if not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
@@ -104,7 +106,7 @@ class Connection:
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.service_config", _SERVICE_CONFIG),
             ("grpc.keepalive_time_ms", 30_000),
-            ("grpc.enable_http_proxy", int(not _LOOPBACK.match(self.target))),
+            ("grpc.enable_http_proxy", int(self.proxy and not _LOOPBACK.match(self.target))),
         ]
 
     def call_options(self, timeout: float | None, *, waits_for_icons: bool = False) -> dict[str, Any]:

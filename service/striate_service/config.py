@@ -185,8 +185,12 @@ class Settings(BaseSettings):
     max_request_bytes_in_progress: Annotated[int, Field(ge=MEBIBYTE)] = 1024 * MEBIBYTE
     """All requests that are being answered, together, as they were sent; more are refused at once. Streams wait from
     half of it on."""
+    max_reply_bytes_in_progress: Annotated[int, Field(ge=MEBIBYTE)] = 1024 * MEBIBYTE
+    """All replies together that callers have not read yet. Beyond it, the connection whose reply has waited longest is
+    closed."""
     max_calls: Annotated[int, Field(ge=1)] = 2048
-    """Calls under way, those included that are still being sent; gRPC refuses more at once."""
+    """Calls under way, those included that are still being sent; more are refused at once. Health checks and reflection
+    have as many places of their own."""
     image_folders: tuple[Path, ...] = ()
     """Folders on the server whose images callers may name instead of sending images (`BuildBasis`)."""
     max_basis_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 16 * 1024 * MEBIBYTE

@@ -5,10 +5,12 @@ RequestError
 ├── NotFound            a model, layer, class, label, index or basis does not exist
 ├── AlreadyExists       the name is taken
 ├── WrongWeights        the basis belongs to other weights
+├── Damaged             what is stored under that name cannot be read
 ├── CannotStore         the server's disk does not take it
 ├── Unauthenticated     the call has no token, or an unknown one
 ├── NotAllowed          the operator has not allowed it, or the token has no right to it
 ├── QueueFull           the queue has no place left
+├── TooManyCalls        as many calls are under way as there may be
 ├── TooManyBytes        the requests under way are too large together
 ├── TooManyIcons        as many icons are queued as nobody may wait for
 ├── QuotaExceeded       this caller has no place left in the queue
@@ -101,6 +103,17 @@ class WrongWeights(RequestError):
 
 
 @dataclass
+class Damaged(RequestError):
+    what: str
+    """ "the basis 'cats'"."""
+    advice: str
+    """What to do."""
+
+    def __str__(self) -> str:
+        return f"{self.what} is damaged; {self.advice}"
+
+
+@dataclass
 class CannotStore(RequestError):
     what: str
     """ "the basis 'cats'"."""
@@ -145,6 +158,19 @@ class QueueFull(RequestError):
 
     def __str__(self) -> str:
         return f"the queue is full ({self.limit} requests wait); try again in {self.retry_after:.1f} s"
+
+
+@dataclass
+class TooManyCalls(RequestError):
+    limit: int
+    retry_after: float = 1.0
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.limit} calls are under way, as many as this server takes at a time; "
+            f"try again in {self.retry_after:.1f} s"
+        )
 
 
 @dataclass

@@ -56,6 +56,7 @@ from striate_service.scheduling.engine import Engine
 from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers.access import Access
 from striate_service.servicers.bases import BasisServicer
+from striate_service.servicers.connections import channel_options
 from striate_service.servicers.examples import ExampleServicer
 from striate_service.servicers.interceptor import Interceptor
 from striate_service.servicers.interpretability.reader import Reader
@@ -63,6 +64,7 @@ from striate_service.servicers.interpretability.service import InterpretabilityS
 from striate_service.servicers.labels import LabelServicer
 from striate_service.servicers.models import ModelServicer
 from striate_service.servicers.tls import server_credentials
+from striate_service.servicers.unsent_replies import UnsentReplies
 from striate_service.stores.bases import BasisStore
 from striate_service.stores.examples import ExampleStore
 from striate_service.stores.folder import Folder
@@ -122,23 +124,23 @@ class Server:
         settings = self.settings
         check_exposure(settings)
         settings.home.mkdir(parents=True, exist_ok=True)
-        options = [
-            ("grpc.max_receive_message_length", settings.max_message_bytes),
-            ("grpc.max_send_message_length", settings.max_message_bytes),
-            # Clients ping to find dead connections; by default gRPC rejects a second ping within five minutes.
-            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-            ("grpc.keepalive_permit_without_calls", 1),  # idle clients too
-            ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake
-        ]
         try:
             access = Access(settings.tokens, settings.open_services) if settings.tokens else None
             credentials = _credentials(settings)
         except ValueError as error:
             raise StartError(str(error)) from error
         self._grpc = grpc.aio.server(
-            interceptors=[Interceptor(self._metrics, self._memory, settings.max_message_bytes, access)],
-            options=options,
-            maximum_concurrent_rpcs=settings.max_calls,
+            interceptors=[
+                Interceptor(
+                    self._metrics,
+                    self._memory,
+                    UnsentReplies(settings.max_reply_bytes_in_progress),
+                    settings.max_message_bytes,
+                    settings.max_calls,
+                    access,
+                )
+            ],
+            options=channel_options(settings.max_message_bytes),
         )
         place = address(settings.host, settings.port)
         try:

@@ -4,69 +4,40 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import striate
-import torch
-from fragile import SECONDS, SIDE, SLOW, factory, image
-from processes import is_alive, workers
-
-STRIATE = str(Path(sys.executable).with_name("striate"))
+from fragile import SECONDS, SLOW, image
+from processes import children, command, is_alive, wait_until, workers
+from serving import STRIATE, Running, serving, start
 
 
-@dataclass
-class Running:
-    process: subprocess.Popen[str]
-    target: str
-    metrics: str
-    log: list[str]
-    """What it said until it served."""
-
-
-def start(home: Path, **variables: str) -> subprocess.Popen[str]:
-    """Start a server of the fragile network, with one worker."""
-    weights = home / "fragile.pth"
-    torch.save(factory().state_dict(), weights)
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-        "STRIATE_HOME": str(home),
-        "STRIATE_MODELS": f'[{{"name": "fragile", "architecture": "fragile:factory", "weights": "{weights}", '
-        f'"preprocessing": {{"resize": {SIDE}, "crop": {SIDE}}}}}]',
-        "STRIATE_CPU_ENGINE": "torch",
-        "STRIATE_COMPILE_AHEAD": "false",
-        "STRIATE_MAX_BATCH_SIZE": "16",
-        **variables,
-    }
-    command = [STRIATE, "serve", "--devices", "cpu", "--port", "0", "--metrics-port", "0"]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+@pytest.fixture(scope="module")
+def in_namespaces() -> Sequence[str]:
+    """The command that runs another as process 1 of its own."""
+    unshare = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives users no namespaces of their own")
+    return unshare
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server on IPv6, in Kubernetes."""
     variables = {"STRIATE_HOST": "::1", "STRIATE_PORT": "tcp://10.0.0.1:50051"}
-    process = start(tmp_path_factory.mktemp("home"), **variables)
-    assert process.stderr
-    log: list[str] = []
-    for line in process.stderr:
-        log.append(line)
-        if addresses := re.search(r"serving .*? on (\S+:\d+), metrics on (\S+)", line):
-            break
-    else:
-        pytest.fail(f"it did not start: {log}")
-    yield Running(process, addresses[1], addresses[2], log)
-    process.kill()
-    process.wait()
+    with serving(tmp_path_factory.mktemp("home"), **variables) as running:
+        yield running
 
 
 @pytest.mark.promise("the host is an IPv6 address", "requests and /metrics are answered")
@@ -89,6 +60,26 @@ def test_a_proxy_is_not_asked_for_health(server: Running) -> None:
         [STRIATE, "health", "--server", server.target], env=os.environ | nowhere, capture_output=True, text=True
     )
     assert asked.returncode == 0, asked.stderr
+
+
+def test_a_proxy_is_not_asked_for_health_under_another_address_either(tmp_path: Path) -> None:
+    """A probe asks for a pod by its own address; the environment's proxy is for what lies outside."""
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    environment |= dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
+    with serving(tmp_path, STRIATE_HOST=own_address()) as running:
+        for options, status in (([], 0), (["--proxy"], 1)):
+            asked = subprocess.run([STRIATE, "health", "--server", running.target, *options], env=environment)
+            assert asked.returncode == status
+
+
+def own_address() -> str:
+    """Return an address of this machine that is not the loopback's."""
+    # Without a network there is none; nothing is sent in any case.
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        address: str = probe.getsockname()[0]
+        return address
+    pytest.skip("this machine has no address but the loopback's")
 
 
 @pytest.mark.promise("hundreds of slow readers of /metrics", "at most 32 threads for them; requests are answered")
@@ -137,6 +128,35 @@ def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
     assert "stopped before it served" in log
     assert "Traceback" not in log
     assert not is_alive(worker)
+
+
+@pytest.mark.promise(
+    "SIGTERM reaches the server as process 1 of a container, also while it imports its modules",
+    "it ends at once with status 0 or 143, and so do its workers",
+)
+@pytest.mark.parametrize("moment", [0.1, 0.6, 1.2, "serves"])
+def test_sigterm_to_process_one(tmp_path: Path, in_namespaces: Sequence[str], moment: float | str) -> None:
+    """The kernel keeps from process 1 whatever signal it has no handler for."""
+    process = start(tmp_path, command=[*in_namespaces, sys.executable, "-m", "striate_service"])
+    try:
+        while not (first := children(process.pid)):
+            time.sleep(0.005)
+        (server,) = first
+        if moment == "serves":
+            assert process.stderr
+            assert any("serving fragile" in line for line in process.stderr)
+        else:
+            assert isinstance(moment, float)
+            wait_until(lambda: "striate_service" in command(server))
+            time.sleep(moment)
+        its_workers = workers(server)
+        os.kill(server, signal.SIGTERM)
+        process.wait(timeout=10)
+        assert process.returncode in (0, 143)
+        assert not any(map(is_alive, [server, *its_workers]))
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.promise("the package of a bucket is missing", "the start ends with a sentence")

@@ -14,6 +14,7 @@ import striate
 import torch
 from conftest import executor_of, settings
 from striate_service.config import EMBEDDED, ModelSettings, PreprocessingSettings
+from striate_service.device.compiled import compiled_network
 from striate_service.device.precision import set_tf32
 from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
@@ -97,6 +98,21 @@ def test_a_compiled_network_agrees(
                 assert error < 1e-3
                 assert [each[0][0] for each in got.predictions] == [each[0][0] for each in expected.predictions]
     assert "not compiled" not in capfd.readouterr().err
+
+
+def test_a_graph_is_replayed_and_compared_when_a_network_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    replays = 0
+    replay = torch.cuda.CUDAGraph.replay
+
+    def count(graph: torch.cuda.CUDAGraph) -> None:
+        nonlocal replays
+        replays += 1
+        replay(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", count)
+    model = load_model(EMBEDDED, "cuda:0")
+    compiled_network(model.network, ["mixed3b", "mixed4d"], model.description.input_shape, "float32")
+    assert replays >= 1
 
 
 def test_images_that_are_copied_ahead_are_explained_as_others(

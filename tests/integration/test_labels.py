@@ -15,6 +15,7 @@ import postgres
 import pytest
 import striate
 from conftest import settings
+from sqlalchemy import create_engine
 from striate_service.local import LocalServer
 from striate_service.stores.labels import LabelSource, LabelStore, LabelStoreError, StoredLabel, direction_bytes
 
@@ -115,6 +116,26 @@ def test_a_database_without_directions_is_read_as_it_is(tmp_path: Path) -> None:
     store = LabelStore(f"sqlite:///{tmp_path / 'labels.db'}")
     store.set(of_direction("mixed4a", "round", 1, 1))
     assert [label.text for label in store.list(VERSION)] == ["wheel", "round"]
+
+
+@pytest.mark.promise(
+    "the label database is of a later version of the server, or of one before databases had a version",
+    "the start ends with a sentence; the older one is taken over",
+)
+def test_a_database_says_of_which_format_it_is(store_url: str) -> None:
+    LabelStore(store_url).set(of_channel("mixed4a", "wheel"))
+    engine = create_engine(store_url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as database:
+        database.exec_driver_sql("DROP TABLE striate_format")
+    assert "wheel" in [label.text for label in LabelStore(store_url).list(VERSION)]
+    with engine.begin() as database:
+        assert database.exec_driver_sql("SELECT version FROM striate_format").scalars().all() == [1]
+        database.exec_driver_sql("UPDATE striate_format SET version = 2")
+    with pytest.raises(LabelStoreError, match="format 2, and this version of striate knows formats up to 1"):
+        LabelStore(store_url)
+    with engine.begin() as database:  # other tests use it
+        database.exec_driver_sql("UPDATE striate_format SET version = 1")
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from branching import Branching
 from conftest import needs_compiler
-from striate_service.device.compiled import CompiledNetwork, CompileError, compiled_network
-from striate_service.models.layers import capture
+from striate_service.device.compiled import CompiledNetwork, CompileError, compare, compiled_network
+from striate_service.models.layers import LayersAndLogits, capture
 from torch import Tensor, nn
 
 _SHAPE = (3, 16, 16)
@@ -58,3 +58,18 @@ class _Random(nn.Module):
 def test_what_computes_something_else_is_not_used() -> None:
     with pytest.raises(CompileError, match="off"):
         compiled_network(_Random().eval().requires_grad_(False), ["stem"], _SHAPE, "float32")
+
+
+def test_what_is_replayed_is_compared_too(network: nn.Module) -> None:
+    """As CUDA graphs are: the first run computes, the second is recorded, further ones replay what was recorded."""
+    forward, recorded = LayersAndLogits(network, _LAYERS), []
+
+    def run(images: Tensor, replays: bool) -> list[Tensor]:
+        recorded.append(list(forward(images)))
+        return recorded[1] if replays and len(recorded) > 2 else recorded[-1]
+
+    shape = (2, *_SHAPE)
+    compare(CompiledNetwork(lambda images: run(images, False), _LAYERS), network, _LAYERS, shape, "float32")
+    recorded.clear()
+    with pytest.raises(CompileError, match="off"):  # the recorded images' layers, not those of the third run
+        compare(CompiledNetwork(lambda images: run(images, True), _LAYERS), network, _LAYERS, shape, "float32")

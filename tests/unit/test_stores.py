@@ -112,6 +112,10 @@ def test_a_damaged_unfinished_optimization_begins_anew(tmp_path: Path) -> None:
     loaded = unfinished.load("v/layer/icon")
     assert loaded is not None
     np.testing.assert_array_equal(loaded["spectrum"], PICTURE)
+    with np.load(tmp_path / "v/layer/icon.npz") as whole:
+        later = dict(whole) | {"format": np.array(99)}
+    np.savez(tmp_path / "v/layer/later.npz", **later)
+    assert unfinished.load("v/layer/later") is None, "a later version's"
     file = tmp_path / "v/layer/icon.npz"
     file.write_bytes(file.read_bytes()[:500])
     assert unfinished.load("v/layer/icon") is None

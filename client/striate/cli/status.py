@@ -75,9 +75,13 @@ def unload(name: Annotated[str, typer.Argument(help="The model's name.")], serve
 
 @app.command()
 @asks_server
-def health(server: Server, timeout: Annotated[float, typer.Option(help="In seconds.")] = 4.0) -> None:
-    """Say whether the server is ready: exit status 0 if it is, for container probes."""
-    connection = Connection(server.address, token=server.token)
+def health(
+    server: Server,
+    timeout: Annotated[float, typer.Option(help="In seconds.")] = 4.0,
+    proxy: Annotated[bool, typer.Option("--proxy", help="Ask through the proxy that the environment names.")] = False,
+) -> None:
+    """Say whether the server is ready: exit status 0 if it is, for container probes. No proxy is asked."""
+    connection = Connection(server.address, token=server.token, proxy=proxy)
     with open_sync_channel(connection, channel_credentials(server.tls, None)) as channel, connection.errors():
         stub: Any = health_pb2_grpc.HealthStub(channel)  # the type stubs leave out its methods
         answer = stub.Check(health_pb2.HealthCheckRequest(), **connection.call_options(timeout))

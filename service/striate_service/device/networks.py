@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -101,7 +102,7 @@ class DeviceNetworks:
         with torch.set_grad_enabled(bool(gradients)), self._in_precision():
             return capture(served.network, pixels, layers, logits=logits, gradients=gradients)
 
-    def _in_precision(self) -> torch.autocast:
+    def _in_precision(self) -> AbstractContextManager[object]:
         return autocast(self.device.type, self._precision)
 
     def _mean_and_std(self, model: ModelDescription) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from striate_service.config import Precision
@@ -16,7 +18,7 @@ def set_tf32(precision: Precision) -> None:
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
-def autocast(device: str, precision: Precision) -> torch.autocast:
+def autocast(device: str, precision: Precision) -> AbstractContextManager[object]:
     """Return the context for forward passes of a precision."""
     lower = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
-    return torch.autocast(device, lower, enabled=lower is not None)
+    return torch.autocast(device, lower) if lower else nullcontext()

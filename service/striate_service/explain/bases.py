@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from striate_service.errors import AlreadyExists, NotFound, WorkFailed, WrongWeights, storing
+from striate_service.errors import AlreadyExists, Damaged, NotFound, WrongWeights, storing
 from striate_service.explain.groups import Group, describe_groups, group_objectives
 from striate_service.explain.icons import NO_ICON, IconFinder, IconOptions, RecipeChoice
 from striate_service.explain.names import NO_LABEL, Namer
@@ -29,12 +29,13 @@ class Library:
 
         Raises:
             NotFound: there is none.
+            Damaged: its file cannot be read.
         """
         try:
             basis = await asyncio.to_thread(self._store.get, name)
         except DamagedBasis as error:
             logger.error("%s", error)
-            raise WorkFailed(f"the basis {name!r} is damaged; delete it, and build it again") from error
+            raise Damaged(f"the basis {name!r}", "delete it, and build it again") from error
         if basis is None:
             known = [each.name for each in await self.list()]
             listing = f"there are {', '.join(known[:10])}" if known else "none has been saved yet"

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DatabaseError
 from striate_service.errors import (
     AlreadyExists,
     CannotStore,
+    Damaged,
     DeadlineExceeded,
     InvalidArgument,
     NotAllowed,
@@ -32,6 +33,7 @@ from striate_service.errors import (
     RequestError,
     TokenQuotaExceeded,
     TooManyBytes,
+    TooManyCalls,
     TooManyIcons,
     Unauthenticated,
     Unavailable,
@@ -41,7 +43,9 @@ from striate_service.errors import (
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers.access import Access, Caller
+from striate_service.servicers.calls_under_way import CallsUnderWay
 from striate_service.servicers.context import Context, caller_name
+from striate_service.servicers.unsent_replies import UnsentReplies
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +56,12 @@ _CODES: dict[type[RequestError], int] = {
     NotFound: code_pb2.NOT_FOUND,
     AlreadyExists: code_pb2.ALREADY_EXISTS,
     WrongWeights: code_pb2.FAILED_PRECONDITION,
+    Damaged: code_pb2.FAILED_PRECONDITION,
     CannotStore: code_pb2.FAILED_PRECONDITION,
     Unauthenticated: code_pb2.UNAUTHENTICATED,
     NotAllowed: code_pb2.PERMISSION_DENIED,
     QueueFull: code_pb2.RESOURCE_EXHAUSTED,
+    TooManyCalls: code_pb2.RESOURCE_EXHAUSTED,
     TooManyBytes: code_pb2.RESOURCE_EXHAUSTED,
     TooManyIcons: code_pb2.RESOURCE_EXHAUSTED,
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
@@ -110,7 +116,7 @@ def _details(error: RequestError) -> list[Message]:
                 subject=_cut(error.caller), description=_cut(str(error))
             )
             return [error_details_pb2.QuotaFailure(violations=[violation_]), _retry(error.retry_after)]
-        case QueueFull() | TooManyBytes() | TooManyIcons() | Overloaded() | Unavailable():
+        case QueueFull() | TooManyCalls() | TooManyBytes() | TooManyIcons() | Overloaded() | Unavailable():
             return [_retry(error.retry_after)]
     return []
 
@@ -171,12 +177,22 @@ class Interceptor(grpc.aio.ServerInterceptor):
     """Admits, reads, counts and times requests, and ends those that raise.
 
     Args:
+        unsent: counts replies.
+        max_calls: under way at a time.
         access: who may call; None: everybody.
     """
 
     def __init__(
-        self, metrics: Metrics, memory: RequestMemory, max_reply_bytes: int, access: Access | None = None
+        self,
+        metrics: Metrics,
+        memory: RequestMemory,
+        unsent: UnsentReplies,
+        max_reply_bytes: int,
+        max_calls: int,
+        access: Access | None = None,
     ) -> None:
+        self._unsent = unsent
+        self._calls = CallsUnderWay(max_calls)
         self._metrics = metrics
         self._memory = memory
         self._max_reply_bytes = max_reply_bytes
@@ -196,19 +212,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 return None
             self._handlers[path] = handler if self._access else self._observed(path, handler, None)
         handler = self._handlers[path]
-        if self._access is None:
-            return handler
         try:
-            caller = self._access.admit(path, handler_call_details.invocation_metadata or (), time.monotonic())
+            metadata = handler_call_details.invocation_metadata or ()
+            caller = self._access.admit(path, metadata, time.monotonic()) if self._access else None
+            self._calls.begin(path)
         except RequestError as error:
-            return self._refusing(path.rpartition("/")[2], error)
-        return self._observed(path, handler, caller)
+            return self._refusing(path, error)
+        return self._observed(path, handler, caller) if self._access else handler
 
-    def _refusing(self, method: str, error: RequestError) -> Handler:
+    def _refusing(self, path: str, error: RequestError) -> Handler:
         """Return a handler that ends a call with an error. As one of streams, it does so before a request is read."""
 
         async def refuse(requests: Any, context: Context) -> AsyncIterator[Any]:
-            with _Observation(self._metrics, method) as observation:
+            with _Observation(self._metrics, _counted(path)) as observation:
                 await observation.abort(context, error)
             yield  # never reached: it makes this a stream
 
@@ -219,7 +235,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if asyncio.iscoroutinefunction(handler.unary_stream):  # of the health service: it writes its replies itself
             return handler
         observed = self._streaming if handler.response_streaming else self._unary
-        method = path.rpartition("/")[2] if path.startswith("/striate.") else ""
+        method = _counted(path)
         return _REPLACE[bool(handler.request_streaming), bool(handler.response_streaming)](
             observed(method, handler, caller),
             request_deserializer=_received(handler.request_deserializer),
@@ -233,7 +249,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             with _Observation(self._metrics, method) as observation:
                 try:
                     with self._read(received, handler) as request, _on_account_of(caller):
-                        return self._serialized(await answer(_metered(method, request, caller), context), handler)
+                        reply = self._serialized(await answer(_metered(method, request, caller), context), handler)
+                        self._unsent.hold_until_the_end(len(reply), context.peer())
+                        return reply
                 except Exception as error:
                     await observation.abort(context, error)
 
@@ -249,7 +267,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 try:
                     with self._read(received, handler) as request, _on_account_of(caller):
                         async for response in answer(_metered(method, request, caller), context):
-                            yield self._serialized(response, handler)
+                            reply = self._serialized(response, handler)
+                            with self._unsent.hold(len(reply), context.peer()):
+                                yield reply
                 except Exception as error:
                     await observation.abort(context, error)
 
@@ -287,6 +307,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
             if received is None:
                 return
             yield received.read()
+
+
+def _counted(path: str) -> str:
+    """Return the method's name in the metrics; empty: it is not counted."""
+    return path.rpartition("/")[2] if path.startswith("/striate.") else ""
 
 
 @contextmanager

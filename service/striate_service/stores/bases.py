@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from striate_service.stores.complaints import Complaints
 from striate_service.stores.files import write_new
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class BasisStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._complaints = Complaints(logger)
 
     def save(self, basis: StoredBasis) -> StoredBasis:
         """Store a basis, and return it as stored. Saving the same groups again returns the stored basis.
@@ -120,7 +122,7 @@ class BasisStore:
             except FileNotFoundError:
                 continue  # deleted meanwhile
             except DamagedBasis as error:
-                logger.error("%s", error)
+                self._complaints.tell(file, str(error))
                 continue
             if model_version in ("", basis.model_version):
                 bases.append(basis)

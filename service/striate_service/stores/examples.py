@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from striate_service.stores.complaints import Complaints
 from striate_service.stores.files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class ExampleStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read = lru_cache(_CACHED_LAYERS)(_read)
+        self._complaints = Complaints(logger)
 
     def get(self, version: str, layer: str) -> LayerExamples | None:
         """Return a layer's examples; None where it has not been indexed, or the file is damaged."""
@@ -94,11 +95,11 @@ class ExampleStore:
             return self._read(file, file.stat().st_mtime_ns)
         except FileNotFoundError:
             return None
-        except (SafetensorError, KeyError, ValueError) as error:
-            logger.error("%s is damaged, and its layer should be indexed again: %s", file, error)
-            return None
         except OSError as error:
-            logger.error("the examples in %s cannot be read: %s", file, error)
+            self._complaints.tell(file, f"the examples in {file} cannot be read: {error}")
+            return None
+        except Exception as error:  # safetensors, json and numpy raise whatever the damaged bytes provoke
+            self._complaints.tell(file, f"{file} is damaged, and its layer should be indexed again: {error}")
             return None
 
     def put(self, version: str, layer: str, examples: LayerExamples) -> None:

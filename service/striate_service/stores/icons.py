@@ -1,7 +1,8 @@
 """Icons as files, addressed by what they show and how they are made, so that each is rendered once.
 
 An icon's address is the version of the weights, the layer, the objective and the recipe that it was rendered with. Its
-file is `VERSION/LAYER/ADDRESS.webp` below the store's folder: a WebP file, followed by its SHA-256.
+file is `VERSION/LAYER/ADDRESS.webp` below the store's folder: a WebP file, followed by its SHA-256. The suffix names
+the format: files of another will have another suffix, so that servers of both versions can share a store.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class IconAddress:
 class _CachedIcon:
     data: bytes
     touched: float
-    """When its file was last written; infinity for shipped icons, which are never written."""
+    """When its file was last written; infinity for shipped icons, which are never written, and for those that could not
+    be."""
 
 
 class IconStore:
@@ -119,14 +121,22 @@ class IconStore:
         return found if len(found) == len(files) else None
 
     def put(self, address: IconAddress, picture: NDArray[np.uint8]) -> bytes:
-        """Store a picture, [height, width, 3 or 4], and return its WebP file. Readers see all of it or nothing."""
+        """Store a picture, [height, width, 3 or 4], and return its WebP file. Readers see all of it or nothing.
+
+        A full or read-only disk does not take it: then it is kept in memory only, as long as that has room.
+        """
         buffer = io.BytesIO()
         # Lossless: at quality 90 WebP stores colors at a quarter of the resolution. A file then has 15 KB, not 45, but
         # an icon of SqueezeNet's features.7, shown to the network, excites its channel by a third less or worse.
         # Exact: transparent pixels keep their colors, so that the network can be shown the whole picture.
         Image.fromarray(picture).save(buffer, "WEBP", lossless=True, exact=True, method=4)
         data = buffer.getvalue()
-        self._folder.write(address.path, _with_checksum(data))
+        try:
+            self._folder.write(address.path, _with_checksum(data))
+        except OSError as error:
+            logger.error("the icon %s cannot be stored, and is lost with a restart: %s", address.path, error)
+            self._add_to_cache(address.path, _CachedIcon(data, math.inf))
+            return data
         self._add_to_cache(address.path, _CachedIcon(data, self._clock()))
         if self._max_bytes:
             self._delete_unused(len(data) + _DIGEST_BYTES)

@@ -29,6 +29,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     insert,
+    inspect,
     make_url,
     select,
     update,
@@ -99,7 +100,10 @@ class LabelSource(IntEnum):
         return cls.NONE  # of a later version
 
 
+_FORMAT = 1  # of the tables; databases before it had no number, and are taken over as they are
 _metadata = MetaData()
+_format = Table("striate_format", _metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+"""One row: the format of the tables."""
 _channel_labels = _label_table("labels", Column("channel", Integer, nullable=False))
 _direction_labels = _label_table("direction_labels", Column("direction", LargeBinary, nullable=False))
 
@@ -135,7 +139,7 @@ class LabelStore:
             shipped: the names that a model comes with; a name in the database takes precedence.
 
         Raises:
-            LabelStoreError: there is no such database, or no driver for it.
+            LabelStoreError: there is no such database, no driver for it, or a later version of striate wrote it.
         """
         self._engine = _connected(url)
         self._shipped = {(label.model_version, label.layer, label.channel): label for label in shipped}
@@ -268,9 +272,9 @@ def _connected(url: str) -> Engine:
         waits = _BOUNDED_WAITS.get(parsed.get_backend_name(), {})
         engine = create_engine(parsed, pool_pre_ping=True, connect_args=waits)  # which detects a restarted database
         try:
-            _metadata.create_all(engine)
+            _prepare(engine)
         except SQLAlchemyError:
-            _metadata.create_all(engine)  # another server made the tables at the same time
+            _prepare(engine)  # another server made the tables at the same time
     except ImportError as error:
         raise LabelStoreError(
             f"there is no driver for the label database: pip install 'striate[postgres]' for PostgreSQL ({error})"
@@ -279,6 +283,31 @@ def _connected(url: str) -> Engine:
         reason = getattr(error, "orig", None) or error
         raise LabelStoreError(f"the label database cannot be used; check `database`: {reason}") from error
     return engine
+
+
+def _prepare(engine: Engine) -> None:
+    """Make the tables that are missing.
+
+    Raises:
+        LabelStoreError: a later version of this program made them otherwise.
+    """
+    if (version := _stored_format(engine)) > _FORMAT:
+        raise LabelStoreError(
+            f"the label database is of format {version}, and this version of striate knows formats up to {_FORMAT}: "
+            "use the later version that wrote it, or another `database`"
+        )
+    _metadata.create_all(engine)
+    if not version:
+        with engine.begin() as connection:
+            connection.execute(insert(_format).values(version=_FORMAT))
+
+
+def _stored_format(engine: Engine) -> int:
+    """Return the tables' format; 0: it does not say."""
+    if not inspect(engine).has_table(_format.name):
+        return 0
+    with engine.connect() as connection:
+        return max(connection.execute(select(_format.c.version)).scalars(), default=0)
 
 
 def _table(label: StoredLabel) -> Table:

@@ -9,11 +9,14 @@ earlier number, and cannot start again from 0.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from striate_service.stores.folder import Folder
+
+logger = logging.getLogger(__name__)
 
 _FOLDER = "leases"
 
@@ -55,7 +58,11 @@ class Leases:
         if newest and (held := self._held(newest)):
             return held
         lease = Lease(name, newest.number + 1 if newest else 0)
-        return lease if self._folder.create(lease.path, self._content(0.0)) else Held(0.0)
+        try:
+            return lease if self._folder.create(lease.path, self._content(0.0)) else Held(0.0)
+        except OSError as error:  # a full or read-only disk: better rendered by two servers than by none
+            logger.warning("%s is rendered without a lease: %s", name, error)
+            return lease
 
     def renew(self, lease: Lease, progress: float) -> None:
         """Extend a lease from now on, and record its progress."""

@@ -1,0 +1,162 @@
+"""Two servers work on one home; files in it are damaged; the disk is really full."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import striate
+from serving import STRIATE, Running, model_setting, serving
+
+LAYERS = ["layer", "layer.0", "layer.1"]
+CHANNELS = 4  # of each
+PICTURES = [np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8) for seed in range(4)]
+LABELLED = [striate.LabelledImage(picture, "dog") for picture in PICTURES]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def servers(home: Path) -> Iterator[tuple[Running, Running]]:
+    """Two servers on one home."""
+    with serving(home) as first, serving(home) as second:
+        yield first, second
+
+
+def icons(target: str, layer: str) -> list[bytes]:
+    """Return a layer's icons, by channel."""
+    with striate.Client(target) as client:
+        neurons = [neuron for update in client.render_icons(layer, timeout=120) for neuron in update.neurons]
+    assert len(neurons) == CHANNELS
+    return [neuron.icon_file.data for neuron in sorted(neurons, key=lambda neuron: neuron.channel)]
+
+
+@pytest.mark.promise(
+    "two servers work on one home",
+    "what one stores the other finds (icons, names, bases, examples); each icon is rendered once",
+)
+def test_two_servers_on_one_home(servers: tuple[Running, Running]) -> None:
+    targets = [server.target for server in servers]
+    with ThreadPoolExecutor(2) as callers:
+        found = list(callers.map(icons, targets, ["layer", "layer"]))
+    assert found[0] == found[1]
+    assert sum(server.metric("striate_icons_rendered_total") for server in servers) == CHANNELS
+    with striate.Client(targets[0]) as first, striate.Client(targets[1]) as second:
+        first.set_label("layer", 1, "edge")
+        assert [label.text for label in second.labels("layer")] == ["edge"]
+        for layer in LAYERS:
+            list(first.index_examples(LABELLED, [layer]))
+            assert second.examples(layer, [0])
+
+        def save(client: striate.Client, seed: int) -> str:
+            try:
+                client.factorize(PICTURES[seed], "layer", components=2, icons=False, save_as="contested", timeout=120)
+            except striate.AlreadyExists:
+                return "taken"
+            return "saved"
+
+        with ThreadPoolExecutor(2) as callers:
+            assert sorted(callers.map(save, (first, second), (0, 1))) == ["saved", "taken"]
+        for layer in LAYERS:
+            second.factorize(PICTURES, layer, components=2, rectify=True, icons=False, save_as=layer)
+        assert first.bases() == second.bases()
+        assert {basis.name for basis in first.bases()} == {"contested", *LAYERS}
+
+
+@pytest.mark.promise(
+    "files of icons, examples and bases are damaged",
+    "icons are rendered anew, examples count as absent, the basis is refused by name; the log says so once",
+)
+def test_damaged_files(servers: tuple[Running, Running], home: Path) -> None:
+    before = icons(servers[0].target, "layer")
+    files = {
+        kind: sorted(home.glob(f"{kind}/**/*{suffix}"))
+        for kind, suffix in (("icons", ".webp"), ("examples", ".safetensors"), ("bases", ".npz"))
+    }
+    files["bases"] = [file for file in files["bases"] if file.stem in LAYERS]
+    for damaged in files.values():
+        assert len(damaged) >= 3
+        damaged[0].write_bytes(damaged[0].read_bytes()[:-20])
+        damaged[1].write_bytes(np.random.default_rng(0).bytes(2000))
+        damaged[2].write_bytes(b"")
+    with serving(home) as third, striate.Client(third.target) as client:
+        assert icons(third.target, "layer") == before
+        assert third.metric("striate_icons_rendered_total") == 3
+        for _ in range(2):
+            for layer in LAYERS:
+                with pytest.raises(striate.NotFound, match=f"no index of '{layer}'"):
+                    client.examples(layer, [0])
+                dictionary = client.semantic_dictionary(PICTURES[0], layer, icons=False)
+                assert dictionary.predictions
+                with pytest.raises(striate.FailedPrecondition, match=f"the basis '{layer}' is damaged; delete it"):
+                    client.factorize(PICTURES[0], layer, basis=layer, icons=False)
+            assert [basis.name for basis in client.bases()] == ["contested"]
+        for file in files["examples"]:
+            assert sum(str(file) in line for line in third.log) == 1
+        for layer in LAYERS:
+            client.delete_basis(layer)
+            client.factorize(PICTURES, layer, components=2, rectify=True, icons=False, save_as=layer)
+            list(client.index_examples(LABELLED, [layer]))
+            assert client.examples(layer, [0])
+
+
+@pytest.mark.promise(
+    "the file system is full to the last byte",
+    "what is to be stored ends FAILED_PRECONDITION, icons are served all the same; nothing half-written is left",
+)
+def test_a_full_file_system(tmp_path: Path) -> None:
+    unshare = ["unshare", "--map-root-user", "--mount"]
+    mount = 'mount -t tmpfs -o size=4m tmpfs "$STRIATE_HOME" && exec "$@"'
+    (inside := tmp_path / "home").mkdir()
+    probe = [*unshare, "mount", "-t", "tmpfs", "tmpfs", str(inside)]
+    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("this machine gives users no file systems of their own")
+    models = json.dumps([model_setting(tmp_path)])
+    command = [*unshare, "sh", "-c", mount, "sh", STRIATE]
+    with serving(inside, command=command, STRIATE_MODELS=models) as server, striate.Client(server.target) as client:
+        disk = Path(f"/proc/{server.process.pid}/root{inside}")  # as the server sees it
+        client.set_label("layer", 0, "before")
+        fill(disk / "ballast")
+        kept = names(disk)
+        told = "No space left on device on the server"
+        with pytest.raises(striate.FailedPrecondition, match=told):
+            client.factorize(PICTURES, "layer", components=2, icons=False, save_as="dogs")
+        with pytest.raises(striate.FailedPrecondition, match=told):
+            list(client.index_examples(LABELLED, ["layer"]))
+        with pytest.raises(striate.FailedPrecondition, match=told):
+            list(client.build_basis("dogs", PICTURES, "layer", components=2))
+        with pytest.raises(striate.Unavailable, match="label database"):
+            client.set_label("layer", 1, "after " * 30)
+        drawn = icons(server.target, "layer")
+        assert all(drawn)
+        assert icons(server.target, "layer") == drawn
+        assert names(disk) == kept, "nothing half-written"
+        (disk / "ballast").unlink()
+        client.factorize(PICTURES, "layer", components=2, icons=False, save_as="dogs")
+        list(client.index_examples(LABELLED, ["layer"]))
+        assert [basis.name for basis in client.bases()] == ["dogs"]
+        assert client.labels("layer")[0].text == "before"
+
+
+def fill(file: Path) -> None:
+    """Write a file until the disk is full."""
+    with file.open("wb", buffering=0) as ballast:
+        for size in (2**16, 2**12, 1):
+            with suppress(OSError):  # no space left
+                while ballast.write(bytes(size)):
+                    pass
+
+
+def names(disk: Path) -> set[str]:
+    """Return the files on a disk."""
+    return {str(file.relative_to(disk)) for file in disk.rglob("*") if file.is_file()}
