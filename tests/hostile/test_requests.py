@@ -73,7 +73,7 @@ def send(channel: grpc.Channel, given: Case) -> tuple[str, list[grpc.StatusCode]
 
 def waits_for_icons(given: Case) -> bool:
     """Whether a call may rightly last: rendering an icon takes seconds."""
-    if given.method.name == "RenderIcons":
+    if given.method.name in ("RenderIcons", "WatchIcons"):
         return True
     try:
         request = GetMessageClass(given.method.input_type).FromString(given.messages[0])

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from striate.results.icons import Icon, Illustrated
 from striate.results.images import Predictions, View
 from striate.results.models import Layer, Model
-from striate.results.neurons import Icon, Neuron
+from striate.results.neurons import Neuron
 
 
 @dataclass(frozen=True)
-class SemanticDictionaryData:
+class SemanticDictionaryData(Illustrated):
     """What each position of a layer means, in neurons."""
 
     model: Model = field(repr=False)
@@ -77,10 +78,13 @@ class SemanticDictionaryData:
         return self.position_icons[index].image
 
     @property
-    def pending_icons(self) -> int:
-        """How many icons are not rendered yet."""
-        icons = [*(neuron.icon_file for neuron in self.neurons.values()), *self.position_icons]
-        return sum(icon.status == "queued" for icon in icons)
+    def icons(self) -> list[Icon]:
+        """Those of positions, then those of neurons, by how much of the map each explains: its summed activations."""
+        total = dict.fromkeys(self.neurons, 0.0)
+        for channel, activation in zip(self.channels.flat, self.activations.flat, strict=True):
+            total[int(channel)] += max(float(activation), 0.0)
+        ranked = sorted(self.neurons, key=lambda channel: -total[channel])
+        return [*self.position_icons, *(self.neurons[channel].icon_file for channel in ranked)]
 
     @cached_property
     def _index_by_position(self) -> dict[tuple[int, int], int]:

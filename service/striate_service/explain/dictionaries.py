@@ -96,20 +96,23 @@ class SemanticDictionaries:
         labels = await self._namer.neurons(
             model, layer.path, _effects_by_channel(channels, effects, layer.channels), result.classes.tolist()
         )
-        objectives: list[Objective] = [*map(Channel, mentioned), *_directions(result.vectors)]
-        icons = await self._icons.icons(model, layer.path, objectives, question.icons, terms.deadline)
+        activations = result.activations[rows, columns]
+        directions, ranked = _directions(result.vectors), _by_share(channels, activations)
+        objectives: list[Objective] = [*directions, *map(Channel, ranked)]
+        icons = await self._icons.icons(model, layer.path, objectives, question.icons, terms)
+        icon_by_channel = dict(zip(ranked, icons[len(directions) :], strict=True))
         examples = await self._examples_of(model, layer, mentioned, question.examples)
         return Dictionary(
             result=result,
             view=decoded.views[0],
             channels=channels,
-            activations=result.activations[rows, columns],
+            activations=activations,
             effects=effects,
             words=[
-                Word(channel, labels[channel], icon, examples.get(channel, ()))
-                for channel, icon in zip(mentioned, icons, strict=False)
+                Word(channel, labels[channel], icon_by_channel[channel], examples.get(channel, ()))
+                for channel in mentioned
             ],
-            position_icons=_position_icons(result.vectors, icons[len(mentioned) :]),
+            position_icons=_position_icons(result.vectors, icons[: len(directions)]),
         )
 
     async def _examples_of(
@@ -143,6 +146,19 @@ def _effects_by_channel(channels: Array, effects: Array, count: int) -> dict[int
     total = np.zeros((count, effects.shape[2]), np.float32)
     np.add.at(total, channels, effects)
     return {channel: total[channel] for channel in np.unique(channels).tolist()}
+
+
+def _by_share(channels: Array, activations: Array) -> list[int]:
+    """Return the channels that are mentioned, those first that explain most of the map: by the sum of activations.
+
+    Args:
+        channels: [P, K].
+        activations: [P, K].
+    """
+    mentioned, place = np.unique(channels, return_inverse=True)
+    total = np.bincount(place.ravel(), weights=np.maximum(activations, 0).ravel(), minlength=len(mentioned))
+    ranked: list[int] = mentioned[np.argsort(-total, kind="stable")].tolist()
+    return ranked
 
 
 def _directions(vectors: Array | None) -> list[Direction]:
