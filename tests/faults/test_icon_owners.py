@@ -41,10 +41,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelSettings:
     )
 
 
-def serving(model: ModelSettings, home: Path) -> LocalServer:
+def serving(model: ModelSettings, home: Path, **changes: object) -> LocalServer:
     """Return a server whose slices are a few steps each, and whose icons are rendered one by one."""
     own = {"devices": ("cpu",), "render_slice": 0.05, "render_batch_size": 1, "max_icons_per_caller": MOST}
-    return LocalServer(settings(home, models=[model], **own))
+    return LocalServer(settings(home, models=[model], **(own | changes)))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_icons_that_are_waited_for_are_bounded(stub: InterpretabilityServiceStub
         stream.cancel()
 
 
-def test_keys_are_good_for_every_server_of_the_weights(
+def test_keys_are_good_for_every_server_of_the_weights_which_may_render_ahead(
     stub: InterpretabilityServiceStub, model: ModelSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = stub.Factorize(factorize(5000, wait=False)).groups
@@ -185,8 +185,11 @@ def test_keys_are_good_for_every_server_of_the_weights(
     asked = [groups[1].icon.key, channel]
     here = {each.index: each.icon for update in watch(stub, asked) for each in update.icons}
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    with serving(model, tmp_path) as other, grpc.insecure_channel(other.target) as connected:
+    ahead = model.model_copy(update={"prerender": ("layer",)})
+    with serving(ahead, tmp_path, render_batch_size=4) as other, grpc.insecure_channel(other.target) as connected:
         updates = list(watch(InterpretabilityServiceStub(connected), asked))
+        rendered = "striate_icons_rendered_total"
+        assert within_a_minute(lambda: metric(other, rendered) == 1 + CHANNELS), "the layer was to be rendered ahead"
     there = {each.index: each.icon for update in updates for each in update.icons}
     assert here.keys() == there.keys() == {0, 1}
     assert all(icon.status == pb.ICON_STATUS_READY and not icon.HasField("key") for icon in there.values())
