@@ -39,21 +39,18 @@ def write_page(
         missing, _ = count_icons(results)
         return missing
 
-    missing = write()
-    progress_console.print(f"wrote {output}")
-    if not (missing and wait):
-        return
     stopped = False
     try:
-        with Progress(*_COLUMNS, console=progress_console) as bar:
-            client.wait_for_icons(list(results), progress=_shown(bar, write))
+        missing = write()
+        progress_console.print(f"wrote {output}")
+        if missing and wait:
+            with Progress(*_COLUMNS, console=progress_console) as bar:
+                client.wait_for_icons(list(results), progress=_shown(bar, write))
     except KeyboardInterrupt:
         stopped = True
     missing = write()
     if missing:
         progress_console.print(f"{missing} icons are missing; this completes the page: {command}", soft_wrap=True)
-    else:
-        progress_console.print("completed it")
     if stopped:
         raise typer.Exit(_STOPPED)
 
