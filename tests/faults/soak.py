@@ -182,22 +182,26 @@ class Sample:
     server_bytes: int
     worker_bytes: int
     shared_bytes: int
+    """Blocks only grow, to what the largest batches need."""
+    shared_blocks: int
     descriptors: int
     threads: int
 
     def __str__(self) -> str:
         sizes = f"{self.server_bytes >> 20} MiB, workers {self.worker_bytes >> 20} MiB"
-        return f"{sizes}, shared {self.shared_bytes >> 10} KiB, {self.descriptors} descriptors, {self.threads} threads"
+        shared = f"{self.shared_blocks} shared blocks of {self.shared_bytes >> 10} KiB"
+        return f"{sizes}, {shared}, {self.descriptors} descriptors, {self.threads} threads"
 
 
 def sample(server: int) -> Sample:
     """Return what the kernel says now."""
     own, others = _status(server), [_status(each) for each in workers(server)]
-    shared = _shared_memory(server)
+    blocks = _shared_blocks(server)
     return Sample(
         server_bytes=own["RssAnon"],
         worker_bytes=sum(each["RssAnon"] for each in others),
-        shared_bytes=shared,
+        shared_bytes=sum(blocks.values()),
+        shared_blocks=len(blocks),
         descriptors=sum(len(os.listdir(f"/proc/{each}/fd")) for each in (server, *workers(server))),
         threads=own["Threads"] + sum(each["Threads"] for each in others),
     )
@@ -244,16 +248,17 @@ def _status(process: int) -> dict[str, int]:
     return found
 
 
-def _shared_memory(server: int) -> int:
-    """Return the bytes of the blocks of shared memory that a server holds, which it gives to workers."""
-    total = 0
+def _shared_blocks(server: int) -> dict[int, int]:
+    """Return the bytes of each block of shared memory that a server holds, and has given to a worker."""
+    found = {}
     for entry in Path(f"/proc/{server}/fd").iterdir():
         try:
             if os.readlink(entry).startswith("/memfd:striate"):
-                total += entry.stat().st_blocks * 512
+                file = entry.stat()
+                found[file.st_ino] = file.st_blocks * 512
         except OSError:  # closed meanwhile
             continue
-    return total
+    return found
 
 
 def _picture(number: int) -> bytes:

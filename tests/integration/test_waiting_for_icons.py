@@ -86,6 +86,26 @@ def test_the_most_telling_icons_come_first(client: striate.Client, photo: np.nda
     ranked = sorted(total, key=lambda channel: -total[channel])
     assert words.icons[:3] == words.position_icons
     assert [id(icon) for icon in words.icons[3:]] == [id(words.neurons[channel].icon_file) for channel in ranked]
+    assert words.telling_icons == words.icons, "so few positions matter all"
+
+
+def test_the_strongest_of_each_region_are_pictured_unless_all_are_asked_for(
+    client: striate.Client, photo: np.ndarray
+) -> None:
+    words = client.semantic_dictionary(photo, "mixed3b", neurons=4, classes=0, recipe="maco")
+    telling = {id(icon) for icon in words.telling_icons}
+    assert 30 <= len(telling) <= 33 < len(words.icons)
+    row, column = np.unravel_index(words.magnitude.argmax(), words.magnitude.shape)
+    assert {id(neuron.icon_file) for neuron in words.at(int(row), int(column))} <= telling
+    peaks = [
+        (words.magnitude[row, column], row, column)
+        for row, column in words.positions.tolist()
+        if words.magnitude[row, column]
+        == words.magnitude[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max()
+    ]
+    for _, row, column in sorted(peaks, reverse=True)[:5]:
+        assert {id(neuron.icon_file) for neuron in words.at(row, column)} <= telling
+    assert [id(icon) for icon in words.icons[: len(telling)]] == [id(icon) for icon in words.telling_icons]
 
 
 def test_a_page_says_what_it_lacks(client: striate.Client, photo: np.ndarray, tmp_path: Path) -> None:

@@ -46,17 +46,20 @@ class IconCalls(Connected):
         self,
         results: Results,
         *,
+        every: bool = False,
         progress: Callable[[IconProgress], None] | None = None,
         timeout: float | None = None,
     ) -> Results:
         """Have the missing icons of a result, or of several, rendered; fill them in, and return what was given.
 
         Args:
+            every: also those that tell little: of neurons that only lead where little is going on (`telling_icons`).
             progress: called with each report.
             timeout: seconds after which the rest stays missing (`pending_icons`); without limit by default.
         """
         given: Sequence[Illustrated] = [results] if isinstance(results, Illustrated) else results
-        missing = [icon for result in given for icon in result.icons if icon.status == "queued"]
+        wanted = [icon for result in given for icon in (result.icons if every else result.telling_icons)]
+        missing = [icon for icon in wanted if icon.status == "queued"]
         if missing:
             with suppress(DeadlineExceeded), closing(self.watch_icons(missing, timeout=timeout)) as updates:
                 for update in updates:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from striate import Factorization, Model, Neuron, NotFound, SemanticDictionary, StriateError
 from striate.cli.facts import groups_facts, neuron_facts, print_json
 from striate.cli.options import (
+    Every,
     Json,
     LayerName,
     ModelName,
@@ -69,6 +70,7 @@ def dictionary(
     neurons: Annotated[int, typer.Option(help="Per position.")] = 6,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
     wait: Wait = True,
+    every: Every = False,
     icons: Annotated[bool, typer.Option("--icons/--no-icons", help="Show icons.")] = True,
     examples: Annotated[int, typer.Option(help="Natural examples of each neuron, where `index` has seen any.")] = 3,
     attribution: Annotated[
@@ -105,7 +107,7 @@ def dictionary(
             console.print(f"{photo.name}: {predictions_text(found.predictions)}")
             console.print(positions_table(found))
         if output:
-            write_page(client, found.layer.name, [found], output, wait=wait)
+            write_page(client, found.layer.name, [found], output, wait=wait, every=every)
 
 
 @app.command()
@@ -250,6 +252,7 @@ def report(
     ] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
     wait: Wait = True,
+    every: Every = False,
     recipe: Recipe = "",
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("report.html"),
 ) -> None:
@@ -260,7 +263,7 @@ def report(
             for name in layers or report_layers(client.model(model)):
                 sections.append(client.factorize(photo, name, model=model, components=components, recipe=recipe))
                 sections.append(client.semantic_dictionary(photo, name, model=model, examples=3, recipe=recipe))
-        write_page(client, photo.name, sections, output, wait=wait)
+        write_page(client, photo.name, sections, output, wait=wait, every=every)
 
 
 def report_layers(model: Model) -> list[str]:

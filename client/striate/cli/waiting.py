@@ -29,15 +29,20 @@ def write_page(
     output: Path,
     *,
     wait: bool,
+    every: bool = False,
 ) -> None:
-    """Write a page, and complete it while its icons are rendered. Ctrl-C leaves it whole, as it is by then."""
+    """Write a page, and complete it while its icons are rendered. Ctrl-C leaves it whole, as it is by then.
+
+    Args:
+        every: icons of all neurons, also of those that tell little.
+    """
     command = shlex.join(["striate", *sys.argv[1:]])
 
     def write() -> int:
-        """Return how many icons are missing."""
-        page(title, results, output, completed_by=command)
-        missing, _ = count_icons(results)
-        return missing
+        """Return how many of the icons are missing that are waited for."""
+        missing = len({id(icon) for each in results for icon in each.telling_icons if icon.status == "queued"})
+        page(title, results, output, completed_by=command if missing or every else f"{command} --all")
+        return count_icons(results)[0] if every else missing
 
     stopped = False
     try:
@@ -45,7 +50,7 @@ def write_page(
         progress_console.print(f"wrote {output}")
         if missing and wait:
             with Progress(*_COLUMNS, console=progress_console) as bar:
-                client.wait_for_icons(list(results), progress=_shown(bar, write))
+                client.wait_for_icons(list(results), every=every, progress=_shown(bar, write))
     except KeyboardInterrupt:
         stopped = True
     missing = write()

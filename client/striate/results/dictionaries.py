@@ -14,6 +14,8 @@ from striate.results.images import Predictions, View
 from striate.results.models import Layer, Model
 from striate.results.neurons import Neuron
 
+_TELLING = 30  # neurons: in GoogLeNet's mixed4d, those of the strongest position of each of 6 regions
+
 
 @dataclass(frozen=True)
 class SemanticDictionaryData(Illustrated):
@@ -79,12 +81,37 @@ class SemanticDictionaryData(Illustrated):
 
     @property
     def icons(self) -> list[Icon]:
-        """Those of positions, then those of neurons, by how much of the map each explains: its summed activations."""
+        """Those of positions, those of the neurons that tell most, then the others. Neurons come by how much of the map
+        each explains: its summed activations."""
+        telling = self._telling_channels
+        ranked = sorted(self.neurons, key=lambda channel: (channel not in telling, -self._total_by_channel[channel]))
+        return [*self.position_icons, *(self.neurons[channel].icon_file for channel in ranked)]
+
+    @property
+    def telling_icons(self) -> list[Icon]:
+        """Those of positions, and of the neurons where most is going on: at the strongest position of each region, then
+        at other strong ones, until they are about 30."""
+        return self.icons[: len(self.position_icons) + len(self._telling_channels)]
+
+    @cached_property
+    def _telling_channels(self) -> set[int]:
+        padded = np.pad(self.magnitude, 1, constant_values=-np.inf)
+        around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).max((2, 3))
+        rows, columns = self.positions.T
+        strength, is_peak = self.magnitude[rows, columns], (self.magnitude >= around)[rows, columns]
+        telling: set[int] = set()
+        for index in np.lexsort((-strength, ~is_peak)):
+            if len(telling) >= _TELLING:
+                break
+            telling |= set(self.channels[index].tolist())
+        return telling
+
+    @cached_property
+    def _total_by_channel(self) -> dict[int, float]:
         total = dict.fromkeys(self.neurons, 0.0)
         for channel, activation in zip(self.channels.flat, self.activations.flat, strict=True):
             total[int(channel)] += max(float(activation), 0.0)
-        ranked = sorted(self.neurons, key=lambda channel: -total[channel])
-        return [*self.position_icons, *(self.neurons[channel].icon_file for channel in ranked)]
+        return total
 
     @cached_property
     def _index_by_position(self) -> dict[tuple[int, int], int]:

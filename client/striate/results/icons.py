@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from PIL import Image as Pillow
 
 from striate.errors import StriateError
-
-Self = TypeVar("Self", bound="Illustrated")
 
 
 @dataclass
@@ -53,7 +51,7 @@ class IconSource(Protocol):
     """A client of either kind."""
 
     def wait_for_icons(
-        self, results: Any, *, progress: Callable[[IconProgress], None] | None, timeout: float | None
+        self, results: Any, *, every: bool, progress: Callable[[IconProgress], None] | None, timeout: float | None
     ) -> Any:
         """Fill in icons."""
 
@@ -71,22 +69,32 @@ class Illustrated:
         raise NotImplementedError
 
     @property
+    def telling_icons(self) -> list[Icon]:
+        """Those that are waited for unless all are asked for."""
+        return self.icons
+
+    @property
     def pending_icons(self) -> int:
         """How many icons are not rendered yet."""
         return sum(icon.status == "queued" for icon in self.icons)
 
     def wait_for_icons(
-        self: Self, progress: Callable[[IconProgress], None] | None = None, timeout: float | None = None
+        self,
+        *,
+        every: bool = False,
+        progress: Callable[[IconProgress], None] | None = None,
+        timeout: float | None = None,
     ) -> Any:
         """Have missing icons rendered, fill them in, and return the result; await it if its client is awaited.
 
         Args:
+            every: also those that tell little: see `telling_icons`.
             progress: called with each report.
             timeout: seconds after which the rest stays missing; without limit by default.
         """
         if self.client is None:
             raise StriateError("this result belongs to no client; use client.wait_for_icons(result)")
-        return self.client.wait_for_icons(self, progress=progress, timeout=timeout)
+        return self.client.wait_for_icons(self, every=every, progress=progress, timeout=timeout)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what can be copied and pickled: a connection cannot."""

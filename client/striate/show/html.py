@@ -33,7 +33,11 @@ Section = SemanticDictionaryData | FactorizationData | FactorizedLayersData
 
 
 def page(
-    title: str, sections: Sequence[Section], path: str | Path | None = None, *, completed_by: str = "wait_for_icons()"
+    title: str,
+    sections: Sequence[Section],
+    path: str | Path | None = None,
+    *,
+    completed_by: str = "wait_for_icons(every=True)",
 ) -> str:
     """Return a page of dictionaries and factorizations, in the order given, and write it to `path`.
 
