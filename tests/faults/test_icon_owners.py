@@ -152,7 +152,6 @@ def test_what_was_begun_goes_on_where_it_was(server: LocalServer, stub: Interpre
     progress = next(each.progress for each in first if each.progress > 0.3)
     first.cancel()
     assert within_a_minute(lambda: metric(server, "striate_icons_pending") == 0)
-    assert next(iter(watch(stub, [key]))).completed == 0
     again = next(each.progress for each in watch(stub, [key]) if each.progress > 0)
     assert again >= progress
 
