@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TypeVar
 
 import grpc
@@ -61,10 +61,13 @@ class IconCalls(Connected):
         given: Sequence[Illustrated] = [results] if isinstance(results, Illustrated) else results
         wanted = [icon for result in given for icon in (result.icons if every else result.telling_icons)]
         missing = [icon for icon in wanted if icon.status == "queued"]
-        if missing:
-            with suppress(DeadlineExceeded):
-                async with aclosing(self.watch_icons(missing, timeout=timeout)) as updates:
-                    async for update in updates:
-                        if progress:
-                            progress(update)
+        if not missing:
+            return results
+        try:
+            async with aclosing(self.watch_icons(missing, timeout=timeout)) as updates:
+                async for update in updates:
+                    if progress:
+                        progress(update)
+        except DeadlineExceeded:
+            return results  # with what came in time
         return results

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TypeVar
 
 import grpc
@@ -60,9 +60,13 @@ class IconCalls(Connected):
         given: Sequence[Illustrated] = [results] if isinstance(results, Illustrated) else results
         wanted = [icon for result in given for icon in (result.icons if every else result.telling_icons)]
         missing = [icon for icon in wanted if icon.status == "queued"]
-        if missing:
-            with suppress(DeadlineExceeded), closing(self.watch_icons(missing, timeout=timeout)) as updates:
+        if not missing:
+            return results
+        try:
+            with closing(self.watch_icons(missing, timeout=timeout)) as updates:
                 for update in updates:
                     if progress:
                         progress(update)
+        except DeadlineExceeded:
+            return results  # with what came in time
         return results
