@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import time
@@ -17,6 +18,7 @@ from conftest import settings
 from fragile import SIDE, factory
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from PIL import Image
 from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
@@ -27,6 +29,7 @@ from striate_service.local import LocalServer
 CALLS, GROUPS = 200, 3  # half of which wait for icons
 MOST = 700  # icons that one caller may wait for
 CHANNELS = 4
+_HUNG = 240.0  # seconds: a first factorization compiles, which takes a minute on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def server(model: ModelSettings, tmp_path_factory: pytest.TempPathFactory) -> It
 def stub(server: LocalServer) -> Iterator[InterpretabilityServiceStub]:
     with grpc.insecure_channel(server.target) as channel:
         yield InterpretabilityServiceStub(channel)
-    assert within_a_minute(lambda: metric(server, "striate_icons_pending") == 0), "nothing is left behind"
+    assert in_time(lambda: metric(server, "striate_icons_pending") == 0), "nothing is left behind"
 
 
 def metric(server: LocalServer, name: str) -> float:
@@ -67,14 +70,18 @@ def metric(server: LocalServer, name: str) -> float:
     return sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)))
 
 
-def within_a_minute(condition: object) -> bool:
+def in_time(condition: object) -> bool:
     assert callable(condition)
-    end = time.monotonic() + 60
+    end = time.monotonic() + _HUNG
     while not condition():
         if time.monotonic() > end:
             return False
         time.sleep(0.05)
     return True
+
+
+def picture(icon: pb.Icon) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(icon.data)).convert("RGB"), float)
 
 
 def factorize(seed: int, *, wait: bool) -> messages.FactorizeRequest:
@@ -110,10 +117,10 @@ def test_callers_who_leave_leave_no_icons_behind(server: LocalServer, stub: Inte
     assert {group.icon.status for group in groups} == {pb.ICON_STATUS_QUEUED}
     assert metric(server, "striate_icons_pending") == 0, "who does not wait asks for none"
     waiting = [stub.Factorize.future(factorize(seed, wait=True)) for seed in range(CALLS // 2)]
-    assert within_a_minute(lambda: metric(server, "striate_icons_pending") > CALLS / 2)
+    assert in_time(lambda: metric(server, "striate_icons_pending") > CALLS / 2)
     for call in waiting:
         call.cancel()
-    assert within_a_minute(lambda: metric(server, "striate_icons_pending") == 0)
+    assert in_time(lambda: metric(server, "striate_icons_pending") == 0)
     assert metric(server, "striate_icons_dropped_total") > CALLS / 2
     assert metric(server, "striate_icons_rendered_total") - rendered < CALLS / 2
 
@@ -127,7 +134,7 @@ def test_who_waits_goes_before_who_has_left(server: LocalServer, stub: Interpret
     (*_, last) = watch(stub, keys(stub, 1000, 1))
     assert (last.completed, last.total, last.progress) == (1, 1, 1)
     assert metric(server, "striate_icons_detached") >= left_over - 1, "one may have been in its last step"
-    assert within_a_minute(lambda: metric(server, "striate_icons_detached") == 0), "they were wanted all the same"
+    assert in_time(lambda: metric(server, "striate_icons_detached") == 0), "they were wanted all the same"
 
 
 def test_a_stream_that_ends_early_drops_its_icons(server: LocalServer, stub: InterpretabilityServiceStub) -> None:
@@ -143,7 +150,7 @@ def test_a_stream_that_ends_early_drops_its_icons(server: LocalServer, stub: Int
         with pytest.raises(grpc.RpcError) as ended:
             list(stream)
         assert ended.value.code() is code
-        assert within_a_minute(lambda: metric(server, "striate_icons_pending") == 0)
+        assert in_time(lambda: metric(server, "striate_icons_pending") == 0)
 
 
 def test_what_was_begun_goes_on_where_it_was(server: LocalServer, stub: InterpretabilityServiceStub) -> None:
@@ -151,7 +158,7 @@ def test_what_was_begun_goes_on_where_it_was(server: LocalServer, stub: Interpre
     first = watch(stub, [key])
     progress = next(each.progress for each in first if each.progress > 0.3)
     first.cancel()
-    assert within_a_minute(lambda: metric(server, "striate_icons_pending") == 0)
+    assert in_time(lambda: metric(server, "striate_icons_pending") == 0)
     again = next(each.progress for each in watch(stub, [key]) if each.progress > 0)
     assert again >= progress
 
@@ -188,11 +195,13 @@ def test_keys_are_good_for_every_server_of_the_weights_which_may_render_ahead(
     with serving(ahead, tmp_path, render_batch_size=4) as other, grpc.insecure_channel(other.target) as connected:
         updates = list(watch(InterpretabilityServiceStub(connected), asked))
         rendered = "striate_icons_rendered_total"
-        assert within_a_minute(lambda: metric(other, rendered) == 1 + CHANNELS), "the layer was to be rendered ahead"
+        assert in_time(lambda: metric(other, rendered) == 1 + CHANNELS), "the layer was to be rendered ahead"
     there = {each.index: each.icon for update in updates for each in update.icons}
     assert here.keys() == there.keys() == {0, 1}
     assert all(icon.status == pb.ICON_STATUS_READY and not icon.HasField("key") for icon in there.values())
-    assert here == there
+    for place, icon in here.items():  # not to the bit: some were rendered in a batch
+        difference = picture(icon) - picture(there[place])
+        assert np.abs(difference).mean() < 3
     assert updates[-1].completed == 2
     again = stub.Factorize(factorize(5000, wait=False)).groups
     assert again[1].icon == here[0], "it is in the store now"
