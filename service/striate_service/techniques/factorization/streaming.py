@@ -10,8 +10,10 @@ block, K (C + K) numbers for every block, and the sample; weights are not kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -58,6 +60,7 @@ def factorize_batches(
     batches: Callable[[], Iterable[Tensor]],
     components: int,
     *,
+    method: Literal["nmf", "semi-nmf"] = "nmf",
     phases: int = 6,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Basis:
@@ -66,21 +69,23 @@ def factorize_batches(
     Args:
         batches: returns the pieces X [m, C] in turn, the same ones on every call.
         components: K, 1 to min(M, C).
+        method: "semi-nmf": X and the directions may be negative.
         phases: how often the batches may be read, at least 2: once for a sample, then to improve the directions.
         progress: called after each block; an exception that it raises ends the work.
 
     Raises:
-        ValueError: a batch is not a finite, non-negative matrix, or differs in channels, or K is out of range.
+        ValueError: a batch is not such a matrix, or differs in channels, or K is out of range.
     """
-    sample, rows = _sample(batches, lambda rows: progress(Progress(0, phases, rows, 1.0)))
+    least, signed = (0.0, False) if method == "nmf" else (-math.inf, True)
+    sample, rows = _sample(batches, lambda rows: progress(Progress(0, phases, rows, 1.0)), signed)
     check_components(sample, components)
-    h = factorize(sample, components).directions.double()
+    h = factorize(sample, components, method=method).directions.double()
     seen: list[tuple[Tensor, Tensor]] = []  # by block, W_b'W_b and W_b'X_b
     squared_norm, before = 0.0, float("inf")
     curvatures, products = h.new_zeros(components, components), torch.zeros_like(h)
     for phase in range(1, phases):
         read, left, passed = 0, 0.0, 0.0
-        for number, block in enumerate(_blocks(batches())):
+        for number, block in enumerate(_blocks(batches(), signed)):
             own = _gram(block, h)
             block_norm = _squared_norm(block)
             left += block_norm - 2 * float((own[1] * h).sum()) + float((own[0] * (h @ h.mT)).sum())
@@ -91,22 +96,24 @@ def factorize_batches(
             else:
                 curvatures, products = curvatures + own[0] - seen[number][0], products + own[1] - seen[number][1]
                 seen[number] = own
-                h = minimize_rows(h, products, curvatures, _SWEEPS)
+                h = minimize_rows(h, products, curvatures, _SWEEPS, least)
             progress(Progress(phase, phases, read, (max(left, 0) / passed) ** 0.5 if passed else 0.0))
         squared_norm = passed
         if phase == 1:
-            h = minimize_rows(h, products, curvatures, _SWEEPS)
+            h = minimize_rows(h, products, curvatures, _SWEEPS, least)
         if before - left <= _TOLERANCE * left:
             break
         before = left
     return _arrange(h, products, curvatures, squared_norm, rows)
 
 
-def _sample(batches: Callable[[], Iterable[Tensor]], progress: Callable[[int], None]) -> tuple[Tensor, int]:
+def _sample(
+    batches: Callable[[], Iterable[Tensor]], progress: Callable[[int], None], signed: bool
+) -> tuple[Tensor, int]:
     """Return up to _SAMPLE rows, evenly spaced, and the number of all rows."""
     kept: list[Tensor] = []
     rows, stride = 0, 1
-    for block in _blocks(batches()):
+    for block in _blocks(batches(), signed):
         kept.append(block[-rows % stride :: stride].clone())
         rows += len(block)
         progress(rows)
@@ -117,11 +124,11 @@ def _sample(batches: Callable[[], Iterable[Tensor]], progress: Callable[[int], N
     return torch.cat(kept), rows
 
 
-def _blocks(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+def _blocks(batches: Iterable[Tensor], signed: bool) -> Iterator[Tensor]:
     """Check batches, and regroup their rows into blocks of _BLOCK rows."""
     waiting: list[Tensor] = []
     for batch in batches:
-        check_matrix(batch)
+        check_matrix(batch, signed=signed)
         if batch.dim() != 2 or (waiting and batch.shape[1] != waiting[0].shape[1]):
             raise ValueError(f"each batch should be [m, C] with one C, not {tuple(batch.shape)}")
         waiting.append(batch.float())
