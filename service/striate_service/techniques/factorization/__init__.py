@@ -5,9 +5,9 @@ of K groups is present at each position; H [K, C] >= 0 is each group's direction
 
     1/2 ||X - W H||_F^2    over W >= 0, H >= 0
 
-Semi-NMF (Ding, Li and Jordan 2010) is for signed X, and leaves H free: it minimizes over W >= 0 alone. `least` says which
-of both a function is to do: H >= least is 0 or -inf. A batch of B problems of one shape adds a first dimension B to each
-array.
+Semi-NMF (Ding, Li and Jordan 2010) is for signed X, and leaves H free: it minimizes over W >= 0 alone. `least` tells a
+function which of both it is: H >= least, which is 0 or -inf. A batch of B problems of one shape adds a first dimension
+B to each array.
 """
 
 from striate_service.techniques.factorization.choice import Choice, choose_components, find_factors

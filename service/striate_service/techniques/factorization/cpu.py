@@ -12,7 +12,7 @@ from torch import Tensor
 
 from striate_service.techniques.factorization import compiled, compiled_start, start
 from striate_service.techniques.factorization.compiled import Array
-from striate_service.techniques.factorization.descent import PLAIN, SMALLEST_32, SMALLEST_64, is_small
+from striate_service.techniques.factorization.descent import PLAIN, SMALLEST_32, SMALLEST_64, is_small, plain_iterations
 from striate_service.techniques.factorization.problem import Factorization, Start
 
 
@@ -71,8 +71,9 @@ def _solve(
     if is_small(x):
         exact = x.astype(np.float64)
         w, h = _exact_start(exact, components, init, least)
+        plain = plain_iterations(x, least, max_iterations)
         steps, converged = compiled.descend(
-            exact, w, h, squared_norm, SMALLEST_64, tolerance, max_iterations, max_iterations, least
+            exact, w, h, squared_norm, SMALLEST_64, tolerance, max_iterations, plain, least
         )
         return compiled.arrange(exact, w, h, squared_norm, *out), steps, converged
     if isinstance(init, str):
@@ -80,9 +81,7 @@ def _solve(
         compiled_start.nndsvd(x, w, h, components, fill=init == "nndsvda", least=least)
     else:
         w, h = _exact_start(x, components, init, least)
-    steps, converged = compiled.descend(
-        x, w, h, squared_norm, SMALLEST_32, tolerance, max_iterations, PLAIN, least
-    )
+    steps, converged = compiled.descend(x, w, h, squared_norm, SMALLEST_32, tolerance, max_iterations, PLAIN, least)
     error = compiled.arrange(x, w, h, squared_norm, *out)
     left = max_iterations - steps
     if error <= SMALLEST_32 and left:

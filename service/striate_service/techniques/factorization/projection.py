@@ -50,7 +50,8 @@ def fit_weights(x: Tensor, h: Tensor) -> Tensor:
 
 def fit_signed_weights(x: Tensor, h: Tensor) -> Tensor:
     """Return W [M, K], of either sign, for X [M, C] and H [K, C], all float32."""
-    return (x.double() @ torch.linalg.pinv(h.double())).float()
+    weights: Tensor = x.double() @ torch.linalg.pinv(h.double())
+    return weights.float()
 
 
 def minimize_rows(

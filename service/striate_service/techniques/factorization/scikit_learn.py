@@ -2,8 +2,8 @@
 
 They find the directions H; how strongly each is present is least squares, so that X is about W H as for every method:
 
-- PCA and FastICA look at X less its mean, so the mean itself is explained only as far as it lies along their directions.
-  W has either sign.
+- PCA and FastICA look at X less its mean, so the mean is explained only as far as it lies along their directions. W has
+  either sign.
 - k-means: a position belongs to one cluster alone. H holds the clusters' centers; W the position's one.
 - dictionary learning: W >= 0 has few entries at a position (an L1 penalty).
 """
@@ -29,7 +29,6 @@ from striate_service.techniques.factorization.problem import (
 )
 from striate_service.techniques.factorization.projection import fit_signed_weights
 from striate_service.techniques.methods import Method
-
 
 
 class TooFewDimensions(ValueError):
@@ -68,10 +67,11 @@ def decompose(x: Tensor, components: int, method: Method) -> Factorization:
             w, h, iterations, converged = _SOLVERS[method](matrix, components)
     if not (np.isfinite(w).all() and np.isfinite(h).all()):
         raise TooFewDimensions(f"{components} groups are more than the activations have independent dimensions")
-    each = (torch.from_numpy(np.ascontiguousarray(part, np.float32)).to(x.device)[None] for part in (w, h))
+    factors, directions = (
+        torch.from_numpy(np.ascontiguousarray(part, np.float32)).to(x.device)[None] for part in (w, h)
+    )
     ended = torch.tensor([iterations], device=x.device), torch.tensor([converged], device=x.device)
-    own = x.detach().float()[None]
-    return arrange(measure(own, *each, *ended)).unbind()[0]
+    return arrange(measure(x.detach().float()[None], factors, directions, *ended)).unbind()[0]
 
 
 def _pca(x: Array, components: int) -> tuple[Array, Array, int, bool]:

@@ -1,8 +1,8 @@
 """The start, NNDSVD (Boutsidis and Gallopoulos 2008): non-negative parts of the leading singular vectors.
 
-Semi-NMF starts there too, with whole vectors as rows of H. Over 105 matrices, real and random, it ends as near to X from
-this start as from k-means, by distance or by angle (within 0.002 %), and nearer than from shifted singular vectors
-(Gillis and Kumar 2015).
+Semi-NMF starts there too, with whole vectors as rows of H. Over 105 matrices, real and random, it ends as near to X
+from this start as from k-means, by distance or by angle (medians within 0.002 %), and nearer than from shifted singular
+vectors (Gillis and Kumar 2015).
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from striate_service.techniques.groups import Groups, Problem
 
+
 @dataclass(frozen=True)
 class GroupsResult:
     """K groups in N images."""
