@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from striate import Factorization, Model, Neuron, NotFound, SemanticDictionary, StriateError
+from striate.calls.options import Method
 from striate.cli.facts import groups_facts, neuron_facts, print_json
 from striate.cli.options import (
     Json,
