@@ -8,9 +8,8 @@ groups:
 - scikit-learn's NMF at its defaults (NNDSVDa, tol=1e-4, 200 iterations) and with init="nndsvd", as the article's,
 - pytorch-NMF (torchnmf) with beta=2 and its other defaults: multiplicative updates from a random start.
 
-And semi-NMF on signed activations, of SqueezeNet's convolutions before their ReLUs: ours, the multiplicative updates of
-Ding, Li and Jordan (2010) in numpy as their authors give them, from k-means and until they have converged, and, where
-it is installed, Overcomplete's SemiNMF (MIT) at its defaults, which start from a random W.
+And semi-NMF on signed activations, of SqueezeNet's convolutions before their ReLUs: ours, and the multiplicative
+updates of Ding, Li and Jordan (2010) in numpy as their authors give them, from k-means and until they have converged.
 
 The contenders alternate, matrix by matrix, on the same number of threads (OMP_NUM_THREADS; by default all cores).
 Printed are the median milliseconds per matrix, the ratios of the medians, and the median and the largest ratio of our
@@ -106,10 +105,9 @@ def main() -> None:
     fill(table, matrices, CONTENDERS, kinds, clock)
     console.print(table)
     semi = Table(title=f"semi-NMF of signed activations: {clock_name}, as above")
-    contenders = {name: run for name, run in SEMI_CONTENDERS.items() if name != "Overcomplete" or has_overcomplete()}
-    for heading in ("activations", "groups", *contenders):
+    for heading in ("activations", "groups", *SEMI_CONTENDERS):
         semi.add_column(heading)
-    fill(semi, views(BATCH, SIGNED), contenders, kinds, clock)
+    fill(semi, views(BATCH, SIGNED), SEMI_CONTENDERS, kinds, clock)
     console.print(semi)
     console.print(ends(matrices))
     if options.images:
@@ -242,30 +240,9 @@ def multiplicative_updates(matrices: Matrix, components: int) -> list[Factors]:
     return found
 
 
-def overcomplete(matrices: Matrix, components: int) -> list[Factors]:
-    from overcomplete.optimization import SemiNMF
-
-    found = []
-    for x in torch.from_numpy(matrices):
-        torch.manual_seed(0)
-        with torch.no_grad():
-            w, h = SemiNMF(components).fit(x)
-        found.append((w.numpy(), h.numpy()))
-    return found
-
-
-def has_overcomplete() -> bool:
-    try:
-        from overcomplete.optimization import SemiNMF  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 SEMI_CONTENDERS: dict[str, Contender] = {
     "ours": semi_nmf,
     "multiplicative updates": multiplicative_updates,
-    "Overcomplete": overcomplete,
 }
 
 
