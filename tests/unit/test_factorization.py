@@ -287,6 +287,11 @@ def test_nothing_negative_about_the_matrix_is_lost() -> None:
     torch.testing.assert_close(rectified.weights @ rectified.directions, clamped.weights @ clamped.directions)
     left = x - rectified.weights @ rectified.directions
     assert float(rectified.relative_error) == pytest.approx(float(left.norm() / x.norm()), rel=1e-5)
+    from_batches = factorize_batches(lambda: iter(x.split(25)), 3, rectify=True)
+    assert from_batches.relative_error == pytest.approx(float(rectified.relative_error), rel=0.01)
+    found = project(x, from_batches.directions, rectify=True)
+    assert from_batches.relative_error == pytest.approx(float(found.relative_error), rel=1e-4)
+    torch.testing.assert_close(from_batches.importance, found.importance, rtol=1e-3, atol=1e-4)
     with pytest.raises(ValueError, match="rectify goes with"):
         factorize(x, 3, method="semi-nmf", rectify=True)
 

@@ -150,7 +150,7 @@ class Spool(Protocol):
         ...
 
     def factorize(
-        self, components: int, method: Literal["nmf", "semi-nmf"]
+        self, components: int, method: Literal["nmf", "semi-nmf"], rectify: bool
     ) -> AsyncGenerator[SpoolProgress | SpoolBasis | SpoolFailed, None]:
         """Factorize all activations outside the workers; yield progress and, last, the basis or the failure."""
         ...

@@ -140,7 +140,7 @@ class BasisBuilding:
                     yield BuildProgress(count, total, ReadingImages(result.skipped))
             _check_size(spool, plan, count)
             method: Literal["nmf", "semi-nmf"] = "semi-nmf" if signed or plan.method == "semi-nmf" else "nmf"
-            async with self._factorizing, aclosing(spool.factorize(plan.components, method)) as steps:
+            async with self._factorizing, aclosing(spool.factorize(plan.components, method, plan.rectify)) as steps:
                 async for step in steps:
                     match step:
                         case SpoolProgress():
@@ -160,9 +160,7 @@ class BasisBuilding:
 
     async def _spool(self, spool: Spool, activations: NDArray[np.float16], plan: BasisPlan, count: int) -> None:
         """Append activations [N, C, H, W] to those of the `count` images before them."""
-        if plan.rectify:
-            activations = activations.clip(min=0)
-        if plan.method == "nmf" and activations.size and activations.min() < 0:
+        if plan.method == "nmf" and not plan.rectify and activations.size and activations.min() < 0:
             raise InvalidArgument(
                 "start.method",
                 f"is NMF, but {plan.layer.path!r} has negative values (as low as {activations.min():.3g}); "

@@ -91,12 +91,12 @@ class FileSpool:
         self.rows += len(rows)
 
     async def factorize(
-        self, components: int, method: Literal["nmf", "semi-nmf"]
+        self, components: int, method: Literal["nmf", "semi-nmf"], rectify: bool
     ) -> AsyncGenerator[SpoolProgress | SpoolBasis | SpoolFailed, None]:
         """Factorize all rows in a separate process; yield progress and, last, the basis or the failure."""
         ours, theirs = socket.socketpair()
         descriptors = (theirs.fileno(), self._file.fileno())
-        arguments = (*descriptors, self._channels, components, method)
+        arguments = (*descriptors, self._channels, components, method, int(rectify))
         process = subprocess.Popen(  # noqa: ASYNC220 - this blocks for milliseconds
             [sys.executable, "-m", "striate_service.backends.local.spool_factorizer", *map(str, arguments)],
             pass_fds=descriptors,

@@ -26,7 +26,12 @@ _QUANTILE = 0.9  # as for an overlay's scale
 
 
 def main(
-    socket_descriptor: int, spool_descriptor: int, channels: int, components: int, method: Literal["nmf", "semi-nmf"]
+    socket_descriptor: int,
+    spool_descriptor: int,
+    channels: int,
+    components: int,
+    method: Literal["nmf", "semi-nmf"],
+    rectify: bool,
 ) -> None:
     end_with_server()
     if hasattr(os, "nice"):
@@ -47,10 +52,13 @@ def main(
         write(server, SpoolProgress((progress.phase + min(1.0, progress.rows / rows)) / progress.phases))
 
     try:
-        basis = factorize_batches(batches, components, method=method, progress=send_progress)
+        basis = factorize_batches(batches, components, method=method, rectify=rectify, progress=send_progress)
         starts = np.linspace(0, max(0, rows - _ROWS), _SAMPLED_BLOCKS).astype(int).tolist()
         strengths = torch.cat(
-            [project(read(start), basis.directions, method=method).weights.sum(1) for start in dict.fromkeys(starts)]
+            [
+                project(read(start), basis.directions, method=method, rectify=rectify).weights.sum(1)
+                for start in dict.fromkeys(starts)
+            ]
         )
         write(
             server,
@@ -69,4 +77,4 @@ def main(
 
 if __name__ == "__main__":
     own_socket, spool, channels, components = map(int, sys.argv[1:5])
-    main(own_socket, spool, channels, components, "nmf" if sys.argv[5] == "nmf" else "semi-nmf")
+    main(own_socket, spool, channels, components, "nmf" if sys.argv[5] == "nmf" else "semi-nmf", sys.argv[6] == "1")
