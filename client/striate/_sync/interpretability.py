@@ -13,9 +13,9 @@ from striate._sync.base import Connected
 from striate.calls.activations import ActivationsCall, DType, Reduce
 from striate.calls.factorize import FactorizeCall
 from striate.calls.factorize_layers import FactorizeLayersCall
-from striate.calls.options import Fit
+from striate.calls.options import Fit, Method
 from striate.calls.render_icons import RenderIconsCall
-from striate.calls.semantic_dictionary import Attribution, SemanticDictionaryCall
+from striate.calls.semantic_dictionary import Attribution, Order, SemanticDictionaryCall
 from striate.errors import StriateError
 from striate.images import Image
 from striate.results.activations import Activations
@@ -103,6 +103,7 @@ class InterpretabilityCalls(Connected):
         attribution: Attribution = "gradient_times_activation",
         steps: int | None = None,
         position_icons: bool = False,
+        order: Order = "magnitude",
         recipe: str = "",
         fit: Fit = "crop",
         timeout: float | None = None,
@@ -124,6 +125,7 @@ class InterpretabilityCalls(Connected):
             attribution=attribution,
             steps=steps,
             position_icons=position_icons,
+            order=order,
             recipe=recipe,
             fit=fit,
         )
@@ -145,6 +147,7 @@ class InterpretabilityCalls(Connected):
         save_as: str = "",
         classes: int | Sequence[str] | None = None,
         sobol_points: int = 0,
+        method: Method | None = None,
         rectify: bool = False,
         wait_for_icons: bool = True,
         icons: bool = True,
@@ -166,6 +169,7 @@ class InterpretabilityCalls(Connected):
             save_as=save_as,
             classes=classes,
             sobol_points=sobol_points,
+            method=method,
             rectify=rectify,
             wait_for_icons=wait_for_icons,
             icons=icons,
@@ -186,6 +190,7 @@ class InterpretabilityCalls(Connected):
         model: str = "",
         components: int | None = None,
         classes: int | Sequence[str] | None = None,
+        method: Method | None = None,
         rectify: bool = False,
         wait_for_icons: bool = True,
         icons: bool = True,
@@ -203,6 +208,7 @@ class InterpretabilityCalls(Connected):
             model=model,
             components=components,
             classes=classes,
+            method=method,
             rectify=rectify,
             wait_for_icons=wait_for_icons,
             icons=icons,

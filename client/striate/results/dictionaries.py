@@ -27,9 +27,10 @@ class SemanticDictionaryData:
     positions: NDArray[np.int32] = field(repr=False)
     """[P, 2]: (row, column)."""
     channels: NDArray[np.int32] = field(repr=False)
-    """[P, K]: the strongest neurons of each position, strongest first."""
+    """[P, K]: the strongest neurons of each position, strongest first: those farthest from 0, unless `order` said
+    otherwise."""
     activations: NDArray[np.float32] = field(repr=False)
-    """[P, K]: the activations of `channels`."""
+    """[P, K]: the activations of `channels`; a negative one speaks of the neuron's negative direction."""
     classes: list[str]
     """The classes that `effects` are on."""
     effects: NDArray[np.float32] = field(repr=False)
@@ -79,8 +80,9 @@ class SemanticDictionaryData:
     @property
     def pending_icons(self) -> int:
         """How many icons are not rendered yet."""
-        icons = [*(neuron.icon_file for neuron in self.neurons.values()), *self.position_icons]
-        return sum(icon.status == "queued" for icon in icons)
+        neurons = self.neurons.values()
+        icons = [icon for neuron in neurons for icon in (neuron.icon_file, neuron.negative_icon_file) if icon]
+        return sum(icon.status == "queued" for icon in [*icons, *self.position_icons])
 
     @cached_property
     def _index_by_position(self) -> dict[tuple[int, int], int]:

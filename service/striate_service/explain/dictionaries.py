@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,8 @@ class DictionaryQuestion:
     """[C, H, W]"""
     neurons: int
     """K: how many of each position."""
+    by_magnitude: bool
+    """The strongest neurons are those farthest from 0. False: the most active."""
     positions: NDArray[np.int32]
     """[P, 2]: row and column."""
     classes: tuple[int, ...]
@@ -54,6 +56,9 @@ class Word:
     channel: int
     label: Label
     icon: Icon
+    """Of its positive direction; NO_ICON where it is mentioned for negative activations only."""
+    negative_icon: Icon | None
+    """Of its negative direction, where it is mentioned for a negative activation."""
     examples: Sequence[StoredExample]
     """Strongest first."""
 
@@ -92,24 +97,38 @@ class SemanticDictionaries:
         effects = np.zeros((*channels.shape, 0), np.float32)
         if result.effects is not None:
             effects = result.effects[rows, columns].astype(np.float32, copy=False)
+        activations = result.activations[rows, columns]
         mentioned = np.unique(channels).tolist()
+        excited, silenced = (np.unique(channels[chosen]).tolist() for chosen in (activations >= 0, activations < 0))
         labels = await self._namer.neurons(
             model, layer.path, _effects_by_channel(channels, effects, layer.channels), result.classes.tolist()
         )
-        objectives: list[Objective] = [*map(Channel, mentioned), *_directions(result.vectors)]
-        icons = await self._icons.icons(model, layer.path, objectives, question.icons, terms.deadline)
+        objectives: list[Objective] = [
+            *map(Channel, excited),
+            *(_away_from(channel, layer.channels) for channel in silenced),
+            *_directions(result.vectors),
+        ]
+        icons = iter(await self._icons.icons(model, layer.path, objectives, question.icons, terms.deadline))
+        positive = {channel: next(icons) for channel in excited}
+        negative = {channel: next(icons) for channel in silenced}
         examples = await self._examples_of(model, layer, mentioned, question.examples)
         return Dictionary(
             result=result,
             view=decoded.views[0],
             channels=channels,
-            activations=result.activations[rows, columns],
+            activations=activations,
             effects=effects,
             words=[
-                Word(channel, labels[channel], icon, examples.get(channel, ()))
-                for channel, icon in zip(mentioned, icons, strict=False)
+                Word(
+                    channel,
+                    labels[channel],
+                    positive.get(channel, NO_ICON),
+                    negative.get(channel),
+                    examples.get(channel, ()),
+                )
+                for channel in mentioned
             ],
-            position_icons=_position_icons(result.vectors, icons[len(mentioned) :]),
+            position_icons=_position_icons(result.vectors, icons),
         )
 
     async def _examples_of(
@@ -130,6 +149,7 @@ def _task(question: DictionaryQuestion) -> DictionaryTask:
         attribution=question.attribution,
         steps=question.steps,
         vectors=tuple(map(tuple, question.positions.tolist())) if question.position_icons else (),
+        by_magnitude=question.by_magnitude,
     )
 
 
@@ -145,6 +165,15 @@ def _effects_by_channel(channels: Array, effects: Array, count: int) -> dict[int
     return {channel: total[channel] for channel in np.unique(channels).tolist()}
 
 
+def _away_from(channel: int, channels: int) -> Direction:
+    """Return a channel's negative direction. `-Channel(channel)` would have its score, but not the direction's cosine,
+    by which an icon shows this one channel and not those that go with it.
+    """
+    components = np.zeros(channels)
+    components[channel] = -1
+    return Direction(tuple(components.tolist()))
+
+
 def _directions(vectors: Array | None) -> list[Direction]:
     """Return the directions of activation vectors [P, C], but for those that are 0."""
     if vectors is None:
@@ -156,7 +185,6 @@ def _directions(vectors: Array | None) -> list[Direction]:
     return [Direction(tuple(each)) for each in unit.tolist() if any(each)]
 
 
-def _position_icons(vectors: Array | None, icons: Sequence[Icon]) -> list[Icon]:
+def _position_icons(vectors: Array | None, icons: Iterator[Icon]) -> list[Icon]:
     """Return an icon for each of the activation vectors [P, C], from those of `_directions`."""
-    remaining = iter(icons)
-    return [next(remaining) if vector.any() else NO_ICON for vector in (() if vectors is None else vectors)]
+    return [next(icons) if vector.any() else NO_ICON for vector in (() if vectors is None else vectors)]
