@@ -8,10 +8,15 @@ groups:
 - scikit-learn's NMF at its defaults (NNDSVDa, tol=1e-4, 200 iterations) and with init="nndsvd", as the article's,
 - pytorch-NMF (torchnmf) with beta=2 and its other defaults: multiplicative updates from a random start.
 
+And semi-NMF on signed activations, of SqueezeNet's convolutions before their ReLUs: ours, and the multiplicative
+updates of Ding, Li and Jordan (2010) in numpy as their authors give them, from k-means and until they have converged.
+
 The contenders alternate, matrix by matrix, on the same number of threads (OMP_NUM_THREADS; by default all cores).
 Printed are the median milliseconds per matrix, the ratios of the medians, and the median and the largest ratio of our
-error to theirs. Last, a separate process finds one basis for --images images from a file of float16 activations, and
-reports its memory; the error of factorizing all at once is printed beside it.
+error to theirs, with the quartiles of the times. Then how many factorizations end in scikit-learn's groups from the
+same start, run until it has converged (every map of every group, r > 0.99): of the article's activations into 3 to 12
+groups, and of 96 real ones. Last, a separate process finds one basis for --images images from a file of float16
+activations, and reports its memory; the error of factorizing all at once is printed beside it.
 
 The defaults are quick; for reliable figures: --rounds 10 --batch-rounds 3 --images 5000.
 Times need an idle machine; on a busy one, --cpu with OMP_NUM_THREADS=1 measures processor time instead. The peers need:
@@ -30,7 +35,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +48,8 @@ from numpy.typing import NDArray  # noqa: E402
 from PIL import Image  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
+from scipy.optimize import linear_sum_assignment  # noqa: E402
+from sklearn.cluster import KMeans  # noqa: E402
 from sklearn.decomposition import NMF  # noqa: E402
 from striate_service.models.layers import capture  # noqa: E402
 from striate_service.models.torchvision_compat import import_torchvision  # noqa: E402
@@ -50,6 +57,7 @@ from striate_service.techniques.factorization import factorize, factorize_batche
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 LAYERS = ("features.7", "features.12")
+SIGNED = ("features.7.expand3x3", "features.12.expand1x1")  # outputs of convolutions
 GROUPS = (6, 10)
 BATCH = 64
 PAUSE = 0.1  # seconds, so that the previous contender's threads stop spinning: OpenBLAS's do after 30 ms
@@ -93,32 +101,59 @@ def main() -> None:
     table = Table(title=f"{clock_name}, ms a matrix; (times ours); our error's ratio to theirs: median, largest")
     for heading in ("activations", "groups", *CONTENDERS):
         table.add_column(heading)
-    for run in CONTENDERS.values():  # warm up: compile, load, start threads
-        for some in matrices.values():
-            run(some[:1], 2)
-    for batch, count, rounds in ((1, options.singles, options.rounds), (BATCH, BATCH, options.batch_rounds)):
-        for name, all_of_them in matrices.items():
-            if batch > len(all_of_them):
-                continue
-            for components in GROUPS:
-                figures = compare(all_of_them[:count], components, batch, rounds, clock)
-                case = f"{name} {all_of_them.shape[1:]}" + (f", batch of {batch}" if batch > 1 else "")
-                table.add_row(case, str(components), *cells(figures))
-                print(f"{case}, {components} groups: done", file=sys.stderr)
+    kinds = ((options.singles, 1, options.rounds), (BATCH, BATCH, options.batch_rounds))
+    fill(table, matrices, CONTENDERS, kinds, clock)
     console.print(table)
+    semi = Table(title=f"semi-NMF of signed activations: {clock_name}, as above")
+    for heading in ("activations", "groups", *SEMI_CONTENDERS):
+        semi.add_column(heading)
+    fill(semi, views(BATCH, SIGNED), SEMI_CONTENDERS, kinds, clock)
+    console.print(semi)
+    console.print(ends(matrices))
     if options.images:
         console.print(one_basis(options.images))
 
 
+def fill(
+    table: Table,
+    matrices: dict[str, Matrix],
+    contenders: dict[str, Contender],
+    kinds: Iterable[tuple[int, int, int]],
+    clock: Callable[[], float],
+) -> None:
+    """Add a row for each kind of matrices, number at a time and number of groups.
+
+    Args:
+        kinds: how many matrices, how many of them at a time, and how often.
+    """
+    for run in contenders.values():  # warm up: compile, load, start threads
+        for some in matrices.values():
+            run(some[:1], 2)
+    for count, batch, rounds in kinds:
+        for name, all_of_them in matrices.items():
+            if batch > len(all_of_them):
+                continue
+            for components in GROUPS:
+                figures = compare(all_of_them[:count], components, batch, rounds, clock, contenders)
+                case = f"{name} {all_of_them.shape[1:]}" + (f", batch of {batch}" if batch > 1 else "")
+                table.add_row(case, str(components), *cells(figures))
+                print(f"{case}, {components} groups: done", file=sys.stderr)
+
+
 def compare(
-    matrices: Matrix, components: int, batch: int, rounds: int, clock: Callable[[], float]
+    matrices: Matrix,
+    components: int,
+    batch: int,
+    rounds: int,
+    clock: Callable[[], float],
+    contenders: dict[str, Contender],
 ) -> dict[str, Figures]:
     """Have all contenders factorize the matrices in turn, `batch` at a time."""
-    figures = {contender: Figures() for contender in CONTENDERS}
+    figures = {contender: Figures() for contender in contenders}
     for _ in range(rounds):
         for first in range(0, len(matrices), batch):
             chosen = matrices[first : first + batch]
-            for contender, run in CONTENDERS.items():
+            for contender, run in contenders.items():
                 time.sleep(PAUSE)
                 started = clock()
                 found = run(chosen, components)
@@ -132,14 +167,24 @@ def cells(figures: dict[str, Figures]) -> Iterator[str]:
     own = statistics.median(ours.milliseconds)
     for contender, found in figures.items():
         if contender == "ours":
-            yield f"{own:.2f}"
+            yield f"{own:.2f}{spread(found.milliseconds)}"
             continue
         taken = statistics.median(found.milliseconds)
         ratios = np.array(ours.errors) / np.array(found.errors)
-        yield f"{taken:.1f} ({taken / own:.1f}x) {np.median(ratios):.5f}, {ratios.max():.4f}"
+        times = f"{taken:.1f}{spread(found.milliseconds)} ({taken / own:.1f}x)"
+        yield f"{times} {np.median(ratios):.5f}, {ratios.max():.4f}"
+
+
+def spread(milliseconds: list[float]) -> str:
+    """Return the quartiles, where there are several measurements."""
+    if len(milliseconds) < 2:
+        return ""
+    low, _, high = statistics.quantiles(milliseconds, n=4, method="inclusive")
+    return f" [{low:.2f} to {high:.2f}]".replace("[", "\\[")
 
 
 Factors = tuple[NDArray[np.floating], NDArray[np.floating]]
+Contender = Callable[[Matrix, int], list[Factors]]
 
 
 def ours(matrices: Matrix, components: int) -> list[Factors]:
@@ -169,7 +214,60 @@ def pytorch_nmf(matrices: Matrix, components: int) -> list[Factors]:
     return found
 
 
-CONTENDERS: dict[str, Callable[[Matrix, int], list[Factors]]] = {
+def semi_nmf(matrices: Matrix, components: int) -> list[Factors]:
+    found = factorize(torch.from_numpy(matrices), components, method="semi-nmf").unbind()
+    return [(one.weights.numpy(), one.directions.numpy()) for one in found]
+
+
+def multiplicative_updates(matrices: Matrix, components: int) -> list[Factors]:
+    """Ding, Li and Jordan 2010, equations 10 and 11."""
+    found = []
+    for x in matrices.astype(np.float64):
+        w = np.eye(components)[KMeans(components, n_init=1, random_state=0).fit(x).labels_] + 0.2
+        before = np.inf
+        for iteration in range(3000):
+            h = np.linalg.pinv(w.T @ w) @ (w.T @ x)
+            if iteration % 50 == 0:
+                now = float(np.square(x - w @ h).sum())
+                if before - now <= 1e-5 * now:
+                    break
+                before = now
+            along, alone = x @ h.T, h @ h.T
+            upper = along.clip(0) + w @ (-alone).clip(0)
+            lower = (-along).clip(0) + w @ alone.clip(0)
+            w = w * np.sqrt(upper / np.maximum(lower, 1e-12))
+        found.append((w, h))
+    return found
+
+
+SEMI_CONTENDERS: dict[str, Contender] = {
+    "ours": semi_nmf,
+    "multiplicative updates": multiplicative_updates,
+}
+
+
+def ends(matrices: dict[str, Matrix]) -> Table:
+    """Count the factorizations that end in scikit-learn's groups."""
+    cases = [(x, components) for x in matrices["mixed4d"] for components in range(3, 13)]
+    others = [(x, components) for name in matrices for x in matrices[name][:11] for components in (4, 6, 8, 10)]
+    table = Table(title="that end in scikit-learn's groups (nndsvd, cd)")
+    for heading in ("activations", "every r > 0.99", "worst r", "our error's ratio to scikit-learn's: largest"):
+        table.add_column(heading)
+    for name, some in (("the article's, 3 to 12 groups", cases), (f"{len(others)} real ones", others)):
+        worst, ratios = [], []
+        for x, components in some:
+            model = NMF(components, init="nndsvd", tol=1e-6, max_iter=4000)
+            w = model.fit_transform(x.astype(np.float64))
+            ((own, directions),) = ours(x[None], components)
+            matched = np.corrcoef(w.T, own.T)[:components, components:]
+            worst.append(float(matched[linear_sum_assignment(-matched)].min()))
+            ratios.append(error(x, own, directions) / error(x, w, model.components_))
+        agree = sum(each > 0.99 for each in worst)
+        table.add_row(name, f"{agree} of {len(some)}", f"{min(worst):.4f}", f"{max(ratios):.5f}")
+    return table
+
+
+CONTENDERS: dict[str, Contender] = {
     "ours": ours,
     "scikit-learn": scikit_learn(),
     "with nndsvd": scikit_learn(init="nndsvd"),
@@ -186,16 +284,16 @@ def reference() -> list[Path]:
     return sorted((SHARED / "reference/distill").glob("*_mixed4d.npy"))
 
 
-def views(count: int) -> dict[str, Matrix]:
+def views(count: int, layers: Sequence[str] = LAYERS) -> dict[str, Matrix]:
     """Return, by layer, activations [count, positions, channels] of the photos and of random crops of them."""
-    parts: dict[str, list[Matrix]] = {layer: [] for layer in LAYERS}
-    for layers in activations(count):
-        for layer in LAYERS:
-            parts[layer].append(layers[layer])
+    parts: dict[str, list[Matrix]] = {layer: [] for layer in layers}
+    for captured in activations(count, layers):
+        for layer in layers:
+            parts[layer].append(captured[layer])
     return {layer: np.concatenate(part) for layer, part in parts.items()}
 
 
-def activations(count: int, at_once: int = 16) -> Iterator[dict[str, Matrix]]:
+def activations(count: int, chosen: Sequence[str] = LAYERS, at_once: int = 16) -> Iterator[dict[str, Matrix]]:
     models = import_torchvision().models
     network = models.squeezenet1_0()
     network.load_state_dict(torch.load(SHARED / "models/squeezenet1_0_imagenet.pth", weights_only=True))
@@ -204,7 +302,7 @@ def activations(count: int, at_once: int = 16) -> Iterator[dict[str, Matrix]]:
     rng = np.random.default_rng(0)
     for first in range(0, count, at_once):
         pixels = np.stack([view(photos, number, rng) for number in range(first, min(first + at_once, count))])
-        captured = capture(network, torch.from_numpy(pixels), LAYERS, logits=False, gradients=[])
+        captured = capture(network, torch.from_numpy(pixels), chosen, logits=False, gradients=[])
         yield {
             layer: maps.permute(0, 2, 3, 1).flatten(1, 2).contiguous().numpy()
             for layer, maps in captured.layers.items()

@@ -37,7 +37,7 @@ from striate.local import local
 from striate.results.activations import Activations
 from striate.results.bases import Basis, BuildProgress
 from striate.results.examples import ChannelExamples, IndexProgress, LayerExamples
-from striate.results.groups import Crop, Fidelity, Flow, Group
+from striate.results.groups import Convergence, Crop, Fidelity, Flow, Group
 from striate.results.icons import Icon, IconProgress
 from striate.results.models import Layer, Model
 from striate.results.neurons import Example, Label, Neuron, RenderProgress
@@ -55,6 +55,7 @@ __all__ = [
     "ChannelExamples",
     "Client",
     "ConnectionFailed",
+    "Convergence",
     "Crop",
     "DeadlineExceeded",
     "Example",

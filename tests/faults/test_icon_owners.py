@@ -240,8 +240,9 @@ def test_a_key_asks_for_nothing_that_there_is_not(
 def test_keys_are_bounded(stub: InterpretabilityServiceStub) -> None:
     (key,) = keys(stub, 7000, 1)
     nothing = pb.IconKey(model_version=key.model_version, layer=key.layer, recipe=key.recipe)
+    long = pb.IconKey(direction=pb.Tensor(data=bytes(2**20)))
     for given, said in (
-        ([key] * 513, "keys: hold 513 directions; send at most 512"),
+        ([long] * 9, "keys: hold 9.0 MiB of directions; send at most 8 MiB"),
         ([nothing] * 4097, "keys: are 4097; send at most 4096"),
         ([nothing], "keys[0]: shows nothing"),
     ):

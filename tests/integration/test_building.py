@@ -59,6 +59,21 @@ def test_a_basis_of_many_is_as_good_as_one_of_all_at_once(builder: striate.Clien
     assert again.relative_error == pytest.approx(basis.relative_error, rel=2e-3)
 
 
+def test_a_basis_of_a_signed_layer_is_built_by_semi_nmf(builder: striate.Client, pictures: Path) -> None:
+    files = sorted(path for path in pictures.rglob("*.png"))[:12]
+    *_, last = builder.build_basis("signed", files, "mixed4a.one.bn", components=3)
+    basis = last.basis
+    assert basis is not None
+    assert basis.method == "semi_nmf"
+    at_once = builder.factorize(files, "mixed4a.one.bn", components=3, icons=False)
+    again = builder.factorize(files, basis="signed", icons=False)
+    assert basis.relative_error <= 1.01 * at_once.relative_error
+    assert again.relative_error == pytest.approx(basis.relative_error, rel=2e-3)
+    for method in ("nmf", "pca"):
+        with pytest.raises(striate.InvalidArgument, match="method"):
+            list(builder.build_basis("other", files, "mixed4a.one.bn", method=method))
+
+
 def test_the_server_reads_what_it_may_and_finds_the_same(builder: striate.Client, pictures: Path) -> None:
     steps = list(builder.build_basis("read", [], LAYER, components=GROUPS, folder=str(pictures)))
     assert {step.total_images for step in steps} == {COUNT + 1}
@@ -100,7 +115,7 @@ def test_no_way_leads_out_of_the_allowed_folders(tmp_path: Path, way: str) -> No
         ({"layer": "nowhere"}, striate.NotFound),
         ({"components": 0}, striate.InvalidArgument),
         ({"folder": "/etc"}, striate.InvalidArgument),
-        ({"layer": "mixed4a.one.bn"}, striate.InvalidArgument),
+        ({"layer": "mixed4a.one.bn", "method": "nmf"}, striate.InvalidArgument),
         ({"images": [b"no picture"]}, striate.InvalidArgument),
         ({"images": []}, striate.InvalidArgument),
     ],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import striate
@@ -11,6 +13,9 @@ import torch
 from conftest import preprocess
 from PIL import Image
 from sklearn.decomposition import NMF
+from striate.calls.factorize import FactorizeCall
+from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
+from striate_service.local import LocalServer
 from striate_service.techniques.sobol import masks, total_indices
 
 
@@ -165,10 +170,67 @@ def test_animals_are_separated_from_the_background(client: striate.Client, share
     assert found.spatial[0, 0:5, 0:5].mean((0, 1)).argmax() != found.spatial[0, 4:7, 8:11].mean((0, 1)).argmax()
 
 
-def test_negative_activations_are_an_error_unless_rectified(client: striate.Client) -> None:
+SIGNED = "mixed4a.one.bn"
+
+
+def test_negative_activations_are_factorized_as_they_are(client: striate.Client) -> None:
     activations = np.random.default_rng(0).normal(size=(1, 8, 5, 5)).astype(np.float32)
-    with pytest.raises(striate.InvalidArgument, match=r"negative values.*rectify"):
-        client.factorize(activations=activations, components=2)
+    x = activations.transpose(0, 2, 3, 1)
+    found = client.factorize(activations=activations, components=2)
     rectified = client.factorize(activations=activations, components=2, rectify=True)
     same = client.factorize(activations=activations.clip(0), components=2)
-    np.testing.assert_array_equal(rectified.spatial, same.spatial)
+    assert (found.method, rectified.method, same.method) == ("semi_nmf", "nmf", "nmf")
+    assert found.spatial.min() >= 0 > found.directions.min()
+    assert found.convergence is not None
+    assert found.convergence.iterations > 0
+    assert not found.convergence.ran_out
+    np.testing.assert_allclose(
+        rectified.spatial @ rectified.directions, same.spatial @ same.directions, atol=1e-5 * x.max()
+    )
+    for each in (found, rectified):
+        error = np.linalg.norm(x - each.spatial @ each.directions) / np.linalg.norm(x)
+        assert each.relative_error == pytest.approx(error, rel=1e-4)
+    with pytest.raises(striate.InvalidArgument, match=r"negative values.*rectify"):
+        client.factorize(activations=activations, components=2, method="nmf")
+    with pytest.raises(striate.InvalidArgument, match=r"rectify.*goes with NMF"):
+        client.factorize(activations=activations, components=2, method="pca", rectify=True)
+
+
+@pytest.mark.parametrize("method", ["pca", "fast_ica", "k_means", "dictionary_learning"])
+def test_scikit_learns_methods_answer_with_the_same_fields(
+    client: striate.Client, photo: np.ndarray, method: Any
+) -> None:
+    found = client.factorize(photo, SIGNED, components=3, method=method, icons=False)
+    layer = client.activations(photo, SIGNED)[SIGNED].transpose(0, 2, 3, 1)
+    assert found.method == method
+    error = np.linalg.norm(layer - found.spatial @ found.directions) / np.linalg.norm(layer)
+    assert found.relative_error == pytest.approx(error, rel=1e-3)
+    assert (found.spatial.min() < 0) == (method in ("pca", "fast_ica"))
+    assert (found.convergence is None) == (method == "pca")
+    assert found.effects.shape == (1, 3, 5)
+    assert found.overlay(0).size == (112, 112)
+
+
+def test_a_basis_of_a_signed_layer_is_found_again(client: striate.Client, photos: list[np.ndarray]) -> None:
+    try:
+        first = client.factorize(photos[0], SIGNED, components=4, save_as="signed", icons=False)
+        again = client.factorize(photos[0], basis="signed", icons=False)
+        assert client.basis("signed", icons=False).method == "semi_nmf"
+        assert again.relative_error <= first.relative_error + 1e-4
+        np.testing.assert_array_equal(again.directions, first.directions)
+        assert again.method == "semi_nmf"
+        assert again.convergence is None
+        with pytest.raises(striate.InvalidArgument, match=r"method.*that of the basis"):
+            client.factorize(photos[0], basis="signed", method="pca", icons=False)
+    finally:
+        client.delete_basis("signed")
+
+
+def test_a_method_that_there_is_not_is_refused(server: LocalServer, photo: np.ndarray) -> None:
+    call = FactorizeCall(images=photo, layer="mixed4a", icons=False)
+    request = call.request()
+    request.method = 99  # type: ignore[assignment]
+    with grpc.insecure_channel(server.target) as channel, pytest.raises(grpc.RpcError) as refused:
+        InterpretabilityServiceStub(channel).Factorize(request)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "NMF, SEMI_NMF" in refused.value.details()

@@ -192,3 +192,35 @@ def test_wrong_options_are_named(client: striate.Client, photo: np.ndarray) -> N
     assert "steps" in steps.value.violations
     with pytest.raises(ValueError, match="integrated_gradients"):
         client.semantic_dictionary(photo, "conv2", attribution="saliency")
+
+
+def test_a_signed_layer_shows_neurons_of_both_directions(client: striate.Client, photo: np.ndarray) -> None:
+    layer = client.activations(photo, "mixed4a.one.bn")["mixed4a.one.bn"][0]
+    values = layer[:, 5, 6]
+    strongest = np.argsort(-np.abs(values), kind="stable")
+    lowest = int(np.flatnonzero(values[strongest] < 0)[0])  # the rank of the first that is negative
+    found = client.semantic_dictionary(photo, "mixed4a.one.bn", positions=[(5, 6)], neurons=lowest + 1, classes=1)
+    neurons = found.at(5, 6)
+    assert [neuron.channel for neuron in neurons] == strongest[: lowest + 1].tolist()
+    np.testing.assert_allclose(found.activations[0], values[strongest[: lowest + 1]], rtol=1e-3)
+    assert [neuron.sign for neuron in neurons] == [1] * lowest + [-1]
+    silenced = neurons[-1]
+    assert silenced.name.startswith("- ")
+    assert silenced.icon is not None
+    (finished,) = [
+        neuron
+        for update in client.render_icons("mixed4a.one.bn", channels=[silenced.channel])
+        for neuron in update.neurons
+    ]
+    assert finished.icon is not None
+    assert np.abs(np.asarray(finished.icon, int) - np.asarray(silenced.icon, int)).mean() > 20, "another picture"
+    responses = [
+        client.activations(np.asarray(icon.convert("RGB")), "mixed4a.one.bn")["mixed4a.one.bn"][0, silenced.channel]
+        for icon in (silenced.icon, finished.icon)
+    ]
+    assert responses[0].mean() < values[silenced.channel] / 2 < 0 < responses[1].mean()
+    assert f"- {neurons[-1].label.text}" in silenced.name or silenced.name == f"- channel {silenced.channel}"
+    by_activation = client.semantic_dictionary(
+        photo, "mixed4a.one.bn", positions=[(5, 6)], neurons=2, classes=0, order="activation", icons=False
+    )
+    assert by_activation.channels[0].tolist() == np.argsort(-values, kind="stable")[:2].tolist()

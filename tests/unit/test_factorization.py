@@ -1,4 +1,4 @@
-"""Non-negative factorization against scikit-learn, on the article's own activations and on random matrices."""
+"""Factorization against scikit-learn and plain numpy, on the article's own activations and on random matrices."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import nnls
-from sklearn.decomposition import NMF
+from sklearn.cluster import KMeans
+from sklearn.decomposition import NMF, PCA
 from striate_service.techniques.factorization import (
     Progress,
     choose_components,
     factorize,
     factorize_batches,
+    find_factors,
     nndsvd,
     project,
 )
@@ -36,7 +38,7 @@ def by_scikit_learn(x: np.ndarray, components: int) -> tuple[np.ndarray, np.ndar
 
 
 @pytest.mark.skipif(not REFERENCE, reason="the article's activations (../shared) are not here")
-@pytest.mark.parametrize("components", [2, 4, 6, 8, 10])
+@pytest.mark.parametrize("components", [2, *range(3, 13)])
 @pytest.mark.parametrize("file", REFERENCE, ids=lambda file: file.stem)
 def test_the_articles_groups_are_found(file: Path, components: int) -> None:
     x = np.load(file).reshape(-1, 528)
@@ -219,6 +221,144 @@ def test_as_many_groups_are_chosen_as_there_are() -> None:
     assert choice.components == 4 == choice.factorization.weights.shape[1]
     assert choice.candidates == tuple(range(1, 11))
     assert list(choice.explained) == pytest.approx(sorted(choice.explained), abs=1e-4)
+
+
+def by_multiplicative_updates(x: np.ndarray, components: int) -> float:
+    """Return the relative error of semi-NMF by Ding, Li and Jordan's updates (2010, eq. 10 and 11), run until they have
+    converged, from k-means as they advise.
+    """
+    w = np.eye(components)[KMeans(components, n_init=1, random_state=0).fit(x).labels_] + 0.2
+    before = np.inf
+    for iteration in range(5000):
+        h = np.linalg.pinv(w.T @ w) @ (w.T @ x)
+        along, alone = x @ h.T, h @ h.T
+        above, below = (np.maximum(sign * alone, 0) for sign in (1, -1))
+        upper, lower = along.clip(0) + w @ below, (-along).clip(0) + w @ above
+        w *= np.sqrt(upper / np.maximum(lower, 1e-12))
+        if iteration % 50 == 0:
+            error = float(np.linalg.norm(x - w @ np.linalg.pinv(w.T @ w) @ (w.T @ x)))
+            if before - error <= 1e-6 * error:
+                break
+            before = error
+    return error / float(np.linalg.norm(x))
+
+
+def signed_matrix(rng: np.random.Generator, rows: int, columns: int, kind: int) -> np.ndarray:
+    """Return noise, groups with noise, or what GELU leaves of it."""
+    x = rng.standard_normal((rows, columns))
+    if kind == 1:
+        x = rng.random((rows, 5)) ** 3 @ rng.standard_normal((5, columns)) + 0.3 * x
+    return (x.clip(-0.17) if kind == 2 else x).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_semi_nmf_is_as_good_as_its_authors_updates(kind: int) -> None:
+    rng = np.random.default_rng(kind)
+    for rows, columns, components in ((30, 40, 3), (120, 60, 6), (200, 120, 5)):
+        x = signed_matrix(rng, rows, columns, kind)
+        found = factorize(torch.from_numpy(x), components, method="semi-nmf")
+        reached = np.linalg.norm(x - found.weights.numpy() @ found.directions.numpy()) / np.linalg.norm(x)
+        assert float(found.relative_error) == pytest.approx(reached, rel=1e-4)
+        assert found.weights.min() >= 0
+        assert reached <= 1.001 * by_multiplicative_updates(x.astype(np.float64), components)
+        assert bool(found.converged)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 30), (196, 128)], ids=["small", "large"])
+def test_semi_nmf_gives_the_same_bytes_alone_and_in_a_batch_and_the_same_groups_in_torch(
+    rows: int, columns: int
+) -> None:
+    rng = np.random.default_rng(3)
+    x = torch.from_numpy(np.stack([signed_matrix(rng, rows, columns, 1) for _ in range(4)]))
+    x[1], x[2] = 0, -x[2].abs()
+    together = factorize(x, 4, method="semi-nmf")
+    for number, found in enumerate(together.unbind()):
+        for part, own in zip(found.parts(), factorize(x[number], 4, method="semi-nmf").parts(), strict=True):
+            assert torch.equal(part, own)
+    in_torch = factorize_together(x, 4, "nndsvd", 1e-6, 2000, -np.inf)
+    torch.testing.assert_close(in_torch.relative_error, together.relative_error, rtol=1e-3, atol=1e-6)
+
+
+def test_nothing_negative_about_the_matrix_is_lost() -> None:
+    outer = torch.outer(torch.arange(1.0, 9), -torch.arange(1.0, 6))
+    assert float(factorize(outer, 1, method="semi-nmf").relative_error) < 1e-5
+    x = torch.from_numpy(signed_matrix(np.random.default_rng(0), 60, 40, 0))
+    rectified, clamped = factorize(x, 3, rectify=True), factorize(x.clamp(min=0), 3)
+    torch.testing.assert_close(rectified.weights @ rectified.directions, clamped.weights @ clamped.directions)
+    left = x - rectified.weights @ rectified.directions
+    assert float(rectified.relative_error) == pytest.approx(float(left.norm() / x.norm()), rel=1e-5)
+    from_batches = factorize_batches(lambda: iter(x.split(25)), 3, rectify=True)
+    assert from_batches.relative_error == pytest.approx(float(rectified.relative_error), rel=0.01)
+    found = project(x, from_batches.directions, rectify=True)
+    assert from_batches.relative_error == pytest.approx(float(found.relative_error), rel=1e-4)
+    torch.testing.assert_close(from_batches.importance, found.importance, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="rectify goes with"):
+        factorize(x, 3, method="semi-nmf", rectify=True)
+
+
+def test_projection_onto_signed_directions_is_least_squares() -> None:
+    rng = np.random.default_rng(7)
+    x, directions = (rng.standard_normal(shape).astype(np.float32) for shape in ((50, 90), (4, 90)))
+    given = torch.from_numpy(x), torch.from_numpy(directions)
+    exact = [nnls(directions.T.astype(np.float64), row.astype(np.float64))[0] for row in x]
+    np.testing.assert_allclose(project(*given, method="semi-nmf").weights, exact, atol=1e-5)
+    free = np.linalg.lstsq(directions.T, x.T, rcond=None)[0].T
+    np.testing.assert_allclose(project(*given, method="pca").weights, free, atol=1e-5)
+    with pytest.raises(ValueError, match="negative"):
+        project(*given)
+
+
+def test_a_signed_basis_from_batches_is_as_good_as_one_from_all_at_once() -> None:
+    rng = np.random.default_rng(8)
+    groups = rng.standard_normal((4, 48))
+    images = [
+        torch.from_numpy(rng.random((100, 4)) ** 3 @ groups + 0.1 * rng.standard_normal((100, 48))) for _ in range(90)
+    ]
+    basis = factorize_batches(lambda: iter(images), 4, method="semi-nmf")
+    whole = torch.cat(images).float()
+    assert basis.directions.min() < 0
+    assert basis.relative_error <= 1.01 * float(factorize(whole, 4, method="semi-nmf").relative_error)
+    again = project(whole, basis.directions, method="semi-nmf")
+    assert float(again.relative_error) <= basis.relative_error + 1e-5
+
+
+def test_scikit_learns_methods_find_what_scikit_learn_finds() -> None:
+    rng = np.random.default_rng(0)
+    x = signed_matrix(rng, 150, 40, 1)
+    given = torch.from_numpy(x)
+    axes = PCA(4).fit(x).components_
+    for method in ("pca", "fast-ica"):  # independent components span the same space as principal ones
+        found = find_factors(given, 4, method=method)
+        within = axes.T @ (axes @ found.directions.numpy().T)
+        np.testing.assert_allclose(within, found.directions.numpy().T, atol=1e-4)
+        np.testing.assert_allclose(found.weights @ found.directions, x @ axes.T @ axes, atol=1e-4)
+    clusters = find_factors(given, 4, method="k-means")
+    assert ((clusters.weights > 0).sum(1) == 1).all()
+    labels = clusters.weights.argmax(1).numpy()
+    fit = (clusters.weights @ clusters.directions).numpy()
+    for cluster in range(4):
+        np.testing.assert_allclose(fit[labels == cluster][0], x[labels == cluster].mean(0), atol=1e-4)
+    sparse = find_factors(given, 4, method="dictionary-learning")
+    assert sparse.weights.min() >= 0
+    assert float(sparse.relative_error) < 1.2 * float(factorize(given, 4, method="semi-nmf").relative_error)
+    for method in ("pca", "fast-ica", "k-means", "dictionary-learning"):
+        first, second = (find_factors(given, 4, method=method) for _ in range(2))
+        assert torch.equal(first.weights, second.weights)
+        assert float(find_factors(torch.zeros(9, 5), 2, method=method).relative_error) == 0
+    choice = choose_components(given, most=6, method="pca")
+    assert list(choice.explained) == sorted(choice.explained)
+
+
+def test_a_tolerance_of_0_is_none_and_running_out_is_said() -> None:
+    x = torch.rand(150, 120, generator=torch.Generator().manual_seed(0))
+    usual, early = factorize(x, 3), factorize(x, 3, max_iterations=4)
+    exact = factorize(x, 3, tolerance=0, max_iterations=300)
+    assert exact.iterations > usual.iterations
+    assert exact.relative_error <= usual.relative_error
+    assert bool(usual.converged)
+    assert (int(early.iterations), bool(early.converged)) == (4, False)
+    in_torch = factorize_together(x[None], 3, "nndsvd", 1e-6, 4)
+    assert (int(in_torch.iterations[0]), bool(in_torch.converged[0])) == (4, False)
 
 
 def test_degenerate_matrices_have_their_exact_answers() -> None:

@@ -28,6 +28,8 @@ from striate_service.techniques.tasks.groups import (
     GroupsResult,
 )
 
+SIGNED = "mixed4a.one.bn"  # before its ReLU
+
 
 @pytest.fixture(scope="module")
 def executor() -> Executor:
@@ -48,7 +50,7 @@ def run(executor: Executor, *works: Work, images_at_once: int = 64) -> list[Any]
 
 
 def arrays(result: object) -> dict[str, Array]:
-    """Return the arrays of a result by their names."""
+    """Return the arrays of a result by their names, but for those that rounding of the activations may change."""
     found = {}
     for field in fields(result):  # type: ignore[arg-type]
         value = getattr(result, field.name)
@@ -56,7 +58,7 @@ def arrays(result: object) -> dict[str, Array]:
             found |= arrays(value)
         elif isinstance(value, dict):
             found |= value
-        elif value is not None:
+        elif isinstance(value, np.ndarray) and field.name not in ("iterations", "converged"):
             found[field.name] = value
     return found
 
@@ -118,8 +120,7 @@ def test_more_images_than_a_forward_takes_are_explained_as_in_one_forward(
 
 
 def test_a_request_that_is_refused_costs_no_other(executor: Executor) -> None:
-    before_relu = "mixed4a.one.bn"
-    refused, fine = run(executor, Work(task(layer=before_relu), images(1)), Work(task(), images(2)))
+    refused, fine = run(executor, Work(task(layer=SIGNED, method="nmf"), images(1)), Work(task(), images(2)))
     assert isinstance(refused, Refusal)
     assert "negative" in refused.problem
     assert isinstance(fine, GroupsResult)
@@ -185,3 +186,70 @@ def test_given_directions_stay_as_they_are(executor: Executor) -> None:
     (again,) = run(executor, Work(task(directions=found.directions), images(1, 2)))
     np.testing.assert_array_equal(again.directions, found.directions)
     np.testing.assert_allclose(again.spatial, found.spatial, atol=0.02 * found.spatial.max())
+
+
+def test_a_signed_layer_is_factorized_as_it_is(executor: Executor) -> None:
+    """Semi-NMF where there are negative values; the error is that of the layer, also where it is rectified."""
+    pixels = images(1, 2)
+    semi, rectified, activations = run(
+        executor,
+        Work(task(layer=SIGNED), pixels),
+        Work(task(layer=SIGNED, rectify=True), pixels),
+        Work(ActivationsTask("parts", (), 2, (SIGNED,)), pixels),
+    )
+    assert (semi.method, rectified.method) == ("semi-nmf", "nmf")
+    layer = activations.layers[SIGNED].transpose(0, 2, 3, 1)
+    assert layer.min() < 0
+    for found in (semi, rectified):
+        left = layer - found.spatial @ found.directions
+        assert found.spatial.min() >= 0
+        assert float(found.relative_error) == pytest.approx(np.linalg.norm(left) / np.linalg.norm(layer), rel=1e-4)
+        alone = [
+            1 - np.square(layer - found.spatial[..., [k]] @ found.directions[[k]]).sum() / np.square(layer).sum()
+            for k in range(4)
+        ]
+        np.testing.assert_allclose(found.importance, alone, rtol=1e-3, atol=1e-4)
+        assert found.importance.tolist() == sorted(found.importance.tolist(), reverse=True)
+    assert semi.directions.min() < 0 <= rectified.directions.min()
+    assert semi.relative_error < rectified.relative_error
+
+
+def test_effects_and_residual_of_signed_groups_add_up(executor: Executor) -> None:
+    classes = (1, 3)
+    (found,) = run(executor, Work(task(layer=SIGNED, classes=classes, class_count=0), images(3)))
+    network = executor.networks.module("parts")
+    pixels = executor.networks.inputs("parts", images(3))
+    with torch.enable_grad():
+        captured = capture(network, pixels, [SIGNED], gradients=[SIGNED], logits=True)
+        layer = captured.layers[SIGNED]
+        assert captured.logits is not None
+        for m, number in enumerate(classes):
+            (gradient,) = torch.autograd.grad(captured.logits[0, number], layer, retain_graph=True)
+            whole = gradient * layer.detach()
+            ours = found.effects[0, :, m].sum() + found.residual[0, m]
+            assert ours == pytest.approx(float(whole.sum()), rel=1e-3, abs=1e-4 * float(whole.abs().sum()))
+
+
+def test_each_layer_has_the_method_that_fits_it_and_flows_add_up(executor: Executor) -> None:
+    several = FactorizeLayersTask("parts", (), 0, (SIGNED, "mixed5b"), 3, rectify=False)
+    (found,) = run(executor, Work(several, images(1)))
+    assert [each.method for each in found.layers] == ["semi-nmf", "nmf"]
+    _, later = found.layers
+    network, pixels = executor.networks.module("parts"), executor.networks.inputs("parts", images(1))
+    with torch.enable_grad():
+        layers = capture(network, pixels, [SIGNED, "mixed5b"], gradients=[SIGNED, "mixed5b"]).layers
+        for number in range(3):
+            part = torch.from_numpy(later.spatial[..., [number]] @ later.directions[[number]]).permute(0, 3, 1, 2)
+            strength = (layers["mixed5b"] * part).sum() / part.norm()
+            (gradient,) = torch.autograd.grad(strength, layers[SIGNED], retain_graph=True)
+            whole = float((gradient * layers[SIGNED].detach()).sum())
+            ours = float(found.flows[0].influence[0, :, number].sum() + found.flows[0].residual[0, number])
+            assert ours == pytest.approx(whole, rel=1e-3, abs=1e-3)
+
+
+def test_more_groups_than_dimensions_are_refused_in_words(executor: Executor) -> None:
+    rng = np.random.default_rng(0)
+    given = np.broadcast_to(rng.standard_normal((1, 12, 1, 1)), (1, 12, 8, 8)).astype(np.float32)  # all positions alike
+    (refused,) = run(executor, Work(FactorizeActivationsTask("", given, 6, False, "fast-ica")))
+    assert isinstance(refused, Refusal)
+    assert refused.field == "components"

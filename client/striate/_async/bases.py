@@ -10,7 +10,7 @@ from striate._async.icons import IconCalls
 from striate.calls.build_basis import BuildBasisCall
 from striate.calls.get_basis import GetBasisCall
 from striate.calls.list_bases import ListBasesCall
-from striate.calls.options import Fit
+from striate.calls.options import Fit, Method
 from striate.images import Image
 from striate.results.bases import Basis, BuildProgress
 from striate.transport import Connection, async_requests, open_async_stream
@@ -55,6 +55,7 @@ class BasisCalls(IconCalls):
         *,
         model: str = "",
         components: int | None = None,
+        method: Method | None = None,
         rectify: bool = False,
         fit: Fit = "crop",
         folder: str = "",
@@ -71,6 +72,7 @@ class BasisCalls(IconCalls):
             layer=layer,
             model=model,
             components=components,
+            method=method,
             rectify=rectify,
             fit=fit,
             folder=folder,

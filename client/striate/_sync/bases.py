@@ -11,7 +11,7 @@ from striate._sync.icons import IconCalls
 from striate.calls.build_basis import BuildBasisCall
 from striate.calls.get_basis import GetBasisCall
 from striate.calls.list_bases import ListBasesCall
-from striate.calls.options import Fit
+from striate.calls.options import Fit, Method
 from striate.images import Image
 from striate.results.bases import Basis, BuildProgress
 from striate.transport import Connection, open_sync_stream, sync_requests
@@ -56,6 +56,7 @@ class BasisCalls(IconCalls):
         *,
         model: str = "",
         components: int | None = None,
+        method: Method | None = None,
         rectify: bool = False,
         fit: Fit = "crop",
         folder: str = "",
@@ -72,6 +73,7 @@ class BasisCalls(IconCalls):
             layer=layer,
             model=model,
             components=components,
+            method=method,
             rectify=rectify,
             fit=fit,
             folder=folder,

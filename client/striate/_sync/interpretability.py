@@ -12,9 +12,9 @@ from striate._sync.icons import IconCalls
 from striate.calls.activations import ActivationsCall, DType, Reduce
 from striate.calls.factorize import FactorizeCall
 from striate.calls.factorize_layers import FactorizeLayersCall
-from striate.calls.options import Fit
+from striate.calls.options import Fit, Method
 from striate.calls.render_icons import RenderIconsCall
-from striate.calls.semantic_dictionary import Attribution, SemanticDictionaryCall
+from striate.calls.semantic_dictionary import Attribution, Order, SemanticDictionaryCall
 from striate.errors import StriateError
 from striate.images import Image
 from striate.results.activations import Activations
@@ -97,6 +97,7 @@ class InterpretabilityCalls(IconCalls):
         attribution: Attribution = "gradient_times_activation",
         steps: int | None = None,
         position_icons: bool = False,
+        order: Order = "magnitude",
         recipe: str = "",
         fit: Fit = "crop",
         timeout: float | None = None,
@@ -118,6 +119,7 @@ class InterpretabilityCalls(IconCalls):
             attribution=attribution,
             steps=steps,
             position_icons=position_icons,
+            order=order,
             recipe=recipe,
             fit=fit,
         )
@@ -139,6 +141,7 @@ class InterpretabilityCalls(IconCalls):
         save_as: str = "",
         classes: int | Sequence[str] | None = None,
         sobol_points: int = 0,
+        method: Method | None = None,
         rectify: bool = False,
         wait_for_icons: bool = False,
         icons: bool = True,
@@ -160,6 +163,7 @@ class InterpretabilityCalls(IconCalls):
             save_as=save_as,
             classes=classes,
             sobol_points=sobol_points,
+            method=method,
             rectify=rectify,
             wait_for_icons=wait_for_icons,
             icons=icons,
@@ -180,6 +184,7 @@ class InterpretabilityCalls(IconCalls):
         model: str = "",
         components: int | None = None,
         classes: int | Sequence[str] | None = None,
+        method: Method | None = None,
         rectify: bool = False,
         wait_for_icons: bool = False,
         icons: bool = True,
@@ -197,6 +202,7 @@ class InterpretabilityCalls(IconCalls):
             model=model,
             components=components,
             classes=classes,
+            method=method,
             rectify=rectify,
             wait_for_icons=wait_for_icons,
             icons=icons,

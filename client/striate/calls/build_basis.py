@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from striate.calls.fields import fit_value
-from striate.calls.options import ImageOptions
+from striate.calls.fields import fit_value, method_value
+from striate.calls.options import ImageOptions, MethodOptions
 from striate.calls.replies import read_basis_facts
 from striate.images import Image, write_image
 from striate.results.bases import Basis, BuildProgress
@@ -16,7 +16,7 @@ from striate.v1 import common_pb2 as pb
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildBasisCall(ImageOptions):
+class BuildBasisCall(ImageOptions, MethodOptions):
     """Find groups in these images, keep them as a basis, and say how far that is."""
 
     name: str
@@ -27,8 +27,6 @@ class BuildBasisCall(ImageOptions):
     """The path or alias of a layer of shape [channels, height, width]."""
     components: int | None = None
     """How many groups, 6 by default."""
-    rectify: bool = False
-    """Count negative activations as 0. Without it they are an error."""
     folder: str = ""
     """A folder on the server's machine instead of images, within one that its setting `image_folders` allows."""
 
@@ -40,6 +38,7 @@ class BuildBasisCall(ImageOptions):
             layer=self.layer,
             fit=fit_value(self.fit),
             components=self.components,
+            method=method_value(self.method),
             rectify=self.rectify,
             folder=self.folder,
         )

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.calls.fields import fit_value
-from striate.calls.options import ExplanationOptions
-from striate.calls.replies import read_group, read_layer, read_model_ref, read_predictions, read_view
+from striate.calls.fields import fit_value, method_value
+from striate.calls.options import ExplanationOptions, MethodOptions
+from striate.calls.replies import read_group, read_layer, read_method, read_model_ref, read_predictions, read_view
 from striate.images import Image, as_list, seen_part, write_image
-from striate.results.groups import Choice, Fidelity
+from striate.results.groups import Choice, Convergence, Fidelity
 from striate.results.icons import IconSource
 from striate.show import Factorization
 from striate.tensors import array_from_tensor, write_tensor
@@ -21,7 +21,7 @@ from striate.v1 import interpretability_pb2 as messages
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactorizeCall(ExplanationOptions):
+class FactorizeCall(ExplanationOptions, MethodOptions):
     """Which groups of neurons are active together here?"""
 
     images: Image | Sequence[Image] | None = field(default=None, repr=False)
@@ -38,8 +38,6 @@ class FactorizeCall(ExplanationOptions):
     """Keep the groups as a basis of this name."""
     sobol_points: int = 0
     """Add Sobol indices, estimated from so many points; 32 is usual. Each takes (components + 2) forwards an image."""
-    rectify: bool = False
-    """Count negative activations as 0. Without it they are an error."""
 
     def request(self) -> messages.FactorizeRequest:
         """Return the message.
@@ -57,6 +55,7 @@ class FactorizeCall(ExplanationOptions):
             classes=self.class_count,
             class_names=self.class_names,
             sobol_points=self.sobol_points,
+            method=method_value(self.method),
             rectify=self.rectify,
             wait_for_icons=self.wait_for_icons,
             omit_icons=not self.icons,
@@ -100,4 +99,8 @@ def read_factorization(
         sobol_indices=array_from_tensor(response.sobol_indices) if response.HasField("sobol_indices") else None,
         basis=response.basis,
         client=client,
+        method=read_method(response.method),
+        convergence=Convergence(response.convergence.iterations, response.convergence.ran_out)
+        if response.HasField("convergence")
+        else None,
     )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from striate.calls.factorize import read_factorization
-from striate.calls.fields import fit_value
-from striate.calls.options import ExplanationOptions
+from striate.calls.fields import fit_value, method_value
+from striate.calls.options import ExplanationOptions, MethodOptions
 from striate.images import Image, as_list, write_image
 from striate.results.groups import Flow
 from striate.results.icons import IconSource
@@ -17,7 +17,7 @@ from striate.v1 import interpretability_pb2 as messages
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactorizeLayersCall(ExplanationOptions):
+class FactorizeLayersCall(ExplanationOptions, MethodOptions):
     """Which groups of one layer feed those of the next?"""
 
     images: Image | Sequence[Image] = field(repr=False)
@@ -26,8 +26,6 @@ class FactorizeLayersCall(ExplanationOptions):
     """Paths or aliases of layers of shape [channels, height, width], in the order in which they are computed."""
     components: int | None = None
     """How many groups in each layer, 6 by default; 0: as many as its activations ask for."""
-    rectify: bool = False
-    """Count negative activations as 0. Without it they are an error."""
 
     def request(self) -> messages.FactorizeLayersRequest:
         request = messages.FactorizeLayersRequest(
@@ -37,6 +35,7 @@ class FactorizeLayersCall(ExplanationOptions):
             components=self.components,
             classes=self.class_count,
             class_names=self.class_names,
+            method=method_value(self.method),
             rectify=self.rectify,
             wait_for_icons=self.wait_for_icons,
             omit_icons=not self.icons,

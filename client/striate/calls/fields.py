@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from striate.calls.options import Fit
+from striate.calls.options import Fit, Method
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 
@@ -20,6 +20,13 @@ def enum_value(enum: Any, prefix: str, name: str, argument: str) -> Any:
     if name not in known:
         raise ValueError(f"{argument} is {name!r}; it should be one of {', '.join(known)}.")
     return enum.Value(f"{prefix}_{name.upper()}")
+
+
+def method_value(method: Method | None) -> Any:
+    """Return the value of a method; None where the server is to choose."""
+    return (
+        None if method is None else enum_value(messages.FactorizationMethod, "FACTORIZATION_METHOD", method, "method")
+    )
 
 
 def fit_value(fit: Fit) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from striate.errors import InvalidArgument
 
 Fit = Literal["crop", "stretch", "pad"]
+Method = Literal["auto", "nmf", "semi_nmf", "pca", "fast_ica", "k_means", "dictionary_learning"]
 
 _LARGEST = 2**32 - 1
 """Of the numbers in requests, which have 32 bits."""
@@ -42,6 +43,17 @@ class ImageOptions(ModelOption):
     """How an image is brought to the model's input size. "crop": resize the shorter side and cut out the center, as the
     model was evaluated; "stretch": resize both sides, which distorts the image; "pad": resize the longer side and fill
     up with the model's mean color."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """Options of a call that finds groups."""
+
+    method: Method | None = None
+    """How groups are found; "auto" by default: "nmf" where activations are non-negative, or are rectified, else
+    "semi_nmf". Strengths of groups by "pca" and "fast_ica" may be negative."""
+    rectify: bool = False
+    """Count negative activations as 0, and use "nmf". Errors and effects are still those of the layer as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

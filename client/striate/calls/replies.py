@@ -70,6 +70,7 @@ def read_neuron(message: messages.Neuron) -> Neuron:
         read_icon(message.icon),
         other_facets=[read_icon(each) for each in message.other_facets],
         examples=[read_example(each) for each in message.examples],
+        negative_icon_file=read_icon(message.negative_icon) if message.HasField("negative_icon") else None,
     )
 
 
@@ -94,6 +95,12 @@ def read_group(message: messages.Group, classes: Sequence[str]) -> Group:
     )
 
 
+def read_method(number: int) -> str:
+    """Return a method as `Method` names it; empty where it is of a later server, or of one that names none."""
+    known = number in messages.FactorizationMethod.values()[1:]
+    return messages.FactorizationMethod.Name(number).removeprefix("FACTORIZATION_METHOD_").lower() if known else ""
+
+
 def read_basis_facts(message: bases_pb2.Basis) -> dict[str, Any]:
     """Return the arguments of `Basis` but for its groups and their directions, which travel apart."""
     return {
@@ -105,5 +112,6 @@ def read_basis_facts(message: bases_pb2.Basis) -> dict[str, Any]:
         "relative_error": message.relative_error,
         "fit": pb.Fit.Name(message.fit).removeprefix("FIT_").lower(),
         "rectify": message.rectify,
+        "method": read_method(message.method),
         "created": message.create_time.ToDatetime(),
     }

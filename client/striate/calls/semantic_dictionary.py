@@ -16,6 +16,7 @@ from striate.tensors import array_from_tensor
 from striate.v1 import interpretability_pb2 as messages
 
 Attribution = Literal["gradient_times_activation", "integrated_gradients", "none"]
+Order = Literal["magnitude", "activation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,9 @@ class SemanticDictionaryCall(ExplanationOptions):
     """How many steps integrated gradients take, 32 by default."""
     position_icons: bool = False
     """Also an icon of each position's whole activation vector."""
+    order: Order = "magnitude"
+    """Which neurons are the strongest: those farthest from 0, which in layers without negative values are the most
+    active; or "activation": the most active in any layer."""
 
     def request(self) -> messages.SemanticDictionaryRequest:
         request = messages.SemanticDictionaryRequest(
@@ -54,6 +58,7 @@ class SemanticDictionaryCall(ExplanationOptions):
             steps=self.steps,
             position_icons=self.position_icons,
             recipe=self.recipe,
+            order=enum_value(messages.NeuronOrder, "NEURON_ORDER", self.order, "order"),
         )
         write_image(request.image, self.image)
         return request

@@ -17,8 +17,8 @@ class WatchIconsCall:
     """Render these icons, fill them in, and say how far they are."""
 
     icons: Sequence[Icon] = field(repr=False)
-    """Those that are queued are rendered, the first ones first. At most 4,096, of which 512 may be groups' or
-    positions'."""
+    """Those that are queued are rendered, the first ones first. At most 4,096, and 8 MiB of directions:
+    those of groups, positions and silenced neurons have 4 bytes a channel."""
 
     @cached_property
     def waiting(self) -> dict[bytes, list[Icon]]:

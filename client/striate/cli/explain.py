@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from striate import Factorization, Model, Neuron, NotFound, SemanticDictionary, StriateError
+from striate.calls.options import Method
 from striate.cli.facts import groups_facts, neuron_facts, print_json
 from striate.cli.options import (
     Every,
@@ -123,6 +124,10 @@ def factorize(
     ] = None,
     basis: Annotated[str, typer.Option(help="Look for the groups of this basis, instead of finding new ones.")] = "",
     save_as: Annotated[str, typer.Option(help="Keep the groups as a basis of this name.")] = "",
+    method: Annotated[
+        str | None,
+        typer.Option(help="auto, nmf, semi_nmf, pca, fast_ica, k_means or dictionary_learning.", show_default="auto"),
+    ] = None,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
     recipe: Recipe = "",
     sobol: Annotated[int, typer.Option(help="Points for Sobol indices; 32 is usual. 0: none.")] = 0,
@@ -140,6 +145,7 @@ def factorize(
                 components=components,
                 basis=basis,
                 save_as=save_as,
+                method=cast("Method | None", method),
                 classes=classes,
                 sobol_points=sobol,
                 recipe=recipe,

@@ -22,13 +22,15 @@ def neuron_facts(neuron: Neuron) -> dict[str, Any]:
         "name": neuron.name,
         "activation": neuron.activation,
         "effects": neuron.effects,
-        "icon": neuron.icon_file.status,
+        "icon": (neuron.negative_icon_file or neuron.icon_file if neuron.sign < 0 else neuron.icon_file).status,
     }
 
 
 def groups_facts(found: Factorization) -> dict[str, Any]:
     return {
         "basis": found.basis,
+        "method": found.method,
+        "convergence": vars(found.convergence) if found.convergence else None,
         "relative_error": found.relative_error,
         "fidelity": [vars(each) for each in found.fidelity],
         "choices": [vars(each) for each in found.choices],

@@ -36,6 +36,8 @@ class Basis(Illustrated):
     """Empty in a list of bases."""
     directions: NDArray[np.float32] | None = field(default=None, repr=False)
     """[K, C]; None in a list of bases."""
+    method: str = ""
+    """How they were found: as `calls.options.Method` names it. Empty: a server of an earlier version does not say."""
 
     @property
     def icons(self) -> list[Icon]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -30,9 +31,10 @@ class SemanticDictionaryData(Illustrated):
     positions: NDArray[np.int32] = field(repr=False)
     """[P, 2]: (row, column)."""
     channels: NDArray[np.int32] = field(repr=False)
-    """[P, K]: the strongest neurons of each position, strongest first."""
+    """[P, K]: the strongest neurons of each position, strongest first: those farthest from 0, unless `order` said
+    otherwise."""
     activations: NDArray[np.float32] = field(repr=False)
-    """[P, K]: the activations of `channels`."""
+    """[P, K]: the activations of `channels`; a negative one speaks of the neuron's negative direction."""
     classes: list[str]
     """The classes that `effects` are on."""
     effects: NDArray[np.float32] = field(repr=False)
@@ -82,16 +84,20 @@ class SemanticDictionaryData(Illustrated):
     @property
     def icons(self) -> list[Icon]:
         """Those of positions, those of the neurons that tell most, then the others. Neurons come by how much of the map
-        each explains: its summed activations."""
+        each explains: its summed activations, whatever their sign."""
         telling = self._telling_channels
         ranked = sorted(self.neurons, key=lambda channel: (channel not in telling, -self._total_by_channel[channel]))
-        return [*self.position_icons, *(self.neurons[channel].icon_file for channel in ranked)]
+        return [*self.position_icons, *self._icons_of(ranked)]
 
     @property
     def telling_icons(self) -> list[Icon]:
         """Those of positions, and of the neurons where most is going on: at the strongest position of each region, then
         at other strong ones, until they are about 30."""
-        return self.icons[: len(self.position_icons) + len(self._telling_channels)]
+        return self.icons[: len(self.position_icons) + len(self._icons_of(self._telling_channels))]
+
+    def _icons_of(self, channels: Iterable[int]) -> list[Icon]:
+        neurons = (self.neurons[channel] for channel in channels)
+        return [icon for neuron in neurons for icon in (neuron.icon_file, neuron.negative_icon_file) if icon]
 
     @cached_property
     def _telling_channels(self) -> set[int]:
@@ -110,7 +116,7 @@ class SemanticDictionaryData(Illustrated):
     def _total_by_channel(self) -> dict[int, float]:
         total = dict.fromkeys(self.neurons, 0.0)
         for channel, activation in zip(self.channels.flat, self.activations.flat, strict=True):
-            total[int(channel)] += max(float(activation), 0.0)
+            total[int(channel)] += abs(float(activation))
         return total
 
     @cached_property

@@ -49,6 +49,15 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Convergence:
+    """How a method that iterates ended."""
+
+    iterations: int
+    ran_out: bool
+    """The most that were allowed were taken before it had settled."""
+
+
+@dataclass(frozen=True)
 class Group:
     """Neurons that are active together."""
 
@@ -80,7 +89,7 @@ class Group:
 
 @dataclass(frozen=True)
 class FactorizationData(Illustrated):
-    """Neuron groups of some images, by non-negative matrix factorization: X = W H + what the groups leave out.
+    """Neuron groups of some images, by matrix factorization: X = W H + what the groups leave out.
 
     X: the layer's activations, a row a position; W: the groups' strengths, `spatial`; H: their `directions`.
     """
@@ -94,11 +103,12 @@ class FactorizationData(Illustrated):
     predictions: list[Predictions]
     """One an image."""
     spatial: NDArray[np.float32] = field(repr=False)
-    """[N, H, W, K]: how strongly each group is present at each position."""
+    """[N, H, W, K]: how strongly each group is present at each position; >= 0 but for the methods "pca" and
+    "fast_ica"."""
     directions: NDArray[np.float32] = field(repr=False)
-    """[K, C], of unit length."""
+    """[K, C], of unit length; >= 0 for the method "nmf" only."""
     relative_error: float
-    """||X - W H|| / ||X||"""
+    """||X - W H|| / ||X||, X being the layer as it is."""
     groups: list[Group]
     classes: list[str]
     """The classes that effects are on."""
@@ -118,6 +128,10 @@ class FactorizationData(Illustrated):
     """[N, K, M]: the share of a logit's variance that is lost when one group alone stops varying."""
     basis: str = ""
     """The name of the basis that the groups come from, or were saved as."""
+    method: str = ""
+    """By which they were found, as `calls.options.Method` names it. Empty: an earlier server does not say."""
+    convergence: Convergence | None = None
+    """None where nothing was iterated."""
 
     @property
     def icons(self) -> list[Icon]:

@@ -68,15 +68,27 @@ class Neuron:
     """Further icons, where several facets were asked for; `icon_file` is the first."""
     examples: list[Example] = field(default_factory=list, repr=False)
     """Natural examples, strongest first, where they were asked for and the layer has been indexed."""
+    negative_icon_file: Icon | None = field(default=None, repr=False)
+    """What its negative direction looks for; None unless a dictionary lists it for a negative activation."""
+
+    @property
+    def sign(self) -> int:
+        """-1 where its activation at the position is below 0, else 1."""
+        return -1 if self.activation < 0 else 1
 
     @property
     def name(self) -> str:
-        """The label's text, or else the channel's number."""
-        return self.label.text or f"channel {self.channel}"
+        """The label's text, or else the channel's number; after a "-" where the activation is negative."""
+        name = self.label.text or f"channel {self.channel}"
+        return f"- {name}" if self.sign < 0 else name
 
     @property
     def icon(self) -> Pillow.Image | None:
-        """The icon; None while it is not rendered. It has an alpha channel if its recipe makes one."""
+        """The icon, of the direction in which it is active; None while it is not rendered. It has an alpha channel if
+        its recipe makes one.
+        """
+        if self.sign < 0:
+            return self.negative_icon_file.image if self.negative_icon_file else None
         return self.icon_file.image
 
     @property

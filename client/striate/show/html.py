@@ -137,6 +137,7 @@ def _dictionary(found: SemanticDictionaryData) -> dict[str, Any]:
                 "name": neuron.name,
                 "label": _label(neuron.label),
                 "icon": _icon(neuron.icon_file),
+                "negative_icon": _icon(neuron.negative_icon_file) if neuron.negative_icon_file else None,
                 "examples": [[_uri(one.data, "webp"), _example(one)] for one in neuron.examples],
             }
             for channel, neuron in found.neurons.items()
@@ -151,7 +152,7 @@ def _factorization(found: FactorizationData) -> dict[str, Any]:
         "predictions": found.predictions[0] if found.predictions else [],
         "pictures": [_picture(image) for image in found.images],
         "overlays": [_uri(overlay, "webp") for overlay in found.overlays],
-        "spatial": _rounded(found.spatial),
+        "spatial": _rounded(found.spatial.clip(min=0)),
         "classes": found.classes,
         "relative_error": found.relative_error,
         "fidelity": [[each.kl_divergence, each.same_top_class] for each in found.fidelity],

@@ -28,37 +28,37 @@ from striate.v1 import examples_pb2 as striate_dot_v1_dot_examples__pb2
 from striate.v1 import interpretability_pb2 as striate_dot_v1_dot_interpretability__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16striate/v1/bases.proto\x12\nstriate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17striate/v1/common.proto\x1a\x19striate/v1/examples.proto\x1a!striate/v1/interpretability.proto\"\xea\x01\n\x05\x42\x61sis\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05model\x18\x02 \x01(\x0b\x32\x14.striate.v1.ModelRef\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x12\n\ncomponents\x18\x04 \x01(\r\x12\x13\n\x0bimage_count\x18\x05 \x01(\x04\x12\x16\n\x0erelative_error\x18\x06 \x01(\x02\x12\x1c\n\x03\x66it\x18\x07 \x01(\x0e\x32\x0f.striate.v1.Fit\x12\x0f\n\x07rectify\x18\x08 \x01(\x08\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x10ListBasesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"N\n\x11ListBasesResponse\x12 \n\x05\x62\x61ses\x18\x01 \x03(\x0b\x32\x11.striate.v1.Basis\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x0fGetBasisRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0ewait_for_icons\x18\x02 \x01(\x08\x12\x12\n\nomit_icons\x18\x03 \x01(\x08\"\x7f\n\x10GetBasisResponse\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.striate.v1.Basis\x12!\n\x06groups\x18\x02 \x03(\x0b\x32\x11.striate.v1.Group\x12&\n\ndirections\x18\x03 \x01(\x0b\x32\x12.striate.v1.Tensor\"\"\n\x12\x44\x65leteBasisRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteBasisResponse\"o\n\x11\x42uildBasisRequest\x12\'\n\x05start\x18\x01 \x01(\x0b\x32\x16.striate.v1.BuildStartH\x00\x12)\n\x06images\x18\x02 \x01(\x0b\x32\x17.striate.v1.BuildImagesH\x00\x42\x06\n\x04part\"\x9f\x01\n\nBuildStart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x1c\n\x03\x66it\x18\x04 \x01(\x0e\x32\x0f.striate.v1.Fit\x12\x17\n\ncomponents\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07rectify\x18\x06 \x01(\x08\x12\x0e\n\x06\x66older\x18\x07 \x01(\tB\r\n\x0b_components\"0\n\x0b\x42uildImages\x12!\n\x06images\x18\x01 \x03(\x0b\x32\x11.striate.v1.Image\"\xdb\x01\n\x12\x42uildBasisResponse\x12%\n\x05phase\x18\x01 \x01(\x0e\x32\x16.striate.v1.BuildPhase\x12\x13\n\x0bimage_count\x18\x02 \x01(\x04\x12\x19\n\x0ctotal_images\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08progress\x18\x04 \x01(\x02\x12)\n\x07skipped\x18\x05 \x03(\x0b\x32\x18.striate.v1.SkippedImage\x12 \n\x05\x62\x61sis\x18\x06 \x01(\x0b\x32\x11.striate.v1.BasisB\x0f\n\r_total_images*v\n\nBuildPhase\x12\x1b\n\x17\x42UILD_PHASE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42UILD_PHASE_READING\x10\x01\x12\x1b\n\x17\x42UILD_PHASE_FACTORIZING\x10\x02\x12\x15\n\x11\x42UILD_PHASE_SAVED\x10\x03\x32\xc0\x02\n\x0c\x42\x61sisService\x12H\n\tListBases\x12\x1c.striate.v1.ListBasesRequest\x1a\x1d.striate.v1.ListBasesResponse\x12\x45\n\x08GetBasis\x12\x1b.striate.v1.GetBasisRequest\x1a\x1c.striate.v1.GetBasisResponse\x12O\n\nBuildBasis\x12\x1d.striate.v1.BuildBasisRequest\x1a\x1e.striate.v1.BuildBasisResponse(\x01\x30\x01\x12N\n\x0b\x44\x65leteBasis\x12\x1e.striate.v1.DeleteBasisRequest\x1a\x1f.striate.v1.DeleteBasisResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16striate/v1/bases.proto\x12\nstriate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17striate/v1/common.proto\x1a\x19striate/v1/examples.proto\x1a!striate/v1/interpretability.proto\"\x9b\x02\n\x05\x42\x61sis\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05model\x18\x02 \x01(\x0b\x32\x14.striate.v1.ModelRef\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x12\n\ncomponents\x18\x04 \x01(\r\x12\x13\n\x0bimage_count\x18\x05 \x01(\x04\x12\x16\n\x0erelative_error\x18\x06 \x01(\x02\x12\x1c\n\x03\x66it\x18\x07 \x01(\x0e\x32\x0f.striate.v1.Fit\x12\x0f\n\x07rectify\x18\x08 \x01(\x08\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x06method\x18\n \x01(\x0e\x32\x1f.striate.v1.FactorizationMethod\"H\n\x10ListBasesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"N\n\x11ListBasesResponse\x12 \n\x05\x62\x61ses\x18\x01 \x03(\x0b\x32\x11.striate.v1.Basis\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x0fGetBasisRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0ewait_for_icons\x18\x02 \x01(\x08\x12\x12\n\nomit_icons\x18\x03 \x01(\x08\"\x7f\n\x10GetBasisResponse\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.striate.v1.Basis\x12!\n\x06groups\x18\x02 \x03(\x0b\x32\x11.striate.v1.Group\x12&\n\ndirections\x18\x03 \x01(\x0b\x32\x12.striate.v1.Tensor\"\"\n\x12\x44\x65leteBasisRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteBasisResponse\"o\n\x11\x42uildBasisRequest\x12\'\n\x05start\x18\x01 \x01(\x0b\x32\x16.striate.v1.BuildStartH\x00\x12)\n\x06images\x18\x02 \x01(\x0b\x32\x17.striate.v1.BuildImagesH\x00\x42\x06\n\x04part\"\xd0\x01\n\nBuildStart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x1c\n\x03\x66it\x18\x04 \x01(\x0e\x32\x0f.striate.v1.Fit\x12\x17\n\ncomponents\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07rectify\x18\x06 \x01(\x08\x12\x0e\n\x06\x66older\x18\x07 \x01(\t\x12/\n\x06method\x18\x08 \x01(\x0e\x32\x1f.striate.v1.FactorizationMethodB\r\n\x0b_components\"0\n\x0b\x42uildImages\x12!\n\x06images\x18\x01 \x03(\x0b\x32\x11.striate.v1.Image\"\xdb\x01\n\x12\x42uildBasisResponse\x12%\n\x05phase\x18\x01 \x01(\x0e\x32\x16.striate.v1.BuildPhase\x12\x13\n\x0bimage_count\x18\x02 \x01(\x04\x12\x19\n\x0ctotal_images\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08progress\x18\x04 \x01(\x02\x12)\n\x07skipped\x18\x05 \x03(\x0b\x32\x18.striate.v1.SkippedImage\x12 \n\x05\x62\x61sis\x18\x06 \x01(\x0b\x32\x11.striate.v1.BasisB\x0f\n\r_total_images*v\n\nBuildPhase\x12\x1b\n\x17\x42UILD_PHASE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42UILD_PHASE_READING\x10\x01\x12\x1b\n\x17\x42UILD_PHASE_FACTORIZING\x10\x02\x12\x15\n\x11\x42UILD_PHASE_SAVED\x10\x03\x32\xc0\x02\n\x0c\x42\x61sisService\x12H\n\tListBases\x12\x1c.striate.v1.ListBasesRequest\x1a\x1d.striate.v1.ListBasesResponse\x12\x45\n\x08GetBasis\x12\x1b.striate.v1.GetBasisRequest\x1a\x1c.striate.v1.GetBasisResponse\x12O\n\nBuildBasis\x12\x1d.striate.v1.BuildBasisRequest\x1a\x1e.striate.v1.BuildBasisResponse(\x01\x30\x01\x12N\n\x0b\x44\x65leteBasis\x12\x1e.striate.v1.DeleteBasisRequest\x1a\x1f.striate.v1.DeleteBasisResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'striate.v1.bases_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BUILDPHASE']._serialized_start=1361
-  _globals['_BUILDPHASE']._serialized_end=1479
+  _globals['_BUILDPHASE']._serialized_start=1459
+  _globals['_BUILDPHASE']._serialized_end=1577
   _globals['_BASIS']._serialized_start=159
-  _globals['_BASIS']._serialized_end=393
-  _globals['_LISTBASESREQUEST']._serialized_start=395
-  _globals['_LISTBASESREQUEST']._serialized_end=467
-  _globals['_LISTBASESRESPONSE']._serialized_start=469
-  _globals['_LISTBASESRESPONSE']._serialized_end=547
-  _globals['_GETBASISREQUEST']._serialized_start=549
-  _globals['_GETBASISREQUEST']._serialized_end=624
-  _globals['_GETBASISRESPONSE']._serialized_start=626
-  _globals['_GETBASISRESPONSE']._serialized_end=753
-  _globals['_DELETEBASISREQUEST']._serialized_start=755
-  _globals['_DELETEBASISREQUEST']._serialized_end=789
-  _globals['_DELETEBASISRESPONSE']._serialized_start=791
-  _globals['_DELETEBASISRESPONSE']._serialized_end=812
-  _globals['_BUILDBASISREQUEST']._serialized_start=814
-  _globals['_BUILDBASISREQUEST']._serialized_end=925
-  _globals['_BUILDSTART']._serialized_start=928
-  _globals['_BUILDSTART']._serialized_end=1087
-  _globals['_BUILDIMAGES']._serialized_start=1089
-  _globals['_BUILDIMAGES']._serialized_end=1137
-  _globals['_BUILDBASISRESPONSE']._serialized_start=1140
-  _globals['_BUILDBASISRESPONSE']._serialized_end=1359
-  _globals['_BASISSERVICE']._serialized_start=1482
-  _globals['_BASISSERVICE']._serialized_end=1802
+  _globals['_BASIS']._serialized_end=442
+  _globals['_LISTBASESREQUEST']._serialized_start=444
+  _globals['_LISTBASESREQUEST']._serialized_end=516
+  _globals['_LISTBASESRESPONSE']._serialized_start=518
+  _globals['_LISTBASESRESPONSE']._serialized_end=596
+  _globals['_GETBASISREQUEST']._serialized_start=598
+  _globals['_GETBASISREQUEST']._serialized_end=673
+  _globals['_GETBASISRESPONSE']._serialized_start=675
+  _globals['_GETBASISRESPONSE']._serialized_end=802
+  _globals['_DELETEBASISREQUEST']._serialized_start=804
+  _globals['_DELETEBASISREQUEST']._serialized_end=838
+  _globals['_DELETEBASISRESPONSE']._serialized_start=840
+  _globals['_DELETEBASISRESPONSE']._serialized_end=861
+  _globals['_BUILDBASISREQUEST']._serialized_start=863
+  _globals['_BUILDBASISREQUEST']._serialized_end=974
+  _globals['_BUILDSTART']._serialized_start=977
+  _globals['_BUILDSTART']._serialized_end=1185
+  _globals['_BUILDIMAGES']._serialized_start=1187
+  _globals['_BUILDIMAGES']._serialized_end=1235
+  _globals['_BUILDBASISRESPONSE']._serialized_start=1238
+  _globals['_BUILDBASISRESPONSE']._serialized_end=1457
+  _globals['_BASISSERVICE']._serialized_start=1580
+  _globals['_BASISSERVICE']._serialized_end=1900
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ BUILD_PHASE_FACTORIZING: BuildPhase
 BUILD_PHASE_SAVED: BuildPhase
 
 class Basis(_message.Message):
-    __slots__ = ("name", "model", "layer", "components", "image_count", "relative_error", "fit", "rectify", "create_time")
+    __slots__ = ("name", "model", "layer", "components", "image_count", "relative_error", "fit", "rectify", "create_time", "method")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class Basis(_message.Message):
     FIT_FIELD_NUMBER: _ClassVar[int]
     RECTIFY_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: _common_pb2.ModelRef
     layer: str
@@ -44,7 +45,8 @@ class Basis(_message.Message):
     fit: _common_pb2.Fit
     rectify: bool
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[str] = ..., components: _Optional[int] = ..., image_count: _Optional[int] = ..., relative_error: _Optional[float] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., rectify: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    method: _interpretability_pb2.FactorizationMethod
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[str] = ..., components: _Optional[int] = ..., image_count: _Optional[int] = ..., relative_error: _Optional[float] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., rectify: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., method: _Optional[_Union[_interpretability_pb2.FactorizationMethod, str]] = ...) -> None: ...
 
 class ListBasesRequest(_message.Message):
     __slots__ = ("model", "page_size", "page_token")
@@ -103,7 +105,7 @@ class BuildBasisRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[BuildStart, _Mapping]] = ..., images: _Optional[_Union[BuildImages, _Mapping]] = ...) -> None: ...
 
 class BuildStart(_message.Message):
-    __slots__ = ("name", "model", "layer", "fit", "components", "rectify", "folder")
+    __slots__ = ("name", "model", "layer", "fit", "components", "rectify", "folder", "method")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +113,7 @@ class BuildStart(_message.Message):
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
     RECTIFY_FIELD_NUMBER: _ClassVar[int]
     FOLDER_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     layer: str
@@ -118,7 +121,8 @@ class BuildStart(_message.Message):
     components: int
     rectify: bool
     folder: str
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., components: _Optional[int] = ..., rectify: _Optional[bool] = ..., folder: _Optional[str] = ...) -> None: ...
+    method: _interpretability_pb2.FactorizationMethod
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., components: _Optional[int] = ..., rectify: _Optional[bool] = ..., folder: _Optional[str] = ..., method: _Optional[_Union[_interpretability_pb2.FactorizationMethod, str]] = ...) -> None: ...
 
 class BuildImages(_message.Message):
     __slots__ = ("images",)

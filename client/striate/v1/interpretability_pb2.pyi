@@ -23,6 +23,23 @@ class Attribution(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ATTRIBUTION_INTEGRATED_GRADIENTS: _ClassVar[Attribution]
     ATTRIBUTION_NONE: _ClassVar[Attribution]
 
+class NeuronOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NEURON_ORDER_UNSPECIFIED: _ClassVar[NeuronOrder]
+    NEURON_ORDER_MAGNITUDE: _ClassVar[NeuronOrder]
+    NEURON_ORDER_ACTIVATION: _ClassVar[NeuronOrder]
+
+class FactorizationMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FACTORIZATION_METHOD_UNSPECIFIED: _ClassVar[FactorizationMethod]
+    FACTORIZATION_METHOD_AUTO: _ClassVar[FactorizationMethod]
+    FACTORIZATION_METHOD_NMF: _ClassVar[FactorizationMethod]
+    FACTORIZATION_METHOD_SEMI_NMF: _ClassVar[FactorizationMethod]
+    FACTORIZATION_METHOD_PCA: _ClassVar[FactorizationMethod]
+    FACTORIZATION_METHOD_FAST_ICA: _ClassVar[FactorizationMethod]
+    FACTORIZATION_METHOD_K_MEANS: _ClassVar[FactorizationMethod]
+    FACTORIZATION_METHOD_DICTIONARY_LEARNING: _ClassVar[FactorizationMethod]
+
 class IconObjective(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ICON_OBJECTIVE_UNSPECIFIED: _ClassVar[IconObjective]
@@ -36,6 +53,17 @@ ATTRIBUTION_UNSPECIFIED: Attribution
 ATTRIBUTION_GRADIENT_TIMES_ACTIVATION: Attribution
 ATTRIBUTION_INTEGRATED_GRADIENTS: Attribution
 ATTRIBUTION_NONE: Attribution
+NEURON_ORDER_UNSPECIFIED: NeuronOrder
+NEURON_ORDER_MAGNITUDE: NeuronOrder
+NEURON_ORDER_ACTIVATION: NeuronOrder
+FACTORIZATION_METHOD_UNSPECIFIED: FactorizationMethod
+FACTORIZATION_METHOD_AUTO: FactorizationMethod
+FACTORIZATION_METHOD_NMF: FactorizationMethod
+FACTORIZATION_METHOD_SEMI_NMF: FactorizationMethod
+FACTORIZATION_METHOD_PCA: FactorizationMethod
+FACTORIZATION_METHOD_FAST_ICA: FactorizationMethod
+FACTORIZATION_METHOD_K_MEANS: FactorizationMethod
+FACTORIZATION_METHOD_DICTIONARY_LEARNING: FactorizationMethod
 ICON_OBJECTIVE_UNSPECIFIED: IconObjective
 ICON_OBJECTIVE_CHANNEL: IconObjective
 ICON_OBJECTIVE_NEURON: IconObjective
@@ -119,7 +147,7 @@ class Position(_message.Message):
     def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
 
 class SemanticDictionaryRequest(_message.Message):
-    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons", "recipe")
+    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons", "recipe", "order")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +163,7 @@ class SemanticDictionaryRequest(_message.Message):
     STEPS_FIELD_NUMBER: _ClassVar[int]
     POSITION_ICONS_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
     model: str
     image: _common_pb2.Image
     layer: str
@@ -150,21 +179,24 @@ class SemanticDictionaryRequest(_message.Message):
     steps: int
     position_icons: bool
     recipe: str
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ..., recipe: _Optional[str] = ...) -> None: ...
+    order: NeuronOrder
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., order: _Optional[_Union[NeuronOrder, str]] = ...) -> None: ...
 
 class Neuron(_message.Message):
-    __slots__ = ("channel", "label", "icon", "examples", "other_facets")
+    __slots__ = ("channel", "label", "icon", "examples", "other_facets", "negative_icon")
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     ICON_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     OTHER_FACETS_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_ICON_FIELD_NUMBER: _ClassVar[int]
     channel: int
     label: _common_pb2.Label
     icon: _common_pb2.Icon
     examples: _containers.RepeatedCompositeFieldContainer[_common_pb2.Example]
     other_facets: _containers.RepeatedCompositeFieldContainer[_common_pb2.Icon]
-    def __init__(self, channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., examples: _Optional[_Iterable[_Union[_common_pb2.Example, _Mapping]]] = ..., other_facets: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ...) -> None: ...
+    negative_icon: _common_pb2.Icon
+    def __init__(self, channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., examples: _Optional[_Iterable[_Union[_common_pb2.Example, _Mapping]]] = ..., other_facets: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ..., negative_icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ...) -> None: ...
 
 class SemanticDictionaryResponse(_message.Message):
     __slots__ = ("model", "layer", "view", "predictions", "magnitude", "positions", "channels", "activations", "classes", "effects", "neurons", "logits", "baseline_logits", "position_icons")
@@ -198,6 +230,14 @@ class SemanticDictionaryResponse(_message.Message):
     position_icons: _containers.RepeatedCompositeFieldContainer[_common_pb2.Icon]
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, _Mapping]] = ..., predictions: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ..., magnitude: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., channels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., baseline_logits: _Optional[_Iterable[float]] = ..., position_icons: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ...) -> None: ...
 
+class Convergence(_message.Message):
+    __slots__ = ("iterations", "ran_out")
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    RAN_OUT_FIELD_NUMBER: _ClassVar[int]
+    iterations: int
+    ran_out: bool
+    def __init__(self, iterations: _Optional[int] = ..., ran_out: _Optional[bool] = ...) -> None: ...
+
 class ImageBatch(_message.Message):
     __slots__ = ("images", "fit", "layer")
     IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -209,7 +249,7 @@ class ImageBatch(_message.Message):
     def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class FactorizeRequest(_message.Message):
-    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points", "recipe")
+    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points", "recipe", "method")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +263,7 @@ class FactorizeRequest(_message.Message):
     BASIS_FIELD_NUMBER: _ClassVar[int]
     SOBOL_POINTS_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: ImageBatch
     activations: _common_pb2.Tensor
@@ -236,7 +277,8 @@ class FactorizeRequest(_message.Message):
     basis: str
     sobol_points: int
     recipe: str
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ..., recipe: _Optional[str] = ...) -> None: ...
+    method: FactorizationMethod
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ...) -> None: ...
 
 class Crop(_message.Message):
     __slots__ = ("image", "box", "strength")
@@ -287,7 +329,7 @@ class Choice(_message.Message):
     def __init__(self, components: _Optional[int] = ..., relative_error: _Optional[float] = ..., explained_variance: _Optional[float] = ...) -> None: ...
 
 class FactorizeResponse(_message.Message):
-    __slots__ = ("model", "layer", "views", "predictions", "spatial", "directions", "relative_error", "groups", "classes", "effects", "residual_effects", "overlays", "fidelity", "choices", "sobol_indices", "basis")
+    __slots__ = ("model", "layer", "views", "predictions", "spatial", "directions", "relative_error", "groups", "classes", "effects", "residual_effects", "overlays", "fidelity", "choices", "sobol_indices", "basis", "method", "convergence")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     VIEWS_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +346,8 @@ class FactorizeResponse(_message.Message):
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     SOBOL_INDICES_FIELD_NUMBER: _ClassVar[int]
     BASIS_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    CONVERGENCE_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     layer: _common_pb2.Layer
     views: _containers.RepeatedCompositeFieldContainer[_common_pb2.View]
@@ -320,10 +364,12 @@ class FactorizeResponse(_message.Message):
     choices: _containers.RepeatedCompositeFieldContainer[Choice]
     sobol_indices: _common_pb2.Tensor
     basis: str
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ...) -> None: ...
+    method: FactorizationMethod
+    convergence: Convergence
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., convergence: _Optional[_Union[Convergence, _Mapping]] = ...) -> None: ...
 
 class FactorizeLayersRequest(_message.Message):
-    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "recipe")
+    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "recipe", "method")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     FIT_FIELD_NUMBER: _ClassVar[int]
@@ -335,6 +381,7 @@ class FactorizeLayersRequest(_message.Message):
     WAIT_FOR_ICONS_FIELD_NUMBER: _ClassVar[int]
     OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     fit: _common_pb2.Fit
@@ -346,7 +393,8 @@ class FactorizeLayersRequest(_message.Message):
     wait_for_icons: bool
     omit_icons: bool
     recipe: str
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., recipe: _Optional[str] = ...) -> None: ...
+    method: FactorizationMethod
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ...) -> None: ...
 
 class Flow(_message.Message):
     __slots__ = ("influence", "residual")

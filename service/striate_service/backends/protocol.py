@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +149,9 @@ class Spool(Protocol):
         """
         ...
 
-    def factorize(self, components: int) -> AsyncGenerator[SpoolProgress | SpoolBasis | SpoolFailed, None]:
+    def factorize(
+        self, components: int, method: Literal["nmf", "semi-nmf"], rectify: bool
+    ) -> AsyncGenerator[SpoolProgress | SpoolBasis | SpoolFailed, None]:
         """Factorize all activations outside the workers; yield progress and, last, the basis or the failure."""
         ...
 

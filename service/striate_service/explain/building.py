@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from striate_service.models.description import LayerDescription, ModelDescriptio
 from striate_service.scheduling.engine import Terms
 from striate_service.stores.bases import StoredBasis
 from striate_service.techniques import palette
+from striate_service.techniques.methods import Method
 from striate_service.techniques.tasks.activations import ActivationsTask
 
 _SPOOLED = "what the layer computes for the images"
@@ -44,6 +46,7 @@ class BasisPlan:
     components: int
     """K, at most C."""
     fit: Fit
+    method: Literal["auto", "nmf", "semi-nmf"]
     rectify: bool
     """Count negative activations as 0."""
     folder: str = ""
@@ -123,18 +126,21 @@ class BasisBuilding:
             images, total = _read(folder, files), len(files)
         await self._check_name_is_free(plan.name)
         task = ActivationsTask(plan.model.name, (), 0, (plan.layer.path,), half=True)
-        count = 0
+        count, signed = 0, False
         with storing(_SPOOLED):
             new_spool = self._new_spool(plan.layer.channels)
         with new_spool as spool:
             async with aclosing(self._streams.run(images, task, plan.model, plan.fit, terms)) as results:
                 async for result in results:
                     for part in result.slices:
-                        await self._spool(spool, part.result.layers[plan.layer.path], plan, count)
+                        activations = part.result.layers[plan.layer.path]
+                        signed |= bool(activations.size and activations.min() < 0) and not plan.rectify
+                        await self._spool(spool, activations, plan, count)
                         count += len(part.images)
                     yield BuildProgress(count, total, ReadingImages(result.skipped))
             _check_size(spool, plan, count)
-            async with self._factorizing, aclosing(spool.factorize(plan.components)) as steps:
+            method: Literal["nmf", "semi-nmf"] = "semi-nmf" if signed or plan.method == "semi-nmf" else "nmf"
+            async with self._factorizing, aclosing(spool.factorize(plan.components, method, plan.rectify)) as steps:
                 async for step in steps:
                     match step:
                         case SpoolProgress():
@@ -142,7 +148,7 @@ class BasisBuilding:
                         case SpoolFailed():
                             raise WorkFailed(step.reason)
                         case SpoolBasis():
-                            basis = await self._library.save(_basis(plan, step, count))
+                            basis = await self._library.save(_basis(plan, step, count, method))
                             yield BuildProgress(count, total, Saved(basis))
 
     async def _check_name_is_free(self, name: str) -> None:
@@ -154,13 +160,11 @@ class BasisBuilding:
 
     async def _spool(self, spool: Spool, activations: NDArray[np.float16], plan: BasisPlan, count: int) -> None:
         """Append activations [N, C, H, W] to those of the `count` images before them."""
-        if plan.rectify:
-            activations = activations.clip(min=0)
-        if activations.size and activations.min() < 0:
+        if plan.method == "nmf" and not plan.rectify and activations.size and activations.min() < 0:
             raise InvalidArgument(
-                "start.layer",
-                f"is {plan.layer.path!r}, which has negative values (as low as {activations.min():.3g}); "
-                "choose a layer after a ReLU, or set rectify to count them as 0.",
+                "start.method",
+                f"is NMF, but {plan.layer.path!r} has negative values (as low as {activations.min():.3g}); "
+                "choose SEMI_NMF, or set rectify to count them as 0.",
             )
         if not np.isfinite(activations).all():
             raise InvalidArgument(
@@ -207,7 +211,7 @@ def _check_size(spool: Spool, plan: BasisPlan, count: int) -> None:
         raise InvalidArgument("components", f"is {plan.components}, but {count} images have {spool.rows} positions.")
 
 
-def _basis(plan: BasisPlan, found: SpoolBasis, images: int) -> StoredBasis:
+def _basis(plan: BasisPlan, found: SpoolBasis, images: int, method: Method) -> StoredBasis:
     return StoredBasis(
         name=plan.name,
         model_version=plan.model.version,
@@ -221,4 +225,5 @@ def _basis(plan: BasisPlan, found: SpoolBasis, images: int) -> StoredBasis:
         images=images,
         fit=plan.fit,
         rectify=plan.rectify,
+        method=method,
     )

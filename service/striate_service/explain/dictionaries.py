@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,8 @@ class DictionaryQuestion:
     """[C, H, W]"""
     neurons: int
     """K: how many of each position."""
+    by_magnitude: bool
+    """The strongest neurons are those farthest from 0. False: the most active."""
     positions: NDArray[np.int32]
     """[P, 2]: row and column."""
     classes: tuple[int, ...]
@@ -54,6 +56,9 @@ class Word:
     channel: int
     label: Label
     icon: Icon
+    """Of its positive direction; NO_ICON where it is mentioned for negative activations only."""
+    negative_icon: Icon | None
+    """Of its negative direction, where it is mentioned for a negative activation."""
     examples: Sequence[StoredExample]
     """Strongest first."""
 
@@ -92,15 +97,23 @@ class SemanticDictionaries:
         effects = np.zeros((*channels.shape, 0), np.float32)
         if result.effects is not None:
             effects = result.effects[rows, columns].astype(np.float32, copy=False)
+        activations = result.activations[rows, columns]
         mentioned = np.unique(channels).tolist()
+        excited, silenced = (
+            _by_share(channels[chosen], activations[chosen]) for chosen in (activations >= 0, activations < 0)
+        )
         labels = await self._namer.neurons(
             model, layer.path, _effects_by_channel(channels, effects, layer.channels), result.classes.tolist()
         )
-        activations = result.activations[rows, columns]
-        directions, ranked = _directions(result.vectors), _by_share(channels, activations)
-        objectives: list[Objective] = [*directions, *map(Channel, ranked)]
-        icons = await self._icons.icons(model, layer.path, objectives, question.icons, terms)
-        icon_by_channel = dict(zip(ranked, icons[len(directions) :], strict=True))
+        objectives: list[Objective] = [
+            *_directions(result.vectors),
+            *map(Channel, excited),
+            *(_away_from(channel, layer.channels) for channel in silenced),
+        ]
+        icons = iter(await self._icons.icons(model, layer.path, objectives, question.icons, terms))
+        of_positions = _position_icons(result.vectors, icons)
+        positive = {channel: next(icons) for channel in excited}
+        negative = {channel: next(icons) for channel in silenced}
         examples = await self._examples_of(model, layer, mentioned, question.examples)
         return Dictionary(
             result=result,
@@ -109,10 +122,16 @@ class SemanticDictionaries:
             activations=activations,
             effects=effects,
             words=[
-                Word(channel, labels[channel], icon_by_channel[channel], examples.get(channel, ()))
+                Word(
+                    channel,
+                    labels[channel],
+                    positive.get(channel, NO_ICON),
+                    negative.get(channel),
+                    examples.get(channel, ()),
+                )
                 for channel in mentioned
             ],
-            position_icons=_position_icons(result.vectors, icons[: len(directions)]),
+            position_icons=of_positions,
         )
 
     async def _examples_of(
@@ -133,6 +152,7 @@ def _task(question: DictionaryQuestion) -> DictionaryTask:
         attribution=question.attribution,
         steps=question.steps,
         vectors=tuple(map(tuple, question.positions.tolist())) if question.position_icons else (),
+        by_magnitude=question.by_magnitude,
     )
 
 
@@ -149,16 +169,25 @@ def _effects_by_channel(channels: Array, effects: Array, count: int) -> dict[int
 
 
 def _by_share(channels: Array, activations: Array) -> list[int]:
-    """Return the channels that are mentioned, those first that explain most of the map: by the sum of activations.
+    """Return the channels that are mentioned, those first that explain most: by the size of their summed activations.
 
     Args:
-        channels: [P, K].
-        activations: [P, K].
+        channels: of any shape.
+        activations: of the same.
     """
     mentioned, place = np.unique(channels, return_inverse=True)
-    total = np.bincount(place.ravel(), weights=np.maximum(activations, 0).ravel(), minlength=len(mentioned))
+    total = np.bincount(place.ravel(), weights=np.abs(activations).ravel(), minlength=len(mentioned))
     ranked: list[int] = mentioned[np.argsort(-total, kind="stable")].tolist()
     return ranked
+
+
+def _away_from(channel: int, channels: int) -> Direction:
+    """Return a channel's negative direction. `-Channel(channel)` would have its score, but not the direction's cosine,
+    by which an icon shows this one channel and not those that go with it.
+    """
+    components = np.zeros(channels)
+    components[channel] = -1
+    return Direction(tuple(components.tolist()))
 
 
 def _directions(vectors: Array | None) -> list[Direction]:
@@ -172,7 +201,6 @@ def _directions(vectors: Array | None) -> list[Direction]:
     return [Direction(tuple(each)) for each in unit.tolist() if any(each)]
 
 
-def _position_icons(vectors: Array | None, icons: Sequence[Icon]) -> list[Icon]:
+def _position_icons(vectors: Array | None, icons: Iterator[Icon]) -> list[Icon]:
     """Return an icon for each of the activation vectors [P, C], from those of `_directions`."""
-    remaining = iter(icons)
-    return [next(remaining) if vector.any() else NO_ICON for vector in (() if vectors is None else vectors)]
+    return [next(icons) if vector.any() else NO_ICON for vector in (() if vectors is None else vectors)]

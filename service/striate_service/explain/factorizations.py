@@ -19,6 +19,7 @@ from striate_service.explain.names import NO_LABEL
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.stores.bases import StoredBasis
+from striate_service.techniques.methods import MethodChoice
 from striate_service.techniques.tasks.base import Array
 from striate_service.techniques.tasks.groups import FactorizeActivationsTask, FactorizeTask, GroupsResult
 
@@ -39,6 +40,8 @@ class ImageGroupsQuestion:
     """Explain these logits. Empty: the most probable ones."""
     class_count: int
     """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+    method: MethodChoice
+    """The basis's own, where there is one."""
     rectify: bool
     """Count negative activations as 0."""
     basis: StoredBasis | None
@@ -57,6 +60,7 @@ class ActivationGroupsQuestion:
     activations: NDArray[np.float32]
     """[N, C, H, W]"""
     components: int
+    method: MethodChoice
     rectify: bool
 
 
@@ -96,7 +100,7 @@ class Factorizations:
 
     async def _in_activations(self, question: ActivationGroupsQuestion, terms: Terms) -> GroupsAnswer:
         activations, components = question.activations, question.components
-        task = FactorizeActivationsTask("", activations, components, question.rectify)
+        task = FactorizeActivationsTask("", activations, components, question.rectify, question.method)
         result = await self._engine.submit(task, terms, batch_key=(activations.shape, components))
         style = GroupStyle.of(result.spatial)
         images, *_, found = result.spatial.shape
@@ -116,6 +120,7 @@ def _task(question: ImageGroupsQuestion) -> FactorizeTask:
         layer=question.layer.path,
         components=question.components,
         rectify=question.rectify,
+        method=question.method,
         directions=question.basis.directions if question.basis else None,
     )
 
@@ -142,4 +147,5 @@ def _basis(question: ImageGroupsQuestion, result: GroupsResult, style: GroupStyl
         images=len(result.spatial),
         fit=int(question.images.fit),
         rectify=question.rectify,
+        method=result.method,
     )

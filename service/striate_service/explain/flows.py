@@ -13,6 +13,7 @@ from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.images import GivenImages
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
+from striate_service.techniques.methods import MethodChoice
 from striate_service.techniques.tasks.groups import FactorizeLayersTask, FlowResult
 
 
@@ -28,6 +29,8 @@ class FlowsQuestion:
     """Explain these logits. Empty: the most probable ones."""
     class_count: int
     """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+    method: MethodChoice
+    """ "auto" chooses for each layer."""
     rectify: bool
     """Count negative activations as 0."""
     icons: IconOptions
@@ -54,6 +57,7 @@ class GroupFlows:
             layers=tuple(layer.path for layer in question.layers),
             components=question.components,
             rectify=question.rectify,
+            method=question.method,
         )
         decoded, result = await self._runner.run(task, model, question.images, terms)
         layers = await asyncio.gather(

@@ -30,7 +30,9 @@ class GroupStyle:
     @classmethod
     def of(cls, spatial: NDArray[np.float32]) -> GroupStyle:
         """Choose colors and scale for groups in images, [N, H, W, K]."""
-        return cls(palette.colors(spatial.shape[3]), float(np.quantile(spatial.sum(axis=3), _OVERLAY_QUANTILE)))
+        return cls(
+            palette.colors(spatial.shape[3]), float(np.quantile(spatial.clip(min=0).sum(axis=3), _OVERLAY_QUANTILE))
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def overlays(
         images: [H, W, 3] each; None: there are none to look at, and black of `size` lies beneath.
     """
     files = []
-    for number, maps in enumerate(spatial):
+    for number, maps in enumerate(spatial.clip(min=0)):  # where a group is present negatively it has no color
         buffer = io.BytesIO()
         image = images[number] if images else None
         picture = palette.overlay(image, maps, style.colors, scale=style.scale, size=size)

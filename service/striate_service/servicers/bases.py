@@ -26,6 +26,7 @@ from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.context import Context, read_stream_terms, read_terms
+from striate_service.servicers.methods import method_message, read_method
 from striate_service.servicers.streams import read_source, skipped_messages
 from striate_service.stores.bases import StoredBasis
 
@@ -116,7 +117,10 @@ def _read_plan(first: messages.BuildBasisRequest | None, models: Sequence[ModelD
         most,
         f"{layer.path} has {layer.channels} channels",
     )
-    return BasisPlan(name, model, layer, components, fit, start.rectify, folder)
+    method = read_method(start.method, start.rectify, "start.")
+    if method not in ("auto", "nmf", "semi-nmf"):
+        raise InvalidArgument("start.method", "should be AUTO, NMF or SEMI_NMF: the others need all images at once.")
+    return BasisPlan(name, model, layer, components, fit, method, start.rectify, folder)
 
 
 def _progress_message(progress: BuildProgress) -> messages.BuildBasisResponse:
@@ -145,6 +149,7 @@ def _basis_message(basis: StoredBasis) -> messages.Basis:
         relative_error=basis.relative_error,
         fit=encoding.fit(basis.fit),
         rectify=basis.rectify,
+        method=method_message(basis.method),
     )
     if basis.created:
         message.create_time.FromDatetime(basis.created)

@@ -52,6 +52,8 @@ class StoredBasis:
     fit: int
     """How images were fitted to the input size: 1 cropped, 2 stretched, 3 padded."""
     rectify: bool
+    method: str = "nmf"  # of bases that were saved before there were others
+    """By which the groups were found: a `Method` of techniques/methods.py."""
     created: datetime | None = None
     """UTC."""
 

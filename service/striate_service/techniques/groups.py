@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from striate_service.models.layers import capture
 from striate_service.techniques.attribution import group_effects, group_gradients
-from striate_service.techniques.factorization import Factorization, choose_components, factorize, project
+from striate_service.techniques.costs import MOST_CHOICES
+from striate_service.techniques.factorization import (
+    Factorization,
+    TooFewDimensions,
+    choose_components,
+    find_factors,
+    project,
+)
+from striate_service.techniques.methods import Method, MethodChoice
 from striate_service.techniques.outcomes import Failure, Refusal, Refused, outcome_of
 
 
@@ -23,6 +31,7 @@ class Groups:
     factorization: Factorization
     shape: tuple[int, int, int]
     """N, H, W"""
+    method: Method
     choices: Tensor | None = None
     """[T, 2]: each number of groups that was tried, and its relative error; None where the number was given."""
 
@@ -76,62 +85,94 @@ class Problem:
     """[N, C, H, W]"""
     components: int
     """0: chosen by `choose_components`."""
-    rectify: bool
+    method: MethodChoice = "auto"
+    rectify: bool = False
+    """Count negative activations as 0, for "auto" and "nmf"."""
     directions: Tensor | None = None
-    """[K, C]: project onto these. None: find directions."""
+    """[K, C]: project onto these, which `method` found. None: find directions."""
 
 
 def find_groups(problems: Sequence[Problem]) -> list[Groups | Refusal | Failure]:
-    """Find the groups of each problem; problems of one shape are factorized in one batch."""
+    """Find the groups of each problem; problems of one shape and method are factorized in one batch."""
     found: dict[int, Groups | Refusal | Failure] = {}
-    matrices: dict[int, Tensor] = {}
-    by_shape: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    ready: dict[int, _Ready] = {}
+    together: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for number, problem in enumerate(problems):
-        matrix = outcome_of(_matrix, problem.layer, problem.rectify)
-        if not isinstance(matrix, Tensor):
-            found[number] = matrix
+        prepared = outcome_of(_prepare, problem)
+        if not isinstance(prepared, _Ready):
+            found[number] = prepared
             continue
-        matrices[number] = matrix
-        alone = problem.directions is not None or not problem.components
-        by_shape[problem.layer.shape, problem.components, number if alone else None].append(number)
-    for numbers in by_shape.values():
-        first, chosen = problems[numbers[0]], [matrices[number] for number in numbers]
-        images, _, height, width = first.layer.shape
-        result = outcome_of(_find, chosen, first.components, (images, height, width), first.directions)
+        ready[number] = prepared
+        batched = prepared.method in ("nmf", "semi-nmf") and problem.components and problem.directions is None
+        key = problem.layer.shape, problem.components, prepared.method, prepared.rectify, None if batched else number
+        together[key].append(number)
+    for numbers in together.values():
+        result = outcome_of(_find, problems[numbers[0]], [ready[number] for number in numbers])
         each = result if isinstance(result, list) else [result] * len(numbers)
         found |= zip(numbers, each, strict=True)
     return [found[number] for number in range(len(problems))]
 
 
-def _find(
-    matrices: Sequence[Tensor], components: int, shape: tuple[int, int, int], directions: Tensor | None = None
-) -> list[Groups]:
-    """Find groups in matrices [N*H*W, C] of one shape: along `directions`, `components` of them, or a chosen number."""
-    if directions is not None:
-        return [Groups(project(matrix, directions), shape) for matrix in matrices]
-    if components:
-        return [Groups(each, shape) for each in factorize(torch.stack(list(matrices)), components).unbind()]
+@dataclass(frozen=True)
+class _Ready:
+    """A problem's activations as a matrix."""
+
+    matrix: Tensor
+    """[N*H*W, C]"""
+    method: Method
+    rectify: bool
+    """Whether there are negative values to be counted as 0."""
+
+
+def _find(problem: Problem, prepared: Sequence[_Ready]) -> list[Groups]:
+    """Find groups in matrices of one shape as `problem` asks: along directions, so many of them, or a chosen number."""
+    images, _, height, width = problem.layer.shape
+    shape = (images, height, width)
+    method, rectify = prepared[0].method, prepared[0].rectify
+    if problem.directions is not None:
+        return [
+            Groups(project(each.matrix, problem.directions, method=method, rectify=rectify), shape, method)
+            for each in prepared
+        ]
+    if problem.components and method in ("nmf", "semi-nmf"):
+        together = torch.stack([each.matrix for each in prepared])
+        found = find_factors(together, problem.components, method=method, rectify=rectify).unbind()
+        return [Groups(each, shape, method) for each in found]
+    if problem.components:
+        return [Groups(_decomposed(each, problem.components), shape, method) for each in prepared]
     groups = []
-    for matrix in matrices:
-        choice = choose_components(matrix)
+    for each in prepared:
+        choice = choose_components(each.matrix, most=MOST_CHOICES, method=method, rectify=rectify)
         errors = (1 - torch.tensor(choice.explained)).clamp(min=0).sqrt()
         choices = torch.stack([torch.tensor(choice.candidates, dtype=errors.dtype), errors], dim=1)
-        groups.append(Groups(choice.factorization, shape, choices))
+        groups.append(Groups(choice.factorization, shape, method, choices))
     return groups
 
 
-def _matrix(layer: Tensor, rectify: bool) -> Tensor:
-    """Return activations [N, C, H, W] as a non-negative matrix [N*H*W, C].
+def _decomposed(prepared: _Ready, components: int) -> Factorization:
+    try:
+        return find_factors(prepared.matrix, components, method=prepared.method)
+    except TooFewDimensions as error:
+        raise Refused("components", f"is too large: {error}; ask for fewer, or choose another method") from error
+
+
+def _prepare(problem: Problem) -> _Ready:
+    """Check activations [N, C, H, W], and settle the method.
 
     Raises:
-        Refused: they are not finite, or negative without `rectify`.
+        Refused: they are not finite, or negative with "nmf" and no `rectify`.
     """
+    layer = problem.layer
     if not torch.isfinite(layer).all():
         raise Refused("activations", "hold NaN or infinity; only finite numbers can be factorized")
-    if not rectify and layer.min() < 0:
+    negative = bool(layer.min() < 0)
+    method = problem.method
+    if method == "auto":
+        method = "semi-nmf" if negative and not problem.rectify else "nmf"
+    if method == "nmf" and negative and not problem.rectify:
         raise Refused(
             "activations",
             f"hold negative values (as low as {layer.min():.3g}), which non-negative factorization cannot explain; "
-            "choose a layer after a ReLU, or set rectify to count them as 0",
+            "choose semi-NMF, or set rectify to count them as 0",
         )
-    return layer.clamp(min=0).permute(0, 2, 3, 1).reshape(-1, layer.shape[1])
+    return _Ready(layer.permute(0, 2, 3, 1).reshape(-1, layer.shape[1]), method, problem.rectify and negative)

@@ -90,16 +90,18 @@ function neuronRow(dictionary, index, rank, peaks) {
   const channel = dictionary.channels[index][rank];
   const activation = dictionary.activations[index][rank];
   const neuron = dictionary.neurons[channel];
-  const strength = element("div", { className: "strength" });
-  strength.style.width = `${peaks.activation ? (Math.max(0, activation) / peaks.activation) * 100 : 0}%`;
+  const name = activation < 0 ? `- ${neuron.name}` : neuron.name;
+  const icon = activation < 0 ? (neuron.negative_icon ?? neuron.icon) : neuron.icon;
+  const strength = element("div", { className: activation < 0 ? "strength negative" : "strength" });
+  strength.style.width = `${peaks.activation ? (Math.abs(activation) / peaks.activation) * 100 : 0}%`;
   return element(
     "div",
     { className: "neuron" },
-    iconBox(neuron.icon, neuron.name),
+    iconBox(icon, name),
     element(
       "div",
       {},
-      element("div", { className: "name", textContent: neuron.name, title: neuron.label }),
+      element("div", { className: "name", textContent: name, title: neuron.label }),
       element("div", { className: "small", textContent: `channel ${channel} · activation ${activation}` }),
       strength,
       ...exampleCrops(neuron.examples),

@@ -15,6 +15,7 @@ import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,13 +90,16 @@ class FileSpool:
         self._file.flush()  # now, while it can be told
         self.rows += len(rows)
 
-    async def factorize(self, components: int) -> AsyncGenerator[SpoolProgress | SpoolBasis | SpoolFailed, None]:
+    async def factorize(
+        self, components: int, method: Literal["nmf", "semi-nmf"], rectify: bool
+    ) -> AsyncGenerator[SpoolProgress | SpoolBasis | SpoolFailed, None]:
         """Factorize all rows in a separate process; yield progress and, last, the basis or the failure."""
         ours, theirs = socket.socketpair()
-        arguments = (theirs.fileno(), self._file.fileno(), self._channels, components)
+        descriptors = (theirs.fileno(), self._file.fileno())
+        arguments = (*descriptors, self._channels, components, method, int(rectify))
         process = subprocess.Popen(  # noqa: ASYNC220 - this blocks for milliseconds
             [sys.executable, "-m", "striate_service.backends.local.spool_factorizer", *map(str, arguments)],
-            pass_fds=arguments[:2],
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             # One thread: the other cores serve interactive requests.
             env=environment(OMP_NUM_THREADS="1") | cache_variables(self._compiled),

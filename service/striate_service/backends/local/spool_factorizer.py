@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,7 +25,14 @@ _SAMPLED_BLOCKS = 8  # of _ROWS, evenly spaced, on which group strengths are mea
 _QUANTILE = 0.9  # as for an overlay's scale
 
 
-def main(socket_descriptor: int, spool_descriptor: int, channels: int, components: int) -> None:
+def main(
+    socket_descriptor: int,
+    spool_descriptor: int,
+    channels: int,
+    components: int,
+    method: Literal["nmf", "semi-nmf"],
+    rectify: bool,
+) -> None:
     end_with_server()
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
@@ -44,10 +52,13 @@ def main(socket_descriptor: int, spool_descriptor: int, channels: int, component
         write(server, SpoolProgress((progress.phase + min(1.0, progress.rows / rows)) / progress.phases))
 
     try:
-        basis = factorize_batches(batches, components, progress=send_progress)
+        basis = factorize_batches(batches, components, method=method, rectify=rectify, progress=send_progress)
         starts = np.linspace(0, max(0, rows - _ROWS), _SAMPLED_BLOCKS).astype(int).tolist()
         strengths = torch.cat(
-            [project(read(start), basis.directions).weights.sum(1) for start in dict.fromkeys(starts)]
+            [
+                project(read(start), basis.directions, method=method, rectify=rectify).weights.sum(1)
+                for start in dict.fromkeys(starts)
+            ]
         )
         write(
             server,
@@ -65,4 +76,5 @@ def main(socket_descriptor: int, spool_descriptor: int, channels: int, component
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    own_socket, spool, channels, components = map(int, sys.argv[1:5])
+    main(own_socket, spool, channels, components, "nmf" if sys.argv[5] == "nmf" else "semi-nmf", sys.argv[6] == "1")

@@ -27,6 +27,12 @@ _ATTRIBUTIONS: dict[int, Literal["gradient", "path", "none"]] = {
     messages.ATTRIBUTION_NONE: "none",
 }
 
+_BY_MAGNITUDE: dict[int, bool] = {
+    messages.NEURON_ORDER_UNSPECIFIED: True,
+    messages.NEURON_ORDER_MAGNITUDE: True,
+    messages.NEURON_ORDER_ACTIVATION: False,
+}
+
 
 def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> DictionaryQuestion:
     model = reading.find_model(reader.models, request.model)
@@ -44,6 +50,7 @@ def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> Diction
         model=model,
         layer=layer,
         neurons=neurons,
+        by_magnitude=reading.choice(request.order, _BY_MAGNITUDE, "order", messages.NeuronOrder),
         positions=positions,
         classes=reading.find_classes(model, request.class_names),
         class_count=reading.class_count(request, model),
@@ -92,4 +99,5 @@ def _word(word: Word) -> messages.Neuron:
         label=encoding.label(word.label),
         icon=encoding.icon(word.icon),
         examples=encoding.examples(word.examples),
+        negative_icon=encoding.icon(word.negative_icon) if word.negative_icon else None,
     )

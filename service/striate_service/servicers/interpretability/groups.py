@@ -16,8 +16,10 @@ from striate_service.explain.groups import GroupsAnswer
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.interpretability.reader import Reader
+from striate_service.servicers.methods import basis_method, method_message, read_method
 from striate_service.stores.bases import StoredBasis
-from striate_service.techniques.tasks.groups import MOST_CHOICES, GroupsResult
+from striate_service.techniques.costs import MOST_CHOICES
+from striate_service.techniques.tasks.groups import GroupsResult
 
 _MAX_POINTS = 256
 _MAX_EVALUATIONS = 32_768  # forwards of the network's remainder that one request's Sobol indices may cost: minutes
@@ -47,6 +49,7 @@ def read_flows(request: messages.FactorizeLayersRequest, reader: Reader) -> Flow
         class_count=reading.class_count(request, model),
         # As many as every layer has room for, where the request does not say.
         components=min(_components(request, (images, *layer.shape)) for layer in layers),
+        method=read_method(request.method, request.rectify),
         rectify=request.rectify,
         images=reader.images(request.images, "images", request.fit, model),
     )
@@ -67,6 +70,8 @@ def write(answer: GroupsAnswer) -> messages.FactorizeResponse:
         views=map(encoding.view, answer.views),
         overlays=answer.overlays,
         basis=answer.basis,
+        method=method_message(result.method),
+        convergence=_convergence(result),
     )
     if answer.model and answer.layer:
         response.model.CopyFrom(encoding.model_ref(answer.model))
@@ -96,6 +101,11 @@ def _image_groups(request: messages.FactorizeRequest, reader: Reader, basis: Sto
         reading.basis_name(request.save_as, "save_as")
         if basis is not None:
             raise InvalidArgument("save_as", f"cannot be set with a basis: its groups are kept as {basis.name!r}.")
+    method = read_method(request.method, request.rectify)
+    if basis is not None and method not in ("auto", basis.method):
+        raise InvalidArgument("method", f"is not that of the basis {basis.name!r}, {basis.method}; leave it unset.")
+    if basis is not None and request.rectify and basis.method != "nmf":
+        raise InvalidArgument("rectify", f"goes with NMF, and the basis {basis.name!r} is of {basis.method}.")
     classes = reading.find_classes(model, request.class_names)
     class_count = reading.class_count(request, model)
     if request.sobol_points:
@@ -108,6 +118,7 @@ def _image_groups(request: messages.FactorizeRequest, reader: Reader, basis: Sto
         components=components,
         classes=classes,
         class_count=class_count,
+        method=basis_method(basis) if basis else method,
         rectify=request.rectify or (basis is not None and basis.rectify),
         basis=basis,
         save_as=request.save_as,
@@ -146,7 +157,8 @@ def _activation_groups(request: messages.FactorizeRequest) -> ActivationGroupsQu
             f"should be float32 or float16 [N, C, H, W], and is {activations.dtype.name} {list(activations.shape)}.",
         )
     components = _components(request, activations.shape)
-    return ActivationGroupsQuestion(activations.astype(np.float32), components, request.rectify)
+    method = read_method(request.method, request.rectify)
+    return ActivationGroupsQuestion(activations.astype(np.float32), components, method, request.rectify)
 
 
 def _components_of(request: messages.FactorizeRequest, shape: tuple[int, ...], basis: StoredBasis | None) -> int:
@@ -205,6 +217,12 @@ def _fidelity(result: GroupsResult) -> list[messages.Fidelity]:
             encoding.numbers(result.kl_divergence), encoding.numbers(result.same_top_class), strict=True
         )
     ]
+
+
+def _convergence(result: GroupsResult) -> messages.Convergence | None:
+    if not result.iterations:
+        return None
+    return messages.Convergence(iterations=int(result.iterations), ran_out=not result.converged)
 
 
 def _choices(result: GroupsResult) -> list[messages.Choice]:

@@ -22,7 +22,7 @@ from striate_service.techniques.objective import Channel, Direction
 from striate_service.techniques.recipe import RECIPES, Recipe
 
 _MAX_KEYS = 4096  # twice as many as a wide layer has channels
-_MAX_DIRECTIONS = 512  # 8 layers of 64 groups; each is as long as its layer has channels
+_MAX_DIRECTION_BYTES = 8 * 2**20  # 1,024 directions of 2,048 channels
 _RECIPES = {recipe.text: recipe for recipe in RECIPES.values()}
 _SHOWN = 12  # digits of a version
 
@@ -31,9 +31,11 @@ def read(request: messages.WatchIconsRequest, reader: Reader) -> list[IconSubjec
     """Return what keys stand for. Takes time where there are many, so call it in a thread."""
     if len(request.keys) > _MAX_KEYS:
         raise InvalidArgument("keys", f"are {len(request.keys)}; send at most {_MAX_KEYS} at a time.")
-    directions = sum(key.WhichOneof("shows") == "direction" for key in request.keys)
-    if directions > _MAX_DIRECTIONS:
-        raise InvalidArgument("keys", f"hold {directions} directions; send at most {_MAX_DIRECTIONS} at a time.")
+    if (size := sum(len(key.direction.data) for key in request.keys)) > _MAX_DIRECTION_BYTES:
+        raise InvalidArgument(
+            "keys",
+            f"hold {size / 2**20:.1f} MiB of directions; send at most {_MAX_DIRECTION_BYTES >> 20} MiB at a time.",
+        )
     return [_subject(key, f"keys[{number}]", reader.models) for number, key in enumerate(request.keys)]
 
 

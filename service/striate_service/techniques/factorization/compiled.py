@@ -82,14 +82,6 @@ def times_xt(h: Array, x: Array, out: Array) -> None:
 
 
 @compiled
-def times_product(rows: Array, a: Array, b: Array, inner: Array, out: Array) -> None:
-    """out = rows A'B, without forming A'B: `inner` [K, len(A)] holds rows A', padded."""
-    times_xt(rows, a, inner)
-    inner[:, len(a) :] = 0
-    times_x(inner, b, out)
-
-
-@compiled
 def dot(a: Array, b: Array) -> float:
     total = 0.0
     for j in range(len(a)):
@@ -108,12 +100,12 @@ def gram(rows: Array) -> Array:
 
 
 @compiled
-def sweep(rows: Array, products: Array, curvatures: Array, length: int, step: Array) -> None:
+def sweep(rows: Array, products: Array, curvatures: Array, length: int, step: Array, least: float) -> None:
     """Set each row in turn to its minimizer: clamp(row + (products - curvatures rows) / diagonal), as `descent.sweep`.
 
-    `step` is scratch space for a row; `length` excludes the padding.
+    `step` is scratch space for a row; `length` excludes the padding; `least` is what the rows may be at least.
     """
-    zero = rows.dtype.type(0)
+    bound = rows.dtype.type(least)
     for k in range(len(rows)):
         if curvatures[k, k] > 0:  # else the group is absent, and any row is a minimizer
             row, product = rows[k], products[k]
@@ -126,12 +118,12 @@ def sweep(rows: Array, products: Array, curvatures: Array, length: int, step: Ar
                     step[j] -= of_a * a[j] + of_b * b[j]
             scale = rows.dtype.type(1 / curvatures[k, k])
             for j in range(length):
-                row[j] = max(row[j] + scale * step[j], zero)
+                row[j] = max(row[j] + scale * step[j], bound)
 
 
 @compiled
-def settle(rows: Array, products: Array, curvatures: Array, max_sweeps: int) -> None:
-    """Sweep until the rows converge: non-negative least squares for each column, 128 at a time to fit the cache."""
+def settle(rows: Array, products: Array, curvatures: Array, max_sweeps: int, least: float) -> None:
+    """Sweep until the rows converge: least squares for each column, 128 at a time to fit the cache."""
     size, count = 128, len(rows)
     even = count + count % 2
     block, product, step = np.zeros((even, size)), np.zeros((even, size)), np.zeros(size)
@@ -143,7 +135,7 @@ def settle(rows: Array, products: Array, curvatures: Array, max_sweeps: int) -> 
         product[:count, :length] = products[:, first : first + length]
         for _ in range(max_sweeps):
             before[:] = block
-            sweep(block, product, padded, length, step)
+            sweep(block, product, padded, length, step, least)
             change, total = 0.0, 0.0
             for k in range(count):
                 for j in range(length):
@@ -155,10 +147,11 @@ def settle(rows: Array, products: Array, curvatures: Array, max_sweeps: int) -> 
 
 
 @compiled
-def extrapolate(ahead: Array, new: Array, old: Array, momentum: float) -> None:
+def extrapolate(ahead: Array, new: Array, old: Array, momentum: float, least: float) -> None:
+    bound = ahead.dtype.type(least)
     for k in range(len(ahead)):
         for j in range(ahead.shape[1]):
-            ahead[k, j] = max(new[k, j] + momentum * (new[k, j] - old[k, j]), ahead.dtype.type(0))
+            ahead[k, j] = max(new[k, j] + momentum * (new[k, j] - old[k, j]), bound)
 
 
 @compiled
@@ -175,7 +168,6 @@ def squared_error(squared_norm: float, w: Array, products: Array, overlaps: Arra
 @compiled
 def descend(
     x: Array,
-    images: Array,
     w: Array,
     h: Array,
     squared_norm: float,
@@ -183,31 +175,27 @@ def descend(
     tolerance: float,
     max_iterations: int,
     plain: int,
-) -> int:
-    """Improve W and H in place, as `descent.descend` describes; return the number of iterations.
+    least: float,
+) -> tuple[int, bool]:
+    """Improve W and H in place, as `descent.descend` describes; return the iterations, and whether these sufficed.
 
     Args:
-        x: X [M, C], or a basis Q [r, C] of most of it.
-        images: with a basis, QX' [r, M], padded as W' is; else an array without rows.
         squared_norm: ||X||^2.
+        least: what H may be at least: 0, or -inf for semi-NMF.
     """
-    positions, channels, rank = w.shape[1], x.shape[1], len(images)
-    inner = np.zeros((len(w), rank + -rank % 4), x.dtype)
+    positions, channels = w.shape[1], x.shape[1]
     new_w, new_h, ahead_w, ahead_h = w.copy(), h.copy(), w.copy(), h.copy()
     hx, wx, step = np.zeros_like(w), np.zeros_like(h), np.zeros(max(positions, channels), x.dtype)
     errors, measured_h = np.empty(max_iterations), h.copy()
     momentum, ceiling, error, too_far, steps = FIRST_MOMENTUM, 1.0, np.inf, False, 0
     for iteration in range(max_iterations):
-        if rank:
-            times_product(ahead_h, x, images, inner, hx)
-        else:
-            times_xt(ahead_h, x, hx)
-            hx[:, len(x) :] = 0
+        times_xt(ahead_h, x, hx)
+        hx[:, len(x) :] = 0
         curvatures = gram(ahead_h)
         new_w[:] = ahead_w
         sweeps = SWEEPS if iteration >= plain else 1
         for _ in range(sweeps):
-            sweep(new_w, hx, curvatures, positions, step)
+            sweep(new_w, hx, curvatures, positions, step, 0.0)
         reached = squared_error(squared_norm, new_w, hx, gram(new_w), curvatures)
         too_far = reached > error and not too_far  # an increase right after going back is rounding
         if too_far:
@@ -218,26 +206,23 @@ def descend(
         settled = steps >= WINDOW and errors[steps - WINDOW] - error <= tolerance * error
         if settled or error <= smallest * squared_norm:
             w[:], h[:] = new_w, ahead_h
-            return iteration + 1
+            return iteration + 1, True
         steps += 1
         measured_h[:] = ahead_h
         used = x.dtype.type(momentum if iteration >= plain else 0)
         if iteration >= plain:
             momentum, ceiling = min(ceiling, GROWTH * momentum), min(1.0, CEILING_GROWTH * ceiling)
-        extrapolate(ahead_w, new_w, w, used)
+        extrapolate(ahead_w, new_w, w, used, 0.0)
         w[:] = new_w
-        if rank:
-            times_product(ahead_w, images, x, inner, wx)
-        else:
-            times_x(ahead_w, x, wx)
+        times_x(ahead_w, x, wx)
         new_h[:] = ahead_h
         overlaps = gram(ahead_w)
         for _ in range(sweeps):
-            sweep(new_h, wx, overlaps, channels, step)
-        extrapolate(ahead_h, new_h, h, used)
+            sweep(new_h, wx, overlaps, channels, step, least)
+        extrapolate(ahead_h, new_h, h, used, least)
         h[:] = new_h
     h[:] = measured_h
-    return max_iterations
+    return max_iterations, False
 
 
 @compiled

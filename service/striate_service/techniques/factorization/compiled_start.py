@@ -16,25 +16,22 @@ from striate_service.techniques.factorization.compiled import Array, compiled, d
 _BLOCKS = 5
 
 
-def nndsvd(x: Array, w: Array, h: Array, components: int, *, fill: bool) -> tuple[Array, Array]:
+def nndsvd(x: Array, w: Array, h: Array, components: int, *, fill: bool, least: float) -> None:
     """Write the start into `w` and `h`, which hold zeros. X is float32.
 
     Args:
-        fill: replace zeros by the mean of X (NNDSVDa).
-
-    Returns:
-        The Krylov basis Q [r, C], and QX' [r, M], padded.
+        fill: replace zeros by the mean of |X| (NNDSVDa).
+        least: what H may be at least: 0, or -inf for semi-NMF.
     """
     basis, images, products = krylov(x, _probe(len(w), len(x)), _BLOCKS)
     squares, mixtures = np.linalg.eigh(products)
     leading = np.ascontiguousarray(mixtures[:, ::-1][:, :components].T)
-    non_negative_parts(leading, squares[::-1].copy(), basis, images, w, h)
+    non_negative_parts(leading, squares[::-1].copy(), basis, images, w, h, least)
     if fill:
-        mean = x.mean(dtype=np.float64)
+        mean = np.abs(x).mean(dtype=np.float64)
         for factor, length in ((w, len(x)), (h, x.shape[1])):
             shown = factor[:components, :length]
             shown[shown == 0] = mean
-    return basis, images
 
 
 @functools.lru_cache(maxsize=8)
@@ -89,7 +86,9 @@ def krylov(x: Array, probe: Array, blocks: int) -> tuple[Array, Array, Array]:
 
 
 @compiled
-def non_negative_parts(leading: Array, squares: Array, basis: Array, images: Array, w: Array, h: Array) -> None:
+def non_negative_parts(
+    leading: Array, squares: Array, basis: Array, images: Array, w: Array, h: Array, least: float
+) -> None:
     """Set the rows of W' and H to parts of singular vectors that are mixtures of the rows of `images` and `basis`.
 
     Args:
@@ -109,6 +108,8 @@ def non_negative_parts(leading: Array, squares: Array, basis: Array, images: Arr
                 v[j] += share * vector[j]
         above_u, below_u = _squared_parts(u)
         above_v, below_v = _squared_parts(v)
+        if least < 0:  # H keeps the whole of v
+            above_v = below_v = above_v + below_v
         sign = 1.0 if above_u * above_v >= below_u * below_v else -1.0
         of_u, of_v = (above_u, above_v) if sign > 0 else (below_u, below_v)
         if of_u > 0 and of_v > 0:
@@ -117,7 +118,7 @@ def non_negative_parts(leading: Array, squares: Array, basis: Array, images: Arr
                 w[k, i] = max(ratio * u[i], 0.0)
             ratio = sign * (of_u / of_v) ** 0.25
             for j in range(len(v)):
-                h[k, j] = max(ratio * v[j], 0.0)
+                h[k, j] = max(ratio * v[j], least)
 
 
 @compiled

@@ -13,7 +13,9 @@ _WINDOW = 10  # iterations between checks of convergence, as in scikit-learn
 _TINY = torch.finfo(torch.float32).tiny
 
 
-def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+def descend(
+    x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Improve each problem's factors until ten iterations lower its divergence by less than `tolerance` of the first.
 
     Args:
@@ -22,10 +24,11 @@ def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: i
         h: [B, K, C], > 0.
 
     Returns:
-        W, H and the iterations, int64 [B].
+        W, H, the iterations, int64 [B], and whether these sufficed, bool [B].
     """
     found_w, found_h = w.clone(), h.clone()
     iterations = torch.full((len(x),), max_iterations, device=x.device)
+    converged = torch.zeros_like(iterations, dtype=torch.bool)
     which = torch.arange(len(x), device=x.device)
     first = before = divergence(x, w, h)
     for iteration in range(1, max_iterations + 1):
@@ -35,11 +38,11 @@ def descend(x: Tensor, w: Tensor, h: Tensor, tolerance: float, max_iterations: i
             now = divergence(x, w, h)
             finished = before - now <= tolerance * first
             found_w[which], found_h[which] = w, h
-            iterations[which[finished]] = iteration
+            iterations[which[finished]], converged[which[finished]] = iteration, True
             if finished.all():
                 break
             x, w, h, which, first, before = (part[~finished] for part in (x, w, h, which, first, now))
-    return found_w, found_h, iterations
+    return found_w, found_h, iterations, converged
 
 
 def divergence(x: Tensor, w: Tensor, h: Tensor) -> Tensor:

@@ -10,8 +10,10 @@ block, K (C + K) numbers for every block, and the sample; weights are not kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -58,6 +60,8 @@ def factorize_batches(
     batches: Callable[[], Iterable[Tensor]],
     components: int,
     *,
+    method: Literal["nmf", "semi-nmf"] = "nmf",
+    rectify: bool = False,
     phases: int = 6,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Basis:
@@ -66,21 +70,30 @@ def factorize_batches(
     Args:
         batches: returns the pieces X [m, C] in turn, the same ones on every call.
         components: K, 1 to min(M, C).
+        method: "semi-nmf": X and the directions may be negative.
+        rectify: take negative values as 0, by "nmf". Errors and shares are still those of X as it is, for which the
+            batches are read once more.
         phases: how often the batches may be read, at least 2: once for a sample, then to improve the directions.
         progress: called after each block; an exception that it raises ends the work.
 
     Raises:
-        ValueError: a batch is not a finite, non-negative matrix, or differs in channels, or K is out of range.
+        ValueError: a batch is not such a matrix, or differs in channels, or K is out of range.
     """
-    sample, rows = _sample(batches, lambda rows: progress(Progress(0, phases, rows, 1.0)))
+    least = 0.0 if method == "nmf" else -math.inf
+    signed = rectify or method != "nmf"
+
+    def blocks() -> Iterator[Tensor]:
+        return (block.clamp(min=0) if rectify else block for block in _blocks(batches(), signed))
+
+    sample, rows = _sample(blocks(), lambda rows: progress(Progress(0, phases, rows, 1.0)))
     check_components(sample, components)
-    h = factorize(sample, components).directions.double()
+    h = factorize(sample, components, method=method).directions.double()
     seen: list[tuple[Tensor, Tensor]] = []  # by block, W_b'W_b and W_b'X_b
     squared_norm, before = 0.0, float("inf")
     curvatures, products = h.new_zeros(components, components), torch.zeros_like(h)
     for phase in range(1, phases):
         read, left, passed = 0, 0.0, 0.0
-        for number, block in enumerate(_blocks(batches())):
+        for number, block in enumerate(blocks()):
             own = _gram(block, h)
             block_norm = _squared_norm(block)
             left += block_norm - 2 * float((own[1] * h).sum()) + float((own[0] * (h @ h.mT)).sum())
@@ -91,22 +104,34 @@ def factorize_batches(
             else:
                 curvatures, products = curvatures + own[0] - seen[number][0], products + own[1] - seen[number][1]
                 seen[number] = own
-                h = minimize_rows(h, products, curvatures, _SWEEPS)
+                h = minimize_rows(h, products, curvatures, _SWEEPS, least)
             progress(Progress(phase, phases, read, (max(left, 0) / passed) ** 0.5 if passed else 0.0))
         squared_norm = passed
         if phase == 1:
-            h = minimize_rows(h, products, curvatures, _SWEEPS)
+            h = minimize_rows(h, products, curvatures, _SWEEPS, least)
         if before - left <= _TOLERANCE * left:
             break
         before = left
+    if rectify:
+        products, curvatures, squared_norm = _sums_as_it_is(_blocks(batches(), signed), h)
     return _arrange(h, products, curvatures, squared_norm, rows)
 
 
-def _sample(batches: Callable[[], Iterable[Tensor]], progress: Callable[[int], None]) -> tuple[Tensor, int]:
+def _sums_as_it_is(blocks: Iterable[Tensor], h: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return W'X, W'W and ||X||^2, W being the minimizer for the clamped X."""
+    products, curvatures, squared_norm = torch.zeros_like(h), h.new_zeros(len(h), len(h)), 0.0
+    for block in blocks:
+        w = fit_weights(block.clamp(min=0), h.float())
+        products, curvatures = products + (w.mT @ block).double(), curvatures + w.double().mT @ w.double()
+        squared_norm += _squared_norm(block)
+    return products, curvatures, squared_norm
+
+
+def _sample(blocks: Iterable[Tensor], progress: Callable[[int], None]) -> tuple[Tensor, int]:
     """Return up to _SAMPLE rows, evenly spaced, and the number of all rows."""
     kept: list[Tensor] = []
     rows, stride = 0, 1
-    for block in _blocks(batches()):
+    for block in blocks:
         kept.append(block[-rows % stride :: stride].clone())
         rows += len(block)
         progress(rows)
@@ -117,11 +142,11 @@ def _sample(batches: Callable[[], Iterable[Tensor]], progress: Callable[[int], N
     return torch.cat(kept), rows
 
 
-def _blocks(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+def _blocks(batches: Iterable[Tensor], signed: bool) -> Iterator[Tensor]:
     """Check batches, and regroup their rows into blocks of _BLOCK rows."""
     waiting: list[Tensor] = []
     for batch in batches:
-        check_matrix(batch)
+        check_matrix(batch, signed=signed)
         if batch.dim() != 2 or (waiting and batch.shape[1] != waiting[0].shape[1]):
             raise ValueError(f"each batch should be [m, C] with one C, not {tuple(batch.shape)}")
         waiting.append(batch.float())

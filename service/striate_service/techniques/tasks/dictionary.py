@@ -30,7 +30,7 @@ class DictionaryResult:
     magnitude: Array
     """[H, W]: the length of each position's activation vector."""
     channels: Array
-    """int32 [H, W, K], strongest first."""
+    """int32 [H, W, K], strongest first, by the task's order."""
     activations: Array
     """[H, W, K]"""
     classes: Array
@@ -58,6 +58,8 @@ class DictionaryTask(ImageTask[DictionaryResult]):
     """Points on the path."""
     vectors: tuple[tuple[int, int], ...] = ()
     """Positions (row, column) whose whole activation vectors are wanted."""
+    by_magnitude: bool = True
+    """The strongest neurons are those farthest from 0. False: the most active."""
 
     @property
     def rate_key(self) -> str:
@@ -87,7 +89,7 @@ class DictionaryTask(ImageTask[DictionaryResult]):
         points = 3 * _PATH_POINTS if self._on_path else 0  # the points, the network's outputs for them, and gradients
         return Cost(
             forwards=1 + passes if classes else 1,
-            memory_bytes=FLOAT_BYTES * numbers * (5 + classes + points),  # sorted channel indices are int64
+            memory_bytes=FLOAT_BYTES * numbers * (6 + classes + points),  # sorted channel indices are int64
             result_bytes=FLOAT_BYTES * (positions * self.neurons * (2 + classes) + len(self.vectors) * layer.channels),
         )
 
@@ -98,7 +100,8 @@ class DictionaryTask(ImageTask[DictionaryResult]):
 
         assert forward
         layer, classes = forward.layers[self.layer][0], forward.classes[0]
-        channels = layer.argsort(dim=0, descending=True, stable=True)[: self.neurons]
+        strength = layer.abs() if self.by_magnitude else layer
+        channels = strength.argsort(dim=0, descending=True, stable=True)[: self.neurons]
         effects = class_logits = baseline = vectors = None
         if len(classes) and forward.logits is not None:
             gradients, at_zero = self._gradients(forward, networks)

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from striate_service.models.description import ModelDescription
-from striate_service.techniques.costs import FLOAT_BYTES, Cost, factorization_seconds, layer_numbers, share_after
+from striate_service.techniques.costs import (
+    FLOAT_BYTES,
+    MOST_CHOICES,
+    Cost,
+    decomposition_seconds,
+    layer_numbers,
+    share_after,
+)
+from striate_service.techniques.methods import Method, MethodChoice
 from striate_service.techniques.outcomes import Failure, Refusal, outcome_of
 from striate_service.techniques.tasks.base import (
     Array,
@@ -27,22 +35,25 @@ if TYPE_CHECKING:
 
     from striate_service.techniques.groups import Groups, Problem
 
-MOST_CHOICES = 16
-"""The largest number of groups that is tried where the caller gives none."""
-
 
 @dataclass(frozen=True)
 class GroupsResult:
     """K groups in N images."""
 
     spatial: Array
-    """[N, H, W, K]"""
+    """[N, H, W, K], >= 0 but for methods whose strengths are signed."""
     directions: Array
     """[K, C], of unit length."""
     relative_error: Array
     """[]"""
     importance: Array
     """[K]"""
+    method: Method
+    """By which they were found."""
+    iterations: Array
+    """int64 []; 0 where nothing was iterated."""
+    converged: Array
+    """bool []: the iterations sufficed."""
     choices: Array | None = None
     """[T, 2]: each number of groups that was tried, and its relative error; None where the number was given."""
     classes: Array | None = None
@@ -90,8 +101,13 @@ class FactorizeTask(ImageTask[GroupsResult]):
     components: int
     """0: chosen by the activations."""
     rectify: bool
+    method: MethodChoice = "auto"
     directions: Array | None = None
-    """[K, C]: project onto these. None: find groups."""
+    """[K, C]: project onto these, which `method` found. None: find groups."""
+
+    @property
+    def rate_key(self) -> str:
+        return _rate_key(self.kind, self.method)
 
     @property
     def forward(self) -> ForwardNeeds:
@@ -104,7 +120,7 @@ class FactorizeTask(ImageTask[GroupsResult]):
         numbers, classes = layer_numbers(layer), self.explained_count
         positions, components = images * numbers // layer.channels, self.components or MOST_CHOICES
         passes = images * (1 + (2 * classes + 1) * share_after(model, layer))
-        alone = _factorization(positions, layer.channels, self.components)
+        alone = _factorization(positions, layer.channels, self.components, self.method)
         along_groups = classes * positions * components  # `group_effects`
         return Cost(
             forwards=passes,
@@ -140,6 +156,11 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
     components: int
     """Of each layer; 0: chosen for each by its activations."""
     rectify: bool
+    method: MethodChoice = "auto"
+
+    @property
+    def rate_key(self) -> str:
+        return _rate_key(self.kind, self.method)
 
     @property
     def forward(self) -> ForwardNeeds:
@@ -149,7 +170,7 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
     @property
     def _layer_tasks(self) -> list[FactorizeTask]:
         return [
-            FactorizeTask(self.model, self.classes, self.class_count, layer, self.components, self.rectify)
+            FactorizeTask(self.model, self.classes, self.class_count, layer, self.components, self.rectify, self.method)
             for layer in self.layers
         ]
 
@@ -220,10 +241,15 @@ class FactorizeActivationsTask(Task[GroupsResult]):
     components: int
     """0: chosen by the activations."""
     rectify: bool
+    method: MethodChoice = "auto"
+
+    @property
+    def rate_key(self) -> str:
+        return _rate_key(self.kind, self.method)
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         count, channels, height, width = self.activations.shape
-        return _factorization(count * height * width, channels, self.components)
+        return _factorization(count * height * width, channels, self.components, self.method)
 
     @classmethod
     def run_batch(
@@ -235,7 +261,9 @@ class FactorizeActivationsTask(Task[GroupsResult]):
         """Factorize tasks of one shape together."""
         from striate_service.techniques.groups import Problem, find_groups
 
-        problems = [Problem(networks.to_device(task.activations), task.components, task.rectify) for task in tasks]
+        problems = [
+            Problem(networks.to_device(task.activations), task.components, task.method, task.rectify) for task in tasks
+        ]
         return [found if isinstance(found, Refusal | Failure) else _result(found) for found in find_groups(problems)]
 
 
@@ -275,14 +303,21 @@ class MaskedGroupsTask(Task[MaskedGroupsResult]):
         return MaskedGroupsResult(to_array(logits[:, list(self.classes)]))
 
 
-def _factorization(positions: int, channels: int, components: int) -> Cost:
+def _rate_key(kind: str, method: MethodChoice) -> str:
+    """Return what tasks share a rate: both descents have one; scikit-learn's methods each their own."""
+    return kind if method in ("auto", "nmf", "semi-nmf") else f"{kind}, {method}"
+
+
+def _factorization(positions: int, channels: int, components: int, method: MethodChoice) -> Cost:
     """Return the cost of a factorization into `components` groups; 0: of all numbers that are tried."""
+    by: Method = "nmf" if method == "auto" else method
     tried = [components] if components else range(1, min(MOST_CHOICES, positions, channels) + 1)
     most = max(tried)
+    copies = 4 if by in ("nmf", "semi-nmf") else 12  # of the activations; scikit-learn's methods take float64
     return Cost(
         forwards=0.0,
-        other_seconds=sum(factorization_seconds(positions, channels, number) for number in tried),
-        memory_bytes=FLOAT_BYTES * (3 * positions * channels + 2 * most * (positions + channels)),
+        other_seconds=sum(decomposition_seconds(by, positions, channels, number) for number in tried),
+        memory_bytes=FLOAT_BYTES * (copies * positions * channels + 2 * most * (positions + channels)),
         result_bytes=FLOAT_BYTES * most * (positions + channels + 1),
     )
 
@@ -291,7 +326,7 @@ def _problem(task: FactorizeTask, forward: ForwardSlice, networks: Networks) -> 
     from striate_service.techniques.groups import Problem
 
     directions = None if task.directions is None else networks.to_device(task.directions)
-    return Problem(forward.layers[task.layer], task.components, task.rectify, directions)
+    return Problem(forward.layers[task.layer], task.components, task.method, task.rectify, directions)
 
 
 def _logits_with_groups(
@@ -351,5 +386,8 @@ def _result(groups: Groups) -> GroupsResult:
         directions=to_array(found.directions),
         relative_error=to_array(found.relative_error),
         importance=to_array(found.importance),
+        method=groups.method,
+        iterations=to_array(found.iterations),
+        converged=to_array(found.converged),
         choices=None if groups.choices is None else to_array(groups.choices),
     )
