@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test fuzz faults check serve bench protos client docs gpu clean
+.PHONY: help install demo test fuzz faults soak check serve bench protos client docs gpu clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -28,6 +28,9 @@ fuzz: $(INSTALLED) ## send CASES spoilt requests (100,000 unless given) to a rea
 
 faults: $(INSTALLED) ## the tests of faults, with those that take long; CONNECTIONS at once (5,000 unless given)
 	LONG=1 CONNECTIONS=$(or $(CONNECTIONS),5000) $(PYTHON) -m pytest tests/faults
+
+soak: $(INSTALLED) ## mixed traffic on a real server for MINUTES (30 unless given): memory, descriptors, threads; then overload
+	MINUTES=$(or $(MINUTES),30) $(PYTHON) -m pytest -s tests/faults/test_soak.py
 
 check: $(INSTALLED) ## style, types, architecture, fresh stubs and docs; with npm, the page's scripts too
 	$(VENV)/bin/ruff check

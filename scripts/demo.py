@@ -73,6 +73,7 @@ def explain(client: striate.Client, photo: np.ndarray, drawing: np.ndarray) -> N
         said = ", ".join(f"{group.name} ({group.importance:.0%})" for group in groups.groups)
         print(f"Factorize of the {name}: {said}; {groups.relative_error:.0%} left out.")
         parts += [groups, dictionary]
+    client.wait_for_icons(parts)
     page("What parts sees", parts, REPORT)
     print(f"\nwrote {REPORT.resolve()}")
 

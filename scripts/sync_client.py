@@ -19,6 +19,7 @@ HEADER = "# Generated from client/striate/_async/{name} by `make client`. Do not
 
 REPLACEMENTS = {
     "_async": "_sync",
+    "aclosing": "closing",
     "async_requests": "sync_requests",
     "open_async_channel": "open_sync_channel",
     "open_async_stream": "open_sync_stream",

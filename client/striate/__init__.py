@@ -38,6 +38,7 @@ from striate.results.activations import Activations
 from striate.results.bases import Basis, BuildProgress
 from striate.results.examples import ChannelExamples, IndexProgress, LayerExamples
 from striate.results.groups import Convergence, Crop, Fidelity, Flow, Group
+from striate.results.icons import Icon, IconProgress
 from striate.results.models import Layer, Model
 from striate.results.neurons import Example, Label, Neuron, RenderProgress
 from striate.show import Factorization, FactorizedLayers, SemanticDictionary
@@ -64,6 +65,8 @@ __all__ = [
     "Fidelity",
     "Flow",
     "Group",
+    "Icon",
+    "IconProgress",
     "IndexProgress",
     "InternalError",
     "InvalidArgument",

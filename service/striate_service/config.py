@@ -73,6 +73,8 @@ class ModelSettings(BaseModel):
     """Frequently requested layers: forward passes for these are compiled (torch.compile, with CUDA graphs). Compiling
     takes some minutes when the model is loaded, and needs a C++ compiler. A network that cannot be compiled, or whose
     outputs would differ, runs uncompiled. No effect with ONNX Runtime, which is faster on CPUs (see `cpu_engine`)."""
+    prerender: tuple[str, ...] = ()
+    """Layers whose channels' icons are rendered while nothing else is to be done, such as ["mixed4d"]."""
 
     @field_validator("recipe")
     @classmethod
@@ -219,6 +221,11 @@ class Settings(BaseSettings):
     render_slice: Annotated[float, Field(gt=0)] = 0.25
     """How long rendering may occupy a worker before other requests get their turn; at least one step of a batch."""
 
+    max_icons: Annotated[int, Field(ge=1)] = 16384
+    """Icons that may wait to be rendered, of all callers together. Calls that ask for more are refused; replies come
+    without them."""
+    max_icons_per_caller: Annotated[int, Field(ge=1)] = 8192
+    """Icons that the calls of one caller may wait for."""
     max_detached_icons: Annotated[int, Field(ge=0)] = 4096
     """Icons that may wait to be rendered though whoever asked for them is not waiting (`RenderIcons` with `detach`)."""
 

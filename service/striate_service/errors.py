@@ -12,7 +12,7 @@ RequestError
 ├── QueueFull           the queue has no place left
 ├── TooManyCalls        as many calls are under way as there may be
 ├── TooManyBytes        the requests under way are too large together
-├── TooManyIcons        as many icons are queued as nobody may wait for
+├── TooManyIcons        as many icons are queued as may be, in all, by one caller, or with nobody waiting
 ├── QuotaExceeded       this caller has no place left in the queue
 ├── TokenQuotaExceeded  this caller's token allows no more at present
 ├── Overloaded          the answer would come after the deadline
@@ -190,15 +190,13 @@ class TooManyBytes(RequestError):
 
 @dataclass
 class TooManyIcons(RequestError):
-    limit: int
+    reason: str
+    """Which limit, and what to do."""
     retry_after: float = 60.0
-    """Seconds."""
+    """Seconds. Icons take a second or more each on a CPU."""
 
     def __str__(self) -> str:
-        return (
-            f"this server renders at most {self.limit} icons that nobody waits for (its setting max_detached_icons); "
-            "wait for these, or ask for fewer"
-        )
+        return self.reason
 
 
 @dataclass

@@ -46,7 +46,8 @@ from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.importance import GroupImportance
 from striate_service.explain.indexing import ExampleIndexing
 from striate_service.explain.names import Namer
-from striate_service.explain.rendering import Claims, IconRenderer
+from striate_service.explain.prerendering import ChosenLayer, Prerendering, chosen_layers
+from striate_service.explain.rendering import Claims, IconQueue, IconRenderer
 from striate_service.explain.streams import ImageStreams
 from striate_service.models import embedded
 from striate_service.models.description import ModelDescription
@@ -108,10 +109,15 @@ class Server:
             self._engine,
             store,
             Claims(store, Leases(icons, settings.icon_lease), Unfinished(settings.home / "unfinished")),
+            IconQueue(
+                _render_batch_size(settings, [worker.device_name for worker in self._backend.workers]),
+                settings.max_icons,
+                settings.max_icons_per_caller,
+            ),
             self._metrics,
-            batch_size=_render_batch_size(settings, [worker.device_name for worker in self._backend.workers]),
             slice_seconds=settings.render_slice,
         )
+        self._prerendering: asyncio.Task[None] | None = None
         self._metrics_server: MetricsServer | None = None
 
     async def start(self) -> None:
@@ -156,6 +162,7 @@ class Server:
                 )
                 self.metrics_port = self._metrics_server.port
             await self._engine.start()
+            prerendered = _prerendered(settings, self._engine.models)
             self._labels = LabelStore(
                 settings.database or f"sqlite:///{settings.home / 'labels.db'}", _shipped_labels(self._engine.models)
             )
@@ -168,6 +175,8 @@ class Server:
             raise
         await self._tell_health(True)
         self._engine.on_health = self._health_changed
+        prerendering = Prerendering(self._renderer, RecipeChoice.of(settings))
+        self._prerendering = asyncio.create_task(prerendering.render(prerendered))
 
     async def wait(self) -> None:
         """Wait until the server has been stopped."""
@@ -177,6 +186,8 @@ class Server:
         """Refuse new requests, answer accepted ones, then stop everything."""
         await self._health.enter_graceful_shutdown()
         await self._grpc.stop(self.settings.drain_timeout)
+        if self._prerendering:
+            self._prerendering.cancel()
         await self._renderer.stop()
         await self._engine.stop()
         self._labels.close()
@@ -304,6 +315,13 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
     if settings.tls_certificate and settings.tls_key:
         return server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     return None
+
+
+def _prerendered(settings: Settings, models: Sequence[ModelDescription]) -> list[ChosenLayer]:
+    try:
+        return chosen_layers(settings.models, models)
+    except ValueError as error:
+        raise StartError(str(error)) from error
 
 
 def _decode_thread_count(settings: Settings) -> int:

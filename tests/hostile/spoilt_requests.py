@@ -7,6 +7,7 @@ another encoding, of a number that the enum does not have; or whose bytes are. A
 from __future__ import annotations
 
 import io
+import json
 import math
 import random
 import struct
@@ -22,6 +23,8 @@ from PIL import Image
 from striate.tensors import tensor_from_array
 from striate.v1 import bases_pb2, examples_pb2, interpretability_pb2, labels_pb2, models_pb2
 from striate.v1 import common_pb2 as pb
+from striate_service.models import embedded
+from striate_service.techniques.recipe import RECIPES
 
 METHODS: tuple[MethodDescriptor, ...] = tuple(
     method
@@ -62,6 +65,7 @@ def _picture() -> bytes:
 _PICTURE = _picture()
 _IMAGE = pb.Image(encoded=_PICTURE)
 _LAYER, _CHANNELS = "mixed5b", 208  # of the embedded model
+_VERSION = json.loads(embedded.LABELS.read_text())["model_version"]
 _POSITION = interpretability_pb2.Position(row=1, column=2)
 _ACTIVATIONS = interpretability_pb2.ActivationsRequest(
     images=[_IMAGE], layers=[_LAYER], channels=[3, 1], positions=[_POSITION], classes=2
@@ -95,6 +99,7 @@ def _sound(method: MethodDescriptor, chance: random.Random) -> Sequence[Message]
             )
         ],
         "RenderIcons": [interpretability_pb2.RenderIconsRequest(layer=_LAYER, channels=[0, 1], omit_icons=True)],
+        "WatchIcons": [interpretability_pb2.WatchIconsRequest(keys=_keys(direction))],
         "SetLabel": [
             labels_pb2.SetLabelRequest(layer=_LAYER, channel=1, label=pb.Label(text="ear", score=0.5)),
         ],
@@ -128,6 +133,14 @@ def _sound(method: MethodDescriptor, chance: random.Random) -> Sequence[Message]
         "UnloadModel": [models_pb2.UnloadModelRequest(name="more")],
     }
     return sound[method.name]
+
+
+def _keys(direction: pb.Tensor) -> Sequence[pb.IconKey]:
+    key = pb.IconKey(model_version=_VERSION, layer=_LAYER, recipe=RECIPES["soft"].text)
+    found = [pb.IconKey(channel=1), pb.IconKey(direction=direction)]
+    for each in found:
+        each.MergeFrom(key)
+    return found
 
 
 def _spoilt(message: Message, chance: random.Random) -> bytes:

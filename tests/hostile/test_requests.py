@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import striate
 from conftest import settings
-from google.protobuf.message_factory import GetMessageClass
-from hostile.spoilt_requests import Case, case
+from hostile.sending import send
+from hostile.spoilt_requests import case
 from PIL import Image
 from striate.v1 import interpretability_pb2 as messages
 from striate_service.local import LocalServer
@@ -27,7 +27,6 @@ CASES = int(os.environ.get("CASES", "1000"))
 SEED = os.environ.get("SEED", "0")
 _AT_A_TIME = 8
 _TIMEOUT = 240.0  # seconds, after which a call counts as hung: a first factorization compiles, on a busy machine too
-_WAITS_FOR_ICONS = 1.0
 
 _ALLOWED = {
     grpc.StatusCode.OK,
@@ -49,46 +48,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
         yield running
 
 
-def send(channel: grpc.Channel, given: Case) -> tuple[str, list[grpc.StatusCode], str]:
-    """Return a case's seed, the codes of its replies, and what the status says."""
-    reply = GetMessageClass(given.method.output_type)
-    kind = f"{'stream' if given.method.client_streaming else 'unary'}_"
-    kind += "stream" if given.method.server_streaming else "unary"
-    call = getattr(channel, kind)(given.path, response_deserializer=reply.FromString)
-    request = iter(given.messages) if given.method.client_streaming else given.messages[0]
-    waits = waits_for_icons(given)
-    try:
-        answer = call(request, timeout=_WAITS_FOR_ICONS if waits else _TIMEOUT, metadata=given.metadata)
-        replies = list(answer) if given.method.server_streaming else [answer]
-    except grpc.RpcError as error:
-        if waits and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return given.seed, [], ""
-        return given.seed, [error.code()], str(error.details())
-    codes = [grpc.StatusCode.OK]
-    if given.method.name == "StreamActivations":
-        by_number = {code.value[0]: code for code in grpc.StatusCode}
-        codes += [by_number[each.error.code] for each in replies if each.WhichOneof("result") == "error"]
-    return given.seed, codes, ""
-
-
-def waits_for_icons(given: Case) -> bool:
-    """Whether a call may rightly last: rendering an icon takes seconds."""
-    if given.method.name == "RenderIcons":
-        return True
-    try:
-        request = GetMessageClass(given.method.input_type).FromString(given.messages[0])
-    except Exception:
-        return False
-    return getattr(request, "wait_for_icons", False) and not request.omit_icons
-
-
 def test_no_request_of_any_kind_is_the_servers_own_fault(
     server: LocalServer, caplog: pytest.LogCaptureFixture, photo: np.ndarray
 ) -> None:
     caplog.set_level(logging.WARNING)
     wrong, counts = [], Counter[str]()
     with grpc.insecure_channel(server.target) as channel, ThreadPoolExecutor(_AT_A_TIME) as threads:
-        sent = threads.map(lambda number: send(channel, case(f"{SEED}-{number}")), range(CASES))
+        sent = threads.map(lambda number: send(channel, case(f"{SEED}-{number}"), _TIMEOUT), range(CASES))
         for seed, codes, details in sent:
             counts.update(code.name for code in codes)
             if not set(codes) <= _ALLOWED or len(details.encode()) > 2048:

@@ -150,7 +150,7 @@ def test_the_same_question_has_the_same_answer(client: striate.Client, photo: np
 
 
 def test_a_group_has_a_color_an_icon_an_importance_and_its_channels(client: striate.Client, photo: np.ndarray) -> None:
-    found = client.factorize(photo, "conv2", components=3, classes=2)
+    found = client.factorize(photo, "conv2", components=3, classes=2, wait_for_icons=True)
     assert len({group.color for group in found.groups}) == 3
     assert [group.importance for group in found.groups] == sorted((g.importance for g in found.groups), reverse=True)
     for k, group in enumerate(found.groups):

@@ -12,6 +12,7 @@ from conftest import settings
 from striate.show.sheets import contact_sheet
 from striate_service.config import EMBEDDED
 from striate_service.explain.icons import RecipeChoice
+from striate_service.explain.prerendering import chosen_layers
 from striate_service.models.loading import load_model
 from striate_service.techniques.recipe import SOFT, Fourier, Maco
 
@@ -28,7 +29,7 @@ def test_a_request_chooses_its_recipe(client: striate.Client, photo: np.ndarray)
     assert (usual.icon.mode, maco.icon.mode) == ("RGB", "RGBA")
     assert np.std(rendered(client, recipe="fourier").icon) > 1.3 * np.std(usual.icon), "soft has less contrast"
     assert rendered(client, recipe="soft").icon_file.data == usual.icon_file.data
-    words = client.semantic_dictionary(photo, LAYER, neurons=1, positions=[(8, 8)], recipe="maco")
+    words = client.semantic_dictionary(photo, LAYER, neurons=1, positions=[(8, 8)], recipe="maco").wait_for_icons()
     assert words.at(8, 8)[0].icon.mode == "RGBA"
     for ask in (
         lambda: rendered(client, recipe="oils"),
@@ -50,6 +51,19 @@ def test_an_operator_chooses_the_recipe_of_a_model(tmp_path: Path) -> None:
     assert choice.choose("", replace(parts, name="cars")) == Maco()
     assert choice.choose("", replace(parts, name="pets")) == Fourier()
     assert choice.choose("maco", replace(parts, name="pets")) == Maco()
+
+
+def test_an_operator_chooses_layers_whose_icons_are_rendered_ahead(tmp_path: Path) -> None:
+    models = [load_model(EMBEDDED).description]
+
+    def chosen(*names: str) -> list[str]:
+        (served,) = settings(tmp_path, models=[EMBEDDED.model_dump() | {"prerender": names}]).models
+        return [each.layer.path for each in chosen_layers([served], models)]
+
+    assert chosen("mixed4d", "conv2") == ["mixed4d", "conv2"]
+    assert chosen() == []
+    with pytest.raises(ValueError, match="prerender: parts has no layer 'mixed4z'"):
+        chosen("mixed4z")
 
 
 def test_facets_are_pictures_of_their_own_and_lie_side_by_side(client: striate.Client) -> None:

@@ -173,7 +173,7 @@ def test_a_position_has_an_icon_of_all_that_the_layer_sees_there(client: striate
     ask = {"image": photo, "layer": "conv2", "positions": [(4, 4), (20, 9)], "neurons": 1, "classes": 0}
     queued = client.semantic_dictionary(**ask, position_icons=True, wait_for_icons=False)
     assert [icon.status for icon in queued.position_icons] == ["queued", "queued"]
-    found = client.semantic_dictionary(**ask, position_icons=True)
+    found = client.semantic_dictionary(**ask, position_icons=True, wait_for_icons=True)
     for row, column in ask["positions"]:
         assert found.icon_at(row, column).size == (128, 128)
         assert np.asarray(found.icon_at(row, column)).std() > 10, "not a blank"

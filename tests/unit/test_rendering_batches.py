@@ -6,15 +6,14 @@ import asyncio
 
 import numpy as np
 from striate_service.explain.rendering.batch import Batch, Rendering, batches, split_state
-from striate_service.stores.icons import IconAddress
+from striate_service.explain.rendering.subject import IconSubject
 from striate_service.techniques.feature_visualization import start
-from striate_service.techniques.objective import Channel, Facets, Named, Objective, picture_texts
+from striate_service.techniques.objective import Channel, Facets, Named, Objective
 from striate_service.techniques.recipe import Fourier
 
 
 def rendering(objective: Objective, recipe: Fourier) -> Rendering:
-    addresses = tuple(IconAddress("ab" * 32, "mixed4a", text, recipe.text) for text in picture_texts(objective))
-    return Rendering("parts", objective, recipe, addresses)
+    return Rendering(IconSubject("parts", "ab" * 32, "mixed4a", objective, recipe))
 
 
 def test_facets_stay_together_when_a_batch_is_taken_apart() -> None:
@@ -37,7 +36,7 @@ def test_facets_stay_together_when_a_batch_is_taken_apart() -> None:
 def test_a_function_of_a_users_is_in_no_batch_with_other_icons() -> None:
     async def check() -> None:
         shown = [Named("center", channel=1), Facets(Channel(1) + Named("center", channel=2), 2), Channel(1), Channel(2)]
-        groups = [rendering(objective, Fourier(size=8)).group for objective in shown]
+        groups = [rendering(objective, Fourier(size=8)).subject.group for objective in shown]
         assert [groups.index(group) for group in groups] == [0, 0, 2, 2]
 
     asyncio.run(check())

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import grpc
 
-from striate._async.base import Connected
+from striate._async.icons import IconCalls
 from striate.calls.build_basis import BuildBasisCall
 from striate.calls.get_basis import GetBasisCall
 from striate.calls.list_bases import ListBasesCall
@@ -18,7 +18,7 @@ from striate.v1 import bases_pb2 as messages
 from striate.v1.bases_pb2_grpc import BasisServiceStub
 
 
-class BasisCalls(Connected):
+class BasisCalls(IconCalls):
     def __init__(self, connection: Connection, credentials: grpc.ChannelCredentials | None) -> None:
         super().__init__(connection, credentials)
         self._bases = BasisServiceStub(self._channel)
@@ -37,7 +37,7 @@ class BasisCalls(Connected):
             request = call.request(response.next_page_token)
 
     async def basis(
-        self, name: str, *, wait_for_icons: bool = True, icons: bool = True, timeout: float | None = None
+        self, name: str, *, wait_for_icons: bool = False, icons: bool = True, timeout: float | None = None
     ) -> Basis:
         """Return a basis with its groups: see `calls.get_basis`."""
         call = GetBasisCall(name=name, wait_for_icons=wait_for_icons, icons=icons)
@@ -45,7 +45,7 @@ class BasisCalls(Connected):
         call_options = self._connection.call_options(timeout, waits_for_icons=call.waits_for_icons)
         with self._connection.errors():
             response = await self._bases.GetBasis(request, **call_options)
-        return call.result(response)
+        return call.result(response, self)
 
     async def build_basis(
         self,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any
 
-import grpc
 from numpy.typing import NDArray
 
-from striate._async.base import Connected
+from striate._async.icons import IconCalls
 from striate.calls.activations import ActivationsCall, DType, Reduce
 from striate.calls.factorize import FactorizeCall
 from striate.calls.factorize_layers import FactorizeLayersCall
@@ -20,16 +19,11 @@ from striate.images import Image
 from striate.results.activations import Activations
 from striate.results.neurons import RenderProgress
 from striate.show import Factorization, FactorizedLayers, SemanticDictionary
-from striate.transport import Connection, open_async_stream
+from striate.transport import open_async_stream
 from striate.v1 import interpretability_pb2 as messages
-from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
 
 
-class InterpretabilityCalls(Connected):
-    def __init__(self, connection: Connection, credentials: grpc.ChannelCredentials | None) -> None:
-        super().__init__(connection, credentials)
-        self._interpretability = InterpretabilityServiceStub(self._channel)
-
+class InterpretabilityCalls(IconCalls):
     async def activations(
         self,
         images: Image | Sequence[Image],
@@ -98,7 +92,7 @@ class InterpretabilityCalls(Connected):
         neurons: int | None = None,
         classes: int | Sequence[str] | None = None,
         positions: Sequence[tuple[int, int]] | None = None,
-        wait_for_icons: bool = True,
+        wait_for_icons: bool = False,
         icons: bool = True,
         examples: int = 0,
         attribution: Attribution = "gradient_times_activation",
@@ -134,7 +128,7 @@ class InterpretabilityCalls(Connected):
         call_options = self._connection.call_options(timeout, waits_for_icons=call.waits_for_icons)
         with self._connection.errors():
             response = await self._interpretability.SemanticDictionary(request, **call_options)
-        return call.result(response)
+        return call.result(response, self)
 
     async def factorize(
         self,
@@ -150,7 +144,7 @@ class InterpretabilityCalls(Connected):
         sobol_points: int = 0,
         method: Method | None = None,
         rectify: bool = False,
-        wait_for_icons: bool = True,
+        wait_for_icons: bool = False,
         icons: bool = True,
         recipe: str = "",
         fit: Fit = "crop",
@@ -181,7 +175,7 @@ class InterpretabilityCalls(Connected):
         call_options = self._connection.call_options(timeout, waits_for_icons=call.waits_for_icons)
         with self._connection.errors():
             response = await self._interpretability.Factorize(request, **call_options)
-        return call.result(response)
+        return call.result(response, self)
 
     async def factorize_layers(
         self,
@@ -193,7 +187,7 @@ class InterpretabilityCalls(Connected):
         classes: int | Sequence[str] | None = None,
         method: Method | None = None,
         rectify: bool = False,
-        wait_for_icons: bool = True,
+        wait_for_icons: bool = False,
         icons: bool = True,
         recipe: str = "",
         fit: Fit = "crop",
@@ -220,7 +214,7 @@ class InterpretabilityCalls(Connected):
         call_options = self._connection.call_options(timeout, waits_for_icons=call.waits_for_icons)
         with self._connection.errors():
             response = await self._interpretability.FactorizeLayers(request, **call_options)
-        return call.result(response)
+        return call.result(response, self)
 
     async def render_icons(
         self,

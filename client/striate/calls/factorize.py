@@ -14,6 +14,7 @@ from striate.calls.options import ExplanationOptions, MethodOptions
 from striate.calls.replies import read_group, read_layer, read_method, read_model_ref, read_predictions, read_view
 from striate.images import Image, as_list, seen_part, write_image
 from striate.results.groups import Choice, Convergence, Fidelity
+from striate.results.icons import IconSource
 from striate.show import Factorization
 from striate.tensors import array_from_tensor, write_tensor
 from striate.v1 import interpretability_pb2 as messages
@@ -70,11 +71,13 @@ class FactorizeCall(ExplanationOptions, MethodOptions):
         request.images.layer = self.layer
         return request
 
-    def result(self, response: messages.FactorizeResponse) -> Factorization:
-        return read_factorization(response, [] if self.images is None else as_list(self.images))
+    def result(self, response: messages.FactorizeResponse, client: IconSource | None = None) -> Factorization:
+        return read_factorization(response, [] if self.images is None else as_list(self.images), client)
 
 
-def read_factorization(response: messages.FactorizeResponse, images: Sequence[Image]) -> Factorization:
+def read_factorization(
+    response: messages.FactorizeResponse, images: Sequence[Image], client: IconSource | None
+) -> Factorization:
     """Return a factorization of images as they were given."""
     classes = [each.name for each in response.classes]
     return Factorization(
@@ -95,6 +98,7 @@ def read_factorization(response: messages.FactorizeResponse, images: Sequence[Im
         choices=[Choice(each.components, each.relative_error, each.explained_variance) for each in response.choices],
         sobol_indices=array_from_tensor(response.sobol_indices) if response.HasField("sobol_indices") else None,
         basis=response.basis,
+        client=client,
         method=read_method(response.method),
         convergence=Convergence(response.convergence.iterations, response.convergence.ran_out)
         if response.HasField("convergence")

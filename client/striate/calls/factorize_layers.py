@@ -10,6 +10,7 @@ from striate.calls.fields import fit_value, method_value
 from striate.calls.options import ExplanationOptions, MethodOptions
 from striate.images import Image, as_list, write_image
 from striate.results.groups import Flow
+from striate.results.icons import IconSource
 from striate.show import FactorizedLayers
 from striate.tensors import array_from_tensor
 from striate.v1 import interpretability_pb2 as messages
@@ -44,9 +45,10 @@ class FactorizeLayersCall(ExplanationOptions, MethodOptions):
             write_image(request.images.add(), image)
         return request
 
-    def result(self, response: messages.FactorizeLayersResponse) -> FactorizedLayers:
+    def result(self, response: messages.FactorizeLayersResponse, client: IconSource | None = None) -> FactorizedLayers:
         images = as_list(self.images)
         return FactorizedLayers(
-            [read_factorization(each, images) for each in response.layers],
+            [read_factorization(each, images, client) for each in response.layers],
             [Flow(array_from_tensor(each.influence), array_from_tensor(each.residual)) for each in response.flows],
+            client=client,
         )

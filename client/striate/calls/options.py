@@ -68,8 +68,8 @@ class RecipeOption:
 class IconOptions:
     """Options of a call whose reply has icons."""
 
-    wait_for_icons: bool = True
-    """Wait until missing icons are rendered. False: answer at once, with their status "queued"."""
+    wait_for_icons: bool = False
+    """Wait until missing icons are rendered. False: answer at once; the result's own `wait_for_icons` fills them in."""
     icons: bool = True
     """False: neither send icons nor render any."""
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from striate.results.groups import Crop, Group
+from striate.results.icons import Icon
 from striate.results.images import Predictions, View
 from striate.results.models import Layer, Model
-from striate.results.neurons import Example, Icon, Label, Neuron
+from striate.results.neurons import Example, Label, Neuron
 from striate.v1 import bases_pb2, models_pb2
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
@@ -54,7 +55,8 @@ def read_label(message: pb.Label, layer: str = "", channel: int | None = None) -
 
 
 def read_icon(message: pb.Icon) -> Icon:
-    return Icon(pb.IconStatus.Name(message.status).removeprefix("ICON_STATUS_").lower(), message.data)
+    status = pb.IconStatus.Name(message.status).removeprefix("ICON_STATUS_").lower()
+    return Icon(status, message.data, message.key.SerializeToString() if message.HasField("key") else b"")
 
 
 def read_example(message: pb.Example) -> Example:

@@ -10,6 +10,7 @@ from striate.calls.fields import enum_value, fit_value, position_messages
 from striate.calls.options import ExplanationOptions
 from striate.calls.replies import read_icon, read_layer, read_model_ref, read_neuron, read_predictions, read_view
 from striate.images import Image, seen_part, write_image
+from striate.results.icons import IconSource
 from striate.show import SemanticDictionary
 from striate.tensors import array_from_tensor
 from striate.v1 import interpretability_pb2 as messages
@@ -62,7 +63,9 @@ class SemanticDictionaryCall(ExplanationOptions):
         write_image(request.image, self.image)
         return request
 
-    def result(self, response: messages.SemanticDictionaryResponse) -> SemanticDictionary:
+    def result(
+        self, response: messages.SemanticDictionaryResponse, client: IconSource | None = None
+    ) -> SemanticDictionary:
         classes = [each.name for each in response.classes]
         return SemanticDictionary(
             model=read_model_ref(response.model),
@@ -80,4 +83,5 @@ class SemanticDictionaryCall(ExplanationOptions):
             logits=dict(zip(classes, response.logits, strict=False)),
             baseline_logits=dict(zip(classes, response.baseline_logits, strict=False)),
             position_icons=[read_icon(each) for each in response.position_icons],
+            client=client,
         )

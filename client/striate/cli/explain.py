@@ -13,6 +13,7 @@ from striate import Factorization, Model, Neuron, NotFound, SemanticDictionary, 
 from striate.calls.options import Method
 from striate.cli.facts import groups_facts, neuron_facts, print_json
 from striate.cli.options import (
+    Every,
     Json,
     LayerName,
     ModelName,
@@ -27,7 +28,7 @@ from striate.cli.options import (
     progress_console,
     row_and_column,
 )
-from striate.show import page
+from striate.cli.waiting import write_page
 from striate.show.sheets import contact_sheet
 from striate.show.tables import fidelity_sentence, flow_tables, groups_table, positions_table, predictions_text
 
@@ -70,6 +71,7 @@ def dictionary(
     neurons: Annotated[int, typer.Option(help="Per position.")] = 6,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
     wait: Wait = True,
+    every: Every = False,
     icons: Annotated[bool, typer.Option("--icons/--no-icons", help="Show icons.")] = True,
     examples: Annotated[int, typer.Option(help="Natural examples of each neuron, where `index` has seen any.")] = 3,
     attribution: Annotated[
@@ -81,32 +83,32 @@ def dictionary(
     as_json: Json = False,
 ) -> None:
     """Say what the positions of a layer mean."""
-    with server.client() as client, console.status("asking, and rendering what icons are missing"):
-        found = client.semantic_dictionary(
-            photo,
-            layer,
-            model=model,
-            neurons=neurons,
-            classes=classes,
-            wait_for_icons=wait,
-            icons=icons,
-            examples=examples,
-            attribution=attribution,  # type: ignore[arg-type]
-            position_icons=grid,
-            recipe=recipe,
-        )
-    if output:
-        found.to_html(output)
-    if as_json:
-        print_json(
-            [
-                {"row": row, "column": column, "neurons": [neuron_facts(neuron) for neuron in found.at(row, column)]}
-                for row, column in found.positions.tolist()
-            ]
-        )
-        return
-    console.print(f"{photo.name}: {predictions_text(found.predictions)}")
-    console.print(positions_table(found))
+    with server.client() as client:
+        with console.status("asking"):
+            found = client.semantic_dictionary(
+                photo,
+                layer,
+                model=model,
+                neurons=neurons,
+                classes=classes,
+                icons=icons,
+                examples=examples,
+                attribution=attribution,  # type: ignore[arg-type]
+                position_icons=grid,
+                recipe=recipe,
+            )
+        if as_json:
+            print_json(
+                [
+                    {"row": row, "column": column, "neurons": [neuron_facts(each) for each in found.at(row, column)]}
+                    for row, column in found.positions.tolist()
+                ]
+            )
+        else:
+            console.print(f"{photo.name}: {predictions_text(found.predictions)}")
+            console.print(positions_table(found))
+        if output:
+            write_page(client, found.layer.name, [found], output, wait=wait, every=every)
 
 
 @app.command()
@@ -134,31 +136,31 @@ def factorize(
     as_json: Json = False,
 ) -> None:
     """Find groups of neurons that are active together."""
-    with server.client() as client, console.status("asking, and rendering what icons are missing"):
-        found = client.factorize(
-            photos,
-            layer,
-            model=model,
-            components=components,
-            basis=basis,
-            save_as=save_as,
-            method=cast("Method | None", method),
-            classes=classes,
-            sobol_points=sobol,
-            wait_for_icons=wait,
-            recipe=recipe,
-        )
-    if output and output.suffix == ".png":
-        found.overlay(0).save(output)
-    elif output:
-        found.to_html(output)
-    if as_json:
-        print_json(groups_facts(found))
-        return
-    console.print(groups_table(found))
-    console.print(f"The groups leave {found.relative_error:.0%} of the activations' norm unexplained.")
-    if found.fidelity:
-        console.print(fidelity_sentence(found))
+    with server.client() as client:
+        with console.status("asking"):
+            found = client.factorize(
+                photos,
+                layer,
+                model=model,
+                components=components,
+                basis=basis,
+                save_as=save_as,
+                method=cast("Method | None", method),
+                classes=classes,
+                sobol_points=sobol,
+                recipe=recipe,
+            )
+        if as_json:
+            print_json(groups_facts(found))
+        else:
+            console.print(groups_table(found))
+            console.print(f"The groups leave {found.relative_error:.0%} of the activations' norm unexplained.")
+            if found.fidelity:
+                console.print(fidelity_sentence(found))
+        if output and output.suffix == ".png":
+            found.overlay(0).save(output)
+        elif output:
+            write_page(client, found.layer.name if found.layer else "activations", [found], output, wait=wait)
 
 
 @app.command()
@@ -181,22 +183,24 @@ def flows(
     as_json: Json = False,
 ) -> None:
     """Find how the groups of one layer feed those of the next."""
-    with server.client() as client, console.status("asking, and rendering what icons are missing"):
-        found = client.factorize_layers(
-            photos, layers, model=model, components=components, classes=classes, wait_for_icons=wait, recipe=recipe
-        )
-    if output:
-        found.to_html(output)
-    if as_json:
-        print_json(
-            {
-                "layers": [groups_facts(each) for each in found.layers],
-                "flows": [flow.influence.sum(0).tolist() for flow in found.flows],
-            }
-        )
-        return
-    for table in flow_tables(found):
-        console.print(table)
+    with server.client() as client:
+        with console.status("asking"):
+            found = client.factorize_layers(
+                photos, layers, model=model, components=components, classes=classes, recipe=recipe
+            )
+        if as_json:
+            print_json(
+                {
+                    "layers": [groups_facts(each) for each in found.layers],
+                    "flows": [flow.influence.sum(0).tolist() for flow in found.flows],
+                }
+            )
+        else:
+            for table in flow_tables(found):
+                console.print(table)
+        if output:
+            names = " to ".join(each.layer.name for each in found.layers if each.layer)
+            write_page(client, names, [found, *found.layers], output, wait=wait)
 
 
 @app.command()
@@ -254,22 +258,18 @@ def report(
     ] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
     wait: Wait = True,
+    every: Every = False,
     recipe: Recipe = "",
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("report.html"),
 ) -> None:
     """Write a page about a photo: what the model predicts, and what its layers see."""
-    with server.client() as client, console.status("asking, and rendering what icons are missing"):
-        names = layers or report_layers(client.model(model))
+    with server.client() as client:
         sections: list[SemanticDictionary | Factorization] = []
-        for name in names:
-            sections.append(
-                client.factorize(photo, name, model=model, components=components, wait_for_icons=wait, recipe=recipe)
-            )
-            sections.append(
-                client.semantic_dictionary(photo, name, model=model, wait_for_icons=wait, examples=3, recipe=recipe)
-            )
-    page(photo.name, sections, output)
-    console.print(f"wrote {output}")
+        with console.status("asking"):
+            for name in layers or report_layers(client.model(model)):
+                sections.append(client.factorize(photo, name, model=model, components=components, recipe=recipe))
+                sections.append(client.semantic_dictionary(photo, name, model=model, examples=3, recipe=recipe))
+        write_page(client, photo.name, sections, output, wait=wait, every=every)
 
 
 def report_layers(model: Model) -> list[str]:

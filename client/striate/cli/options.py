@@ -20,7 +20,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Photos = Annotated[list[Path], typer.Argument(help="Image files.", exists=True, dir_okay=False)]
 Photo = Annotated[Path, typer.Argument(help="An image file.", exists=True, dir_okay=False)]
 LayerName = Annotated[str, typer.Option("--layer", "-l", help="A layer's path or alias.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until missing icons are rendered.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Complete the page as its icons are rendered.")]
+Every = Annotated[
+    bool, typer.Option("--all", help="Icons of all neurons, not only of those at the strongest positions.")
+]
 Recipe = Annotated[
     str, typer.Option(help="How icons are made: fourier, soft or maco.", show_default="as the server is set up")
 ]

@@ -7,9 +7,10 @@ What callers name is in `striate`. The names below are for those who took them f
 """
 
 from striate.results.activations import Activations
+from striate.results.icons import Icon
 from striate.results.images import Predictions, View
 from striate.results.models import Layer, Model
-from striate.results.neurons import Example, Icon, Label, Neuron, RenderProgress
+from striate.results.neurons import Example, Label, Neuron, RenderProgress
 
 __all__ = [
     "Activations",

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.results.groups import Group
+from striate.results.icons import Icon, Illustrated
 from striate.results.models import Model
 
 
 @dataclass(frozen=True)
-class Basis:
+class Basis(Illustrated):
     """Groups that are kept under a name, for one layer of one version of a model."""
 
     name: str
@@ -37,6 +38,11 @@ class Basis:
     """[K, C]; None in a list of bases."""
     method: str = ""
     """How they were found: as `calls.options.Method` names it. Empty: a server of an earlier version does not say."""
+
+    @property
+    def icons(self) -> list[Icon]:
+        """The groups' icons."""
+        return [group.icon_file for group in self.groups]
 
 
 @dataclass(frozen=True)

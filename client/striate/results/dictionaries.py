@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -9,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from striate.results.icons import Icon, Illustrated
 from striate.results.images import Predictions, View
 from striate.results.models import Layer, Model
-from striate.results.neurons import Icon, Neuron
+from striate.results.neurons import Neuron
+
+_TELLING = 30  # neurons: in GoogLeNet's mixed4d, those of the strongest position of each of 6 regions
 
 
 @dataclass(frozen=True)
-class SemanticDictionaryData:
+class SemanticDictionaryData(Illustrated):
     """What each position of a layer means, in neurons."""
 
     model: Model = field(repr=False)
@@ -78,11 +82,42 @@ class SemanticDictionaryData:
         return self.position_icons[index].image
 
     @property
-    def pending_icons(self) -> int:
-        """How many icons are not rendered yet."""
-        neurons = self.neurons.values()
-        icons = [icon for neuron in neurons for icon in (neuron.icon_file, neuron.negative_icon_file) if icon]
-        return sum(icon.status == "queued" for icon in [*icons, *self.position_icons])
+    def icons(self) -> list[Icon]:
+        """Those of positions, those of the neurons that tell most, then the others. Neurons come by how much of the map
+        each explains: its summed activations, whatever their sign."""
+        telling = self._telling_channels
+        ranked = sorted(self.neurons, key=lambda channel: (channel not in telling, -self._total_by_channel[channel]))
+        return [*self.position_icons, *self._icons_of(ranked)]
+
+    @property
+    def telling_icons(self) -> list[Icon]:
+        """Those of positions, and of the neurons where most is going on: at the strongest position of each region, then
+        at other strong ones, until they are about 30."""
+        return self.icons[: len(self.position_icons) + len(self._icons_of(self._telling_channels))]
+
+    def _icons_of(self, channels: Iterable[int]) -> list[Icon]:
+        neurons = (self.neurons[channel] for channel in channels)
+        return [icon for neuron in neurons for icon in (neuron.icon_file, neuron.negative_icon_file) if icon]
+
+    @cached_property
+    def _telling_channels(self) -> set[int]:
+        padded = np.pad(self.magnitude, 1, constant_values=-np.inf)
+        around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).max((2, 3))
+        rows, columns = self.positions.T
+        strength, is_peak = self.magnitude[rows, columns], (self.magnitude >= around)[rows, columns]
+        telling: set[int] = set()
+        for index in np.lexsort((-strength, ~is_peak)):
+            if len(telling) >= _TELLING:
+                break
+            telling |= set(self.channels[index].tolist())
+        return telling
+
+    @cached_property
+    def _total_by_channel(self) -> dict[int, float]:
+        total = dict.fromkeys(self.neurons, 0.0)
+        for channel, activation in zip(self.channels.flat, self.activations.flat, strict=True):
+            total[int(channel)] += abs(float(activation))
+        return total
 
     @cached_property
     def _index_by_position(self) -> dict[tuple[int, int], int]:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from striate.results.icons import Icon, Illustrated
 from striate.results.images import Predictions, View
 from striate.results.models import Layer, Model
-from striate.results.neurons import Icon, Label
+from striate.results.neurons import Label
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class FactorizationData:
+class FactorizationData(Illustrated):
     """Neuron groups of some images, by matrix factorization: X = W H + what the groups leave out.
 
     X: the layer's activations, a row a position; W: the groups' strengths, `spatial`; H: their `directions`.
@@ -133,9 +134,9 @@ class FactorizationData:
     """None where nothing was iterated."""
 
     @property
-    def pending_icons(self) -> int:
-        """How many icons are not rendered yet."""
-        return sum(group.icon_file.status == "queued" for group in self.groups)
+    def icons(self) -> list[Icon]:
+        """The groups' icons."""
+        return [group.icon_file for group in self.groups]
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,15 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class FactorizedLayersData:
+class FactorizedLayersData(Illustrated):
     """The groups of several layers of the same images."""
 
     layers: Sequence[FactorizationData]
     """In the order in which the network computes them."""
     flows: list[Flow]
     """The i-th is from layers[i] to layers[i + 1]."""
+
+    @property
+    def icons(self) -> list[Icon]:
+        """The groups' icons, layer by layer."""
+        return [icon for each in self.layers for icon in each.icons]

@@ -8,6 +8,8 @@ from datetime import datetime
 
 from PIL import Image as Pillow
 
+from striate.results.icons import Icon
+
 
 @dataclass(frozen=True)
 class Label:
@@ -30,21 +32,6 @@ class Label:
     """UTC. None: the name ships with the model, or was found for this reply."""
     ended: datetime | None = None
     """UTC: when the name was replaced or deleted. None: it is in use."""
-
-
-@dataclass(frozen=True)
-class Icon:
-    """A feature visualization: a picture that excites a neuron or group."""
-
-    status: str
-    """ "ready", "queued", "not_requested" or "failed"."""
-    data: bytes = field(default=b"", repr=False)
-    """A WebP file; empty unless ready."""
-
-    @property
-    def image(self) -> Pillow.Image | None:
-        """The picture; None unless ready."""
-        return Pillow.open(io.BytesIO(self.data)) if self.data else None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from PIL import Image as Pillow
 
 from striate.results.dictionaries import SemanticDictionaryData
 from striate.results.groups import FactorizationData, FactorizedLayersData
-from striate.results.neurons import Example, Icon, Label
+from striate.results.icons import Icon
+from striate.results.neurons import Example, Label
 from striate.show.pictures import cut_crops
 
 _LARGEST_PICTURE = 640  # pixels of the longer side: what the page shows, on a dense screen
@@ -31,17 +32,46 @@ Section = SemanticDictionaryData | FactorizationData | FactorizedLayersData
 """What a section of a page shows."""
 
 
-def page(title: str, sections: Sequence[Section], path: str | Path | None = None) -> str:
+def page(
+    title: str,
+    sections: Sequence[Section],
+    path: str | Path | None = None,
+    *,
+    completed_by: str = "wait_for_icons(every=True)",
+) -> str:
     """Return a page of dictionaries and factorizations, in the order given, and write it to `path`.
 
     Names of neurons are other people's text: they go into the page as data, which it sets as text, never as markup.
+
+    Args:
+        path: holds the old page or the new one, whenever it is looked at.
+        completed_by: the command that adds what icons are missing.
     """
     data = [_section(each) for each in sections]
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    text = _assembled(title=escape(title), data=content)
+    text = _assembled(title=escape(title), data=content, missing=_missing(sections, completed_by))
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
+        written = Path(f"{path}.part")
+        written.write_text(text, encoding="utf-8")
+        written.replace(path)
     return text
+
+
+def count_icons(sections: Sequence[Section]) -> tuple[int, int]:
+    """Return how many icons are not rendered yet, and how many there are in all."""
+    icons = {id(icon): icon for each in sections for icon in each.icons if icon.status != "not_requested"}
+    return sum(icon.status == "queued" for icon in icons.values()), len(icons)
+
+
+def _missing(sections: Sequence[Section], completed_by: str) -> str:
+    """Say, in HTML, what the page lacks, and what completes it."""
+    missing, total = count_icons(sections)
+    if not missing:
+        return ""
+    return (
+        f'<p id="missing" class="soft">{missing} of {total} icons are not rendered yet. '
+        f"This completes the page: <code>{escape(completed_by)}</code></p>"
+    )
 
 
 def _assembled(**contents: str) -> str:

@@ -160,12 +160,28 @@ class Label(_message.Message):
     def __init__(self, text: _Optional[str] = ..., source: _Optional[_Union[LabelSource, str]] = ..., score: _Optional[float] = ..., author: _Optional[str] = ...) -> None: ...
 
 class Icon(_message.Message):
-    __slots__ = ("status", "data")
+    __slots__ = ("status", "data", "key")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
     status: IconStatus
     data: bytes
-    def __init__(self, status: _Optional[_Union[IconStatus, str]] = ..., data: _Optional[bytes] = ...) -> None: ...
+    key: IconKey
+    def __init__(self, status: _Optional[_Union[IconStatus, str]] = ..., data: _Optional[bytes] = ..., key: _Optional[_Union[IconKey, _Mapping]] = ...) -> None: ...
+
+class IconKey(_message.Message):
+    __slots__ = ("model_version", "layer", "recipe", "channel", "direction")
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    model_version: str
+    layer: str
+    recipe: str
+    channel: int
+    direction: Tensor
+    def __init__(self, model_version: _Optional[str] = ..., layer: _Optional[str] = ..., recipe: _Optional[str] = ..., channel: _Optional[int] = ..., direction: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class Example(_message.Message):
     __slots__ = ("picture", "activation", "class_name", "image_name")

@@ -74,6 +74,11 @@ class InterpretabilityServiceStub:
                 request_serializer=striate_dot_v1_dot_interpretability__pb2.RenderIconsRequest.SerializeToString,
                 response_deserializer=striate_dot_v1_dot_interpretability__pb2.RenderIconsResponse.FromString,
                 _registered_method=True)
+        self.WatchIcons = channel.unary_stream(
+                '/striate.v1.InterpretabilityService/WatchIcons',
+                request_serializer=striate_dot_v1_dot_interpretability__pb2.WatchIconsRequest.SerializeToString,
+                response_deserializer=striate_dot_v1_dot_interpretability__pb2.WatchIconsResponse.FromString,
+                _registered_method=True)
 
 
 class InterpretabilityServiceServicer:
@@ -132,6 +137,14 @@ class InterpretabilityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchIcons(self, request, context):
+        """Renders the icons that replies lacked, and sends each as soon as it is finished. When the call ends, what nobody else
+        waits for and has not begun is forgotten. RESOURCE_EXHAUSTED where too many icons are waited for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterpretabilityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -164,6 +177,11 @@ def add_InterpretabilityServiceServicer_to_server(servicer, server):
                     servicer.RenderIcons,
                     request_deserializer=striate_dot_v1_dot_interpretability__pb2.RenderIconsRequest.FromString,
                     response_serializer=striate_dot_v1_dot_interpretability__pb2.RenderIconsResponse.SerializeToString,
+            ),
+            'WatchIcons': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchIcons,
+                    request_deserializer=striate_dot_v1_dot_interpretability__pb2.WatchIconsRequest.FromString,
+                    response_serializer=striate_dot_v1_dot_interpretability__pb2.WatchIconsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -338,6 +356,33 @@ class InterpretabilityService:
             '/striate.v1.InterpretabilityService/RenderIcons',
             striate_dot_v1_dot_interpretability__pb2.RenderIconsRequest.SerializeToString,
             striate_dot_v1_dot_interpretability__pb2.RenderIconsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchIcons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/striate.v1.InterpretabilityService/WatchIcons',
+            striate_dot_v1_dot_interpretability__pb2.WatchIconsRequest.SerializeToString,
+            striate_dot_v1_dot_interpretability__pb2.WatchIconsResponse.FromString,
             options,
             channel_credentials,
             insecure,

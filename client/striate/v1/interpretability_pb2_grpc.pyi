@@ -57,6 +57,10 @@ class InterpretabilityServiceStub:
     """Which groups of one layer feed those of the next?"""
     RenderIcons: _grpc.UnaryStreamMultiCallable[_interpretability_pb2.RenderIconsRequest, _interpretability_pb2.RenderIconsResponse]
     """Renders the icons of a layer ahead of time and reports progress."""
+    WatchIcons: _grpc.UnaryStreamMultiCallable[_interpretability_pb2.WatchIconsRequest, _interpretability_pb2.WatchIconsResponse]
+    """Renders the icons that replies lacked, and sends each as soon as it is finished. When the call ends, what nobody else
+    waits for and has not begun is forgotten. RESOURCE_EXHAUSTED where too many icons are waited for.
+    """
 
 @_typing.type_check_only
 class InterpretabilityServiceAsyncStub(InterpretabilityServiceStub):
@@ -87,6 +91,10 @@ class InterpretabilityServiceAsyncStub(InterpretabilityServiceStub):
     """Which groups of one layer feed those of the next?"""
     RenderIcons: _aio.UnaryStreamMultiCallable[_interpretability_pb2.RenderIconsRequest, _interpretability_pb2.RenderIconsResponse]  # type: ignore[assignment]
     """Renders the icons of a layer ahead of time and reports progress."""
+    WatchIcons: _aio.UnaryStreamMultiCallable[_interpretability_pb2.WatchIconsRequest, _interpretability_pb2.WatchIconsResponse]  # type: ignore[assignment]
+    """Renders the icons that replies lacked, and sends each as soon as it is finished. When the call ends, what nobody else
+    waits for and has not begun is forgotten. RESOURCE_EXHAUSTED where too many icons are waited for.
+    """
 
 class InterpretabilityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Explains what a vision network sees, by the methods of "The Building Blocks of Interpretability"
@@ -150,5 +158,15 @@ class InterpretabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_interpretability_pb2.RenderIconsResponse], _abc.AsyncIterator[_interpretability_pb2.RenderIconsResponse]]:
         """Renders the icons of a layer ahead of time and reports progress."""
+
+    @_abc_1.abstractmethod
+    def WatchIcons(
+        self,
+        request: _interpretability_pb2.WatchIconsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_interpretability_pb2.WatchIconsResponse], _abc.AsyncIterator[_interpretability_pb2.WatchIconsResponse]]:
+        """Renders the icons that replies lacked, and sends each as soon as it is finished. When the call ends, what nobody else
+        waits for and has not begun is forgotten. RESOURCE_EXHAUSTED where too many icons are waited for.
+        """
 
 def add_InterpretabilityServiceServicer_to_server(servicer: InterpretabilityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

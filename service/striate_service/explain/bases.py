@@ -12,7 +12,7 @@ from striate_service.explain.groups import Group, describe_groups, group_objecti
 from striate_service.explain.icons import NO_ICON, IconFinder, IconOptions, RecipeChoice
 from striate_service.explain.names import NO_LABEL, Namer
 from striate_service.models.description import ModelDescription
-from striate_service.scheduling.engine import Engine
+from striate_service.scheduling.engine import Engine, Terms
 from striate_service.stores.bases import BasisStore, DamagedBasis, StoredBasis
 
 logger = logging.getLogger(__name__)
@@ -92,12 +92,12 @@ class BasisDisplay:
         self._recipes = recipes
         self._namer = namer
 
-    async def show(self, name: str, *, omit_icons: bool, wait_for_icons: bool, deadline: float) -> ShownBasis:
+    async def show(self, name: str, *, omit_icons: bool, wait_for_icons: bool, terms: Terms) -> ShownBasis:
         """Return a basis with icons and names, as far as a model with its weights is served.
 
         Args:
             wait_for_icons: for those that are not stored yet, until the deadline is near.
-            deadline: on time.monotonic(), in seconds.
+            terms: of the call.
 
         Raises:
             NotFound: there is no basis of that name.
@@ -109,7 +109,7 @@ class BasisDisplay:
             no_effects = directions[:, :0]
             labels = await self._namer.groups(model, basis.layer, directions, no_effects, [])
             options = IconOptions(self._recipes.choose("", model), omit=omit_icons, wait=wait_for_icons)
-            icons = await self._icons.icons(model, basis.layer, group_objectives(directions), options, deadline)
+            icons = await self._icons.icons(model, basis.layer, group_objectives(directions), options, terms)
         return ShownBasis(basis, describe_groups(directions, basis.importance, basis.colors, icons, labels))
 
 

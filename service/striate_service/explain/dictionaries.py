@@ -99,16 +99,19 @@ class SemanticDictionaries:
             effects = result.effects[rows, columns].astype(np.float32, copy=False)
         activations = result.activations[rows, columns]
         mentioned = np.unique(channels).tolist()
-        excited, silenced = (np.unique(channels[chosen]).tolist() for chosen in (activations >= 0, activations < 0))
+        excited, silenced = (
+            _by_share(channels[chosen], activations[chosen]) for chosen in (activations >= 0, activations < 0)
+        )
         labels = await self._namer.neurons(
             model, layer.path, _effects_by_channel(channels, effects, layer.channels), result.classes.tolist()
         )
         objectives: list[Objective] = [
+            *_directions(result.vectors),
             *map(Channel, excited),
             *(_away_from(channel, layer.channels) for channel in silenced),
-            *_directions(result.vectors),
         ]
-        icons = iter(await self._icons.icons(model, layer.path, objectives, question.icons, terms.deadline))
+        icons = iter(await self._icons.icons(model, layer.path, objectives, question.icons, terms))
+        of_positions = _position_icons(result.vectors, icons)
         positive = {channel: next(icons) for channel in excited}
         negative = {channel: next(icons) for channel in silenced}
         examples = await self._examples_of(model, layer, mentioned, question.examples)
@@ -128,7 +131,7 @@ class SemanticDictionaries:
                 )
                 for channel in mentioned
             ],
-            position_icons=_position_icons(result.vectors, icons),
+            position_icons=of_positions,
         )
 
     async def _examples_of(
@@ -163,6 +166,19 @@ def _effects_by_channel(channels: Array, effects: Array, count: int) -> dict[int
     total = np.zeros((count, effects.shape[2]), np.float32)
     np.add.at(total, channels, effects)
     return {channel: total[channel] for channel in np.unique(channels).tolist()}
+
+
+def _by_share(channels: Array, activations: Array) -> list[int]:
+    """Return the channels that are mentioned, those first that explain most: by the size of their summed activations.
+
+    Args:
+        channels: of any shape.
+        activations: of the same.
+    """
+    mentioned, place = np.unique(channels, return_inverse=True)
+    total = np.bincount(place.ravel(), weights=np.abs(activations).ravel(), minlength=len(mentioned))
+    ranked: list[int] = mentioned[np.argsort(-total, kind="stable")].tolist()
+    return ranked
 
 
 def _away_from(channel: int, channels: int) -> Direction:

@@ -92,7 +92,7 @@ class GroupExplainer:
         total = effects.sum(axis=0)
         classes = [] if result.classes is None else result.classes.tolist()
         labels = await self._namer.groups(model, layer.path, result.directions, total, classes)
-        found = await self._icons.icons(model, layer.path, group_objectives(result.directions), icons, terms.deadline)
+        found = await self._icons.icons(model, layer.path, group_objectives(result.directions), icons, terms)
         groups = describe_groups(result.directions, result.importance, style.colors, found, labels)
         pictures = list(decoded.pixels) if decoded.pixels.dtype == np.uint8 else None
         return GroupsAnswer(

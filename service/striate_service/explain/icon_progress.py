@@ -1,10 +1,11 @@
-"""Rendering the icons of a layer before anybody needs them, with progress."""
+"""Icons as they are finished, with progress: those that replies lack, or those of a layer, before they are needed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +13,14 @@ import numpy as np
 from striate_service.errors import TooManyIcons
 from striate_service.explain.icons import NO_ICON, Icon, icons_of
 from striate_service.explain.names import Label, Namer
-from striate_service.explain.rendering import IconRenderer, Rendering
+from striate_service.explain.rendering import IconRenderer, IconSubject, Owner, Rendering, Urgency
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.techniques.objective import Facets, Objective, Single
 from striate_service.techniques.recipe import Recipe
 
 _PROGRESS_INTERVAL = 0.5  # seconds between two reports
+_MOST_IN_REPORT = 64  # finished icons, of 15 to 45 KB each: a layer's do not fit in one message
 _NO_EFFECTS = np.zeros(0, np.float32)
 
 
@@ -54,16 +56,26 @@ class FinishedNeuron:
 
 
 @dataclass(frozen=True)
-class RenderProgress:
+class Progress:
     completed: int
-    """Icons that are finished."""
+    """Icons that are finished, facets counted one by one."""
     total: int
     share: float
     """Of the optimization steps of all icons that have been made, 0 to 1."""
     remaining_seconds: float | None
     """None: it cannot be told yet."""
+
+
+@dataclass(frozen=True)
+class RenderProgress(Progress):
     finished: Sequence[FinishedNeuron]
     """Since the report before."""
+
+
+@dataclass(frozen=True)
+class WatchProgress(Progress):
+    finished: Sequence[tuple[int, Icon]]
+    """Since the report before: icons by the place of their subjects."""
 
 
 class IconProgress:
@@ -80,59 +92,88 @@ class IconProgress:
         self._detached: dict[asyncio.Future[tuple[bytes, ...]], int] = {}
         """How many icons each unfinished rendering has."""
 
-    async def render(self, question: RenderQuestion) -> AsyncGenerator[RenderProgress, None]:
+    async def watch(self, subjects: Sequence[IconSubject], caller: str) -> AsyncGenerator[WatchProgress, None]:
+        """Yield progress until all icons are finished. A caller who goes away takes back what has not begun.
+
+        Args:
+            subjects: of one picture each; the first are rendered first.
+
+        Raises:
+            TooManyIcons: there is no room for those that are missing.
+        """
+        async with (
+            self._renderer.wanted(subjects, Owner(Urgency.AWAITED, caller)) as renderings,
+            aclosing(_reports(renderings)) as reports,
+        ):
+            async for progress, finished in reports:
+                icons = [(place, icons_of(renderings[place])[0]) for place in finished]
+                yield WatchProgress(**vars(progress), finished=icons)
+
+    async def render(self, question: RenderQuestion, caller: str) -> AsyncGenerator[RenderProgress, None]:
         """Yield progress until all icons are finished.
 
         A caller who goes away takes back what has not begun, unless it asked to `detach`.
 
         Raises:
-            TooManyIcons: it asked to, and too many are queued in this way.
+            TooManyIcons: too many are queued; or it asked to detach, and too many are queued in this way.
         """
         model, layer, channels = question.model, question.layer.path, question.channels
-        renderings = await self._renderer.request(model, layer, question.objectives, question.recipe, urgent=False)
-        if question.detach:
-            self._detach(renderings)
-        labels = await self._namer.neurons(model, layer, dict.fromkeys(channels, _NO_EFFECTS), [])
-        started, first_progress = time.monotonic(), sum(rendering.progress for rendering in renderings)
-        unsent = dict(zip(channels, renderings, strict=True))
-        try:
-            while unsent:
-                pending = [rendering.icons for rendering in unsent.values() if not rendering.icons.done()]
-                if len(pending) == len(unsent):
-                    await asyncio.wait(pending, timeout=_PROGRESS_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
-                finished = {channel: each for channel, each in unsent.items() if each.icons.done()}
-                unsent = {channel: each for channel, each in unsent.items() if channel not in finished}
-                progress = sum(rendering.progress for rendering in renderings)
-                speed = (progress - first_progress) / max(time.monotonic() - started, 1e-3)
-                yield RenderProgress(
-                    completed=(len(renderings) - len(unsent)) * question.facets,
-                    total=len(renderings) * question.facets,
-                    share=progress / len(renderings),
-                    remaining_seconds=(len(renderings) - progress) / speed if speed else None,
-                    finished=[
-                        FinishedNeuron(channel, labels[channel], [NO_ICON] if question.omit else icons_of(each))
-                        for channel, each in finished.items()
-                    ],
-                )
-        finally:
-            if not question.detach:
-                self._renderer.release(list(unsent.values()))
+        subjects = [
+            IconSubject(model.name, model.version, layer, objective, question.recipe)
+            for objective in question.objectives
+        ]
+        async with self._renderer.wanted(subjects, Owner(Urgency.AHEAD, caller)) as renderings:
+            if question.detach:
+                self._detach(renderings)
+            labels = await self._namer.neurons(model, layer, dict.fromkeys(channels, _NO_EFFECTS), [])
+            async with aclosing(_reports(renderings)) as reports:
+                async for progress, finished in reports:
+                    neurons = [
+                        FinishedNeuron(
+                            channels[place],
+                            labels[channels[place]],
+                            [NO_ICON] if question.omit else icons_of(renderings[place]),
+                        )
+                        for place in finished
+                    ]
+                    yield RenderProgress(**vars(progress), finished=neurons)
 
     def _detach(self, renderings: Sequence[Rendering]) -> None:
-        """Let renderings go on when the caller has gone; take them all back if they are too many."""
-        new = {
-            each.icons: len(each.addresses)
-            for each in renderings
-            if not each.icons.done() and each.icons not in self._detached
-        }
-        if sum(self._detached.values()) + sum(new.values()) > self._max_detached:
-            self._renderer.release(renderings)
-            raise TooManyIcons(self._max_detached)
-        self._detached |= new
-        for icons in new:
-            icons.add_done_callback(self._end)
+        """Let renderings go on when the caller has gone.
+
+        Raises:
+            TooManyIcons: too many would.
+        """
+        new = [each for each in renderings if not each.icons.done() and each.icons not in self._detached]
+        if sum(self._detached.values()) + sum(len(each.addresses) for each in new) > self._max_detached:
+            raise TooManyIcons(
+                f"this server renders at most {self._max_detached} icons that nobody waits for (its setting "
+                "max_detached_icons); wait for these, or ask for fewer"
+            )
+        self._renderer.own(new, Owner(Urgency.DETACHED))
+        for each in new:
+            self._detached[each.icons] = len(each.addresses)
+            each.icons.add_done_callback(self._end)
         self._metrics.icons_detached.set(sum(self._detached.values()))
 
     def _end(self, icons: asyncio.Future[tuple[bytes, ...]]) -> None:
         del self._detached[icons]
         self._metrics.icons_detached.set(sum(self._detached.values()))
+
+
+async def _reports(renderings: Sequence[Rendering]) -> AsyncGenerator[tuple[Progress, list[int]], None]:
+    """Yield how far all are, and the places of those that have been finished since the report before."""
+    started, first_progress = time.monotonic(), sum(rendering.progress for rendering in renderings)
+    total, completed = sum(len(rendering.addresses) for rendering in renderings), 0
+    unsent = list(range(len(renderings)))
+    while unsent:
+        pending = [renderings[place].icons for place in unsent if not renderings[place].icons.done()]
+        if len(pending) == len(unsent):
+            await asyncio.wait(pending, timeout=_PROGRESS_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
+        finished = [place for place in unsent if renderings[place].icons.done()][:_MOST_IN_REPORT]
+        unsent = sorted(set(unsent) - set(finished))
+        completed += sum(len(renderings[place].addresses) for place in finished)
+        progress = sum(rendering.progress for rendering in renderings)
+        speed = (progress - first_progress) / max(time.monotonic() - started, 1e-3)
+        remaining = (len(renderings) - progress) / speed if speed else None
+        yield Progress(completed, total, progress / len(renderings), remaining), finished

@@ -1,4 +1,4 @@
-"""Icons for a reply: found in the store or rendered, as far as the caller wants to wait for them."""
+"""Icons for a reply: found in the store or, as far as the caller wants to wait for them, rendered."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import enum
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from striate_service.config import Settings
-from striate_service.errors import InvalidArgument, shown
-from striate_service.explain.rendering import IconRenderer, Rendering
+from striate_service.errors import InvalidArgument, TooManyIcons, shown
+from striate_service.explain.rendering import IconRenderer, IconSubject, Owner, Rendering, Urgency
 from striate_service.models.description import ModelDescription
+from striate_service.scheduling.engine import Terms
 from striate_service.techniques.objective import Objective
 from striate_service.techniques.recipe import RECIPES, Recipe
 
@@ -24,7 +26,7 @@ _REPLY_SECONDS, _REPLY_SHARE = 1.0, 0.1
 class IconStatus(enum.Enum):
     READY = enum.auto()
     QUEUED = enum.auto()
-    """It is not rendered yet."""
+    """It is not in the store."""
     NOT_REQUESTED = enum.auto()
     FAILED = enum.auto()
 
@@ -36,6 +38,8 @@ class Icon:
     status: IconStatus
     data: bytes = b""
     """A WebP file; empty unless the icon is ready."""
+    subject: IconSubject | None = None
+    """By which to ask for it; None unless it is queued."""
 
 
 NO_ICON = Icon(IconStatus.NOT_REQUESTED)
@@ -49,7 +53,8 @@ class IconOptions:
     omit: bool
     """Show none, and render none."""
     wait: bool
-    """For those that are not in the store, until the deadline is near."""
+    """For those that are not in the store, until the deadline is near. Otherwise they are not rendered: the reply says
+    by which keys to ask for them."""
 
 
 class RecipeChoice:
@@ -84,27 +89,41 @@ class IconFinder:
         layer: str,
         objectives: Sequence[Objective],
         options: IconOptions,
-        deadline: float,
+        terms: Terms,
     ) -> list[Icon]:
-        """Return one icon an objective. What is not ready in time is marked, and goes on being rendered.
+        """Return one icon an objective. What is not ready, or not in time, is marked.
 
         Args:
-            deadline: on time.monotonic(), in seconds: when the reply has to be with the caller.
+            objectives: the first are rendered first.
+            terms: of the call whose reply has the icons.
         """
         if options.omit:
             return [NO_ICON] * len(objectives)
-        renderings = await self._renderer.request(model, layer, objectives, options.recipe, urgent=options.wait)
+        subjects = [
+            IconSubject(model.name, model.version, layer, objective, options.recipe) for objective in objectives
+        ]
         if options.wait:
-            remaining = deadline - time.monotonic()
+            with suppress(TooManyIcons):  # the answer is worth more than its pictures, which have keys
+                return await self._awaited(subjects, terms)
+        stored = await self._renderer.stored(subjects)
+        return [
+            Icon(IconStatus.QUEUED, subject=subject) if files is None else Icon(IconStatus.READY, files[0])
+            for subject, files in zip(subjects, stored, strict=True)
+        ]
+
+    async def _awaited(self, subjects: Sequence[IconSubject], terms: Terms) -> list[Icon]:
+        async with self._renderer.wanted(subjects, Owner(Urgency.AWAITED, terms.caller)) as renderings:
+            remaining = terms.deadline - time.monotonic()
             timeout = None if remaining == math.inf else remaining - max(_REPLY_SECONDS, _REPLY_SHARE * remaining)
-            await asyncio.wait([rendering.icons for rendering in renderings], timeout=timeout and max(0.0, timeout))
-        return [icons_of(rendering)[0] for rendering in renderings]
+            if renderings:
+                await asyncio.wait([each.icons for each in renderings], timeout=timeout and max(0.0, timeout))
+            return [icons_of(rendering)[0] for rendering in renderings]
 
 
 def icons_of(rendering: Rendering) -> list[Icon]:
     """Return the icon, or its facets, as they stand."""
     if not rendering.icons.done():
-        return [Icon(IconStatus.QUEUED)] * len(rendering.addresses)
+        return [Icon(IconStatus.QUEUED, subject=rendering.subject)] * len(rendering.addresses)
     if rendering.icons.cancelled() or rendering.icons.exception():
         return [Icon(IconStatus.FAILED)] * len(rendering.addresses)
     return [Icon(IconStatus.READY, data) for data in rendering.icons.result()]

@@ -100,6 +100,11 @@ class Metrics:
             registry=self.registry,
         )
         self.icons_rendered = Counter("striate_icons_rendered", "Icons rendered.", ["model"], registry=self.registry)
+        self.icons_dropped = Counter(
+            "striate_icons_dropped",
+            "Icons that were not rendered to the end, since nobody waited for them any more.",
+            registry=self.registry,
+        )
         self.icons_pending = Gauge(
             "striate_icons_pending", "Icons that are queued or being rendered.", registry=self.registry
         )

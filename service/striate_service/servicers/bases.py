@@ -63,7 +63,7 @@ class BasisServicer(BasisServiceServicer):
             reading.basis_name(request.name, "name"),
             omit_icons=request.omit_icons,
             wait_for_icons=request.wait_for_icons,
-            deadline=terms.deadline,
+            terms=terms,
         )
         basis = found.basis
         return messages.GetBasisResponse(

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2
 
 from striate_service.explain import images, names
 from striate_service.explain.groups import Group
 from striate_service.explain.icons import Icon, IconStatus
+from striate_service.explain.rendering import IconSubject
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.stores.examples import StoredExample
+from striate_service.techniques.objective import Channel, Direction
 from striate_service.techniques.tasks.base import Array, Predictions
 
 _ICON_STATUSES = {
@@ -69,7 +73,22 @@ def fit(number: int) -> str:
 
 
 def icon(found: Icon) -> pb.Icon:
-    return pb.Icon(status=_ICON_STATUSES[found.status], data=found.data)
+    return pb.Icon(
+        status=_ICON_STATUSES[found.status], data=found.data, key=icon_key(found.subject) if found.subject else None
+    )
+
+
+def icon_key(subject: IconSubject) -> pb.IconKey | None:
+    """Return the key of a channel's or a direction's icon; None of others, which no reply lacks."""
+    key = pb.IconKey(model_version=subject.version, layer=subject.layer, recipe=subject.recipe.text)
+    match subject.objective:
+        case Channel(channel):
+            key.channel = channel
+        case Direction(components):
+            key.direction.CopyFrom(tensor_from_array(np.array(components, np.float32)))
+        case _:
+            return None
+    return key
 
 
 def examples(found: Sequence[StoredExample]) -> list[pb.Example]:

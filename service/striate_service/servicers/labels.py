@@ -7,10 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import labels_pb2 as messages
@@ -123,23 +121,10 @@ def _subject(
 ) -> StoredLabel:
     """Return a label without a text of the channel or direction that a request names."""
     if request.HasField("direction"):
-        direction = direction_bytes(_direction(request.direction, layer))
+        direction = direction_bytes(reading.read_direction(request.direction, "direction", layer))
         return StoredLabel(model.version, layer.path, None, "", LabelSource.NONE, direction=direction)
     reading.in_range(request.channel, "channel", 0, layer.channels - 1, f"{layer.path} has {layer.channels} channels")
     return StoredLabel(model.version, layer.path, request.channel, "", LabelSource.NONE)
-
-
-def _direction(tensor: pb.Tensor, layer: LayerDescription) -> NDArray[np.floating]:
-    direction: NDArray[Any] = reading.read_tensor(tensor, "direction")
-    if direction.dtype.kind != "f" or direction.shape != (layer.channels,):
-        given = f"{direction.dtype.name} {list(direction.shape)}"
-        raise InvalidArgument(
-            "direction",
-            f"should be float32 or float16 [{layer.channels}], the channels of {layer.path}; it is {given}.",
-        )
-    if not np.isfinite(direction).all() or not direction.any():
-        raise InvalidArgument("direction", "should be finite and not all 0.")
-    return direction
 
 
 def _score(label: pb.Label) -> float | None:

@@ -238,6 +238,20 @@ def read_tensor(tensor: pb.Tensor, field: str) -> NDArray[np.generic]:
         raise InvalidArgument(field, str(error)) from error
 
 
+def read_direction(tensor: pb.Tensor, field: str, layer: LayerDescription) -> NDArray[np.floating]:
+    """Return a direction [C] in the space of a layer's channels."""
+    direction: NDArray[Any] = read_tensor(tensor, field)
+    if direction.dtype.kind != "f" or direction.shape != (layer.channels,):
+        raise InvalidArgument(
+            field,
+            f"should be float32 or float16 [{layer.channels}], the channels of {layer.path}; it is "
+            f"{_describe(tensor)}.",
+        )
+    if not np.isfinite(direction).all() or not direction.any():
+        raise InvalidArgument(field, "should be finite and not all 0.")
+    return direction
+
+
 def read_icon_options(
     request: messages.SemanticDictionaryRequest | messages.FactorizeRequest | messages.FactorizeLayersRequest,
     model: ModelDescription,

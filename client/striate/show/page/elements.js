@@ -30,7 +30,7 @@ function section(result, title, text, ...content) {
 }
 
 function iconBox(icon, name) {
-  const reasons = { queued: "being rendered", failed: "not rendered", not_requested: "no icon asked for" };
+  const reasons = { queued: "not rendered yet", failed: "not rendered", not_requested: "no icon asked for" };
   const content = icon.data
     ? element("img", { src: icon.data, alt: `what excites ${name}` })
     : (reasons[icon.status] ?? "");

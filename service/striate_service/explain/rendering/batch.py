@@ -9,14 +9,16 @@ from itertools import accumulate, groupby
 
 import numpy as np
 
+from striate_service.explain.rendering.owners import Owner, Urgency
+from striate_service.explain.rendering.subject import IconSubject
 from striate_service.stores.icons import IconAddress
 from striate_service.stores.leases import Lease
-from striate_service.techniques.objective import Named, Objective, singles
-from striate_service.techniques.recipe import Recipe
 from striate_service.techniques.tasks.base import Array
 
 State = Mapping[str, Array]
 """How far an optimization is, as `RenderTask` has it."""
+Level = tuple[Urgency, bool]
+"""What goes before what, even if that has begun: by urgency, then directions before neurons."""
 
 _COMMON = ("step",)  # of a batch's state; everything else has a row a picture
 
@@ -25,21 +27,22 @@ _COMMON = ("step",)  # of a batch's state; everything else has a row a picture
 class Rendering:
     """The picture of an objective, or its facets: in the store, on their way there, or lost."""
 
-    model: str
-    objective: Objective
-    recipe: Recipe
-    addresses: tuple[IconAddress, ...]
-    """One a picture."""
-    urgent: bool = False
-    """Whether a caller waits for it: it then goes before those that nobody waits for."""
+    subject: IconSubject
+    number: int = 0
+    """By when it was asked for first."""
+    owners: dict[Owner, int] = field(default_factory=dict)
+    """Who would miss it if it were not rendered, and as which of their wishes: 0 is the dearest."""
     progress: float = 0.0
     """The share of its steps that have been made, 0 to 1."""
-    wanted_by: int = 1
-    """Callers that would miss it if it were not rendered."""
     lease: Lease | None = None
     """This server's right to render it, while it does."""
     icons: asyncio.Future[tuple[bytes, ...]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """WebP files, one a picture; an exception if rendering failed."""
+
+    @property
+    def addresses(self) -> tuple[IconAddress, ...]:
+        """One a picture."""
+        return self.subject.addresses
 
     @property
     def name(self) -> str:
@@ -47,14 +50,16 @@ class Rendering:
         return self.addresses[0].name
 
     @property
-    def group(self) -> tuple[str, str, Recipe, frozenset[str]]:
-        """The model, layer and recipe; icons of one group can be optimized in one batch.
+    def level(self) -> Level:
+        urgency = min((owner.urgency for owner in self.owners), default=Urgency.IDLE)
+        return urgency, not self.subject.is_direction
 
-        And the names of the objectives that users have added: a function that fails fails no other icons.
-        """
-        terms = (term for single in singles([self.objective]) for _, term in single.terms)
-        names = frozenset(term.name for term in terms if isinstance(term, Named))
-        return self.model, self.addresses[0].layer, self.recipe, names
+    @property
+    def turn(self) -> tuple[Level, int, int]:
+        """The least goes first. Callers whose icons are equally urgent get one of their wishes each, in turn."""
+        urgency, is_neuron = self.level
+        wish = min((place for owner, place in self.owners.items() if owner.urgency is urgency), default=0)
+        return (urgency, is_neuron), wish, self.number
 
     def finish(self, files: Sequence[bytes]) -> Rendering:
         self.progress = 1.0
@@ -71,8 +76,18 @@ class Batch:
     """Of all of them; empty before the first slice."""
 
     @property
-    def urgent(self) -> bool:
-        return any(rendering.urgent for rendering in self.renderings)
+    def turn(self) -> tuple[Level, int, int]:
+        return min(rendering.turn for rendering in self.renderings)
+
+    def wanted(self) -> list[Batch]:
+        """Return what is left of it without the icons that nobody wants any more: itself, a smaller batch, or none."""
+        kept = [rendering for rendering in self.renderings if rendering.owners]
+        if len(kept) == len(self.renderings):
+            return [self]
+        states = split_state(self)
+        return batches(
+            kept, [state for rendering, state in zip(self.renderings, states, strict=True) if rendering.owners]
+        )
 
 
 def batches(renderings: Sequence[Rendering], saved: Sequence[State | None]) -> list[Batch]:

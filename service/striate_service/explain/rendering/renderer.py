@@ -1,23 +1,23 @@
-"""The queue of icons, and the loops that render it."""
+"""The loops that render the queue of icons."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from striate_service.errors import RequestError
 from striate_service.explain.rendering.batch import Batch, Rendering
 from striate_service.explain.rendering.claims import Claims
-from striate_service.models.description import ModelDescription
+from striate_service.explain.rendering.owners import Owner
+from striate_service.explain.rendering.queue import IconQueue
+from striate_service.explain.rendering.subject import IconSubject
 from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.scheduling.job import Lane
-from striate_service.stores.icons import IconAddress, IconStore
+from striate_service.stores.icons import IconStore
 from striate_service.stores.leases import Lease
-from striate_service.techniques.objective import Objective, picture_texts
-from striate_service.techniques.recipe import Recipe
 from striate_service.techniques.tasks.icons import RenderTask
 
 logger = logging.getLogger(__name__)
@@ -34,23 +34,17 @@ class IconRenderer:
         engine: Engine,
         store: IconStore,
         claims: Claims,
+        queue: IconQueue,
         metrics: Metrics,
         *,
-        batch_size: int,
         slice_seconds: float,
     ) -> None:
         self._engine = engine
         self._store = store
         self._claims = claims
+        self._queue = queue
         self._metrics = metrics
-        self._batch_size = batch_size
         self._slice_seconds = slice_seconds
-        self._under_way: dict[tuple[IconAddress, ...], Rendering] = {}
-        self._backlog: list[Rendering] = []
-        self._elsewhere: list[Rendering] = []
-        """What another server renders."""
-        self._begun: list[Batch] = []
-        """Batches between two slices. The one that a loop works on is in neither list."""
         self._loops: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
         self._keep: asyncio.Task[None] | None = None
@@ -60,43 +54,49 @@ class IconRenderer:
         await asyncio.to_thread(self._claims.tidy)
         self._keep = asyncio.create_task(self._keep_leases())
 
-    async def request(
-        self, model: ModelDescription, layer: str, objectives: Sequence[Objective], recipe: Recipe, *, urgent: bool
-    ) -> list[Rendering]:
-        """Return each objective's icons, finished or not; what the store does not have is queued."""
-        recipe_text = recipe.text
-        addresses = [
-            tuple(IconAddress(model.version, layer, text, recipe_text) for text in picture_texts(objective))
-            for objective in objectives
-        ]
-        stored = await asyncio.to_thread(lambda: [self._store.get_all(each) for each in addresses])
-        hits = sum(files is not None for files in stored)
+    async def stored(self, subjects: Sequence[IconSubject]) -> list[tuple[bytes, ...] | None]:
+        """Return each subject's icons as WebP files; None where the store does not have them all."""
+        found = await asyncio.to_thread(lambda: [self._store.get_all(subject.addresses) for subject in subjects])
+        hits = sum(files is not None for files in found)
         self._metrics.icon_lookups.labels(result="hit").inc(hits)
-        self._metrics.icon_lookups.labels(result="miss").inc(len(stored) - hits)
-        renderings = []
-        for objective, own, files in zip(objectives, addresses, stored, strict=True):
-            if files is not None:
-                renderings.append(Rendering(model.name, objective, recipe, own).finish(files))
-            elif rendering := self._under_way.get(own):
-                rendering.wanted_by += 1
-                rendering.urgent |= urgent
-                renderings.append(rendering)
-            else:
-                rendering = self._under_way[own] = Rendering(model.name, objective, recipe, own, urgent)
-                self._backlog.append(rendering)
-                renderings.append(rendering)
-        self._work()
-        return renderings
+        self._metrics.icon_lookups.labels(result="miss").inc(len(found) - hits)
+        return found
 
-    def release(self, renderings: Sequence[Rendering]) -> None:
-        """Say that a caller no longer wants these: what nobody else wants and has not begun is forgotten."""
-        for rendering in renderings:
-            rendering.wanted_by -= 1
-        for waiting in (self._backlog, self._elsewhere):
-            for rendering in [rendering for rendering in waiting if rendering.wanted_by <= 0]:
-                waiting.remove(rendering)
-                self._under_way.pop(rendering.addresses)
-                rendering.icons.cancel()
+    @asynccontextmanager
+    async def wanted(self, subjects: Sequence[IconSubject], owner: Owner) -> AsyncIterator[list[Rendering]]:
+        """Give each subject's icons, finished or on their way. What has not begun when the context ends is dropped,
+        unless somebody else wants it.
+
+        Args:
+            subjects: the dearest first.
+
+        Raises:
+            TooManyIcons: on entry, if there is no room for what is missing.
+        """
+        stored = await self.stored(subjects)
+        missing = [subject for subject, files in zip(subjects, stored, strict=True) if files is None]
+        coming = iter(self._queue.want(missing, owner))
+        renderings = [
+            next(coming) if files is None else Rendering(subject).finish(files)
+            for subject, files in zip(subjects, stored, strict=True)
+        ]
+        try:
+            self._work()
+            yield renderings
+        finally:
+            self.release(renderings, owner)
+
+    def own(self, renderings: Sequence[Rendering], owner: Owner) -> None:
+        """Say that somebody wants these too, the dearest first."""
+        self._queue.own(renderings, owner)
+
+    def release(self, renderings: Sequence[Rendering], owner: Owner) -> None:
+        """Say that somebody has gone: what nobody else wants and has not begun is forgotten.
+
+        What has begun is saved after its present slice, and goes on from there when somebody wants it again.
+        """
+        dropped = self._queue.release(renderings, owner)
+        self._metrics.icons_dropped.inc(sum(len(rendering.addresses) for rendering in dropped))
         self._count()
 
     async def stop(self) -> None:
@@ -105,47 +105,37 @@ class IconRenderer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._give_back(list(self._under_way.values()))
+        await self._give_back(self._queue.under_way)
 
     def _work(self) -> None:
-        batches = -(-sum(len(rendering.addresses) for rendering in self._backlog) // self._batch_size)
-        for _ in range(min(batches, self._engine.worker_count) - len(self._loops)):
-            loop = asyncio.create_task(self._render_backlog())
-            self._loops.add(loop)
-            loop.add_done_callback(self._loops.discard)
+        for _ in range(min(self._queue.batches_waiting, self._engine.worker_count) - len(self._loops)):
+            self._loops.add(asyncio.create_task(self._render_queue()))
         self._count()
 
-    async def _render_backlog(self) -> None:
-        """Give one slice after another to whichever batch is most urgent then."""
-        while self._begun or self._backlog:
-            batch = self._most_urgent_begun()
-            chosen = [] if batch else self._choose()
-            try:
-                if batch:
-                    await self._render_slice(batch)
-                else:
-                    self._begun += await self._begin(chosen)
-            except (RequestError, OSError) as error:
-                await self._fail(batch.renderings if batch else chosen, error)
+    async def _render_queue(self) -> None:
+        """Give one slice after another to whatever goes first then."""
+        try:
+            while work := await self._next():
+                renderings = work.renderings if isinstance(work, Batch) else work
+                try:
+                    if isinstance(work, Batch):
+                        await self._render_slice(work)
+                    else:
+                        self._queue.begun += await self._begin(work)
+                except (RequestError, OSError) as error:
+                    await self._fail(renderings, error)
+        finally:  # at once, and not when the task is done: what comes in between would find no loop, and start none
+            task = asyncio.current_task()
+            assert task
+            self._loops.discard(task)
 
-    def _most_urgent_begun(self) -> Batch | None:
-        """Return what somebody waits for before what nobody waits for, and what has begun before what has not."""
-        begun = min(self._begun, key=lambda batch: not batch.urgent, default=None)
-        if begun is None or (not begun.urgent and any(rendering.urgent for rendering in self._backlog)):
-            return None
-        self._begun.remove(begun)
-        return begun
-
-    def _choose(self) -> list[Rendering]:
-        """Take a batch's worth of one group from the backlog."""
-        waiting = sorted(self._backlog, key=lambda rendering: not rendering.urgent)
-        candidates = [rendering for rendering in waiting if rendering.group == waiting[0].group]
-        pictures = accumulate(len(rendering.addresses) for rendering in candidates)
-        fitting = sum(1 for count in pictures if count <= self._batch_size)
-        chosen = candidates[: max(1, fitting)]  # facets of one objective are never parted, however many there are
-        taken = set(map(id, chosen))
-        self._backlog = [rendering for rendering in self._backlog if id(rendering) not in taken]
-        return chosen
+    async def _next(self) -> Batch | list[Rendering]:
+        """Return what to render now, after giving back what nobody wants any more; it is saved as far as it is."""
+        while unwanted := self._queue.take_unwanted():
+            self._metrics.icons_dropped.inc(sum(len(rendering.addresses) for rendering in unwanted))
+            self._count()
+            await self._give_back(unwanted)
+        return self._queue.take_next()
 
     async def _begin(self, renderings: Sequence[Rendering]) -> list[Batch]:
         """Take leases, and return what this server is to render, as far as it was when it was last interrupted."""
@@ -156,15 +146,14 @@ class IconRenderer:
             elif isinstance(found, Lease):
                 rendering.lease = found
             else:
-                rendering.progress = found.progress
-                self._elsewhere.append(rendering)
-        if self._elsewhere and (self._watch is None or self._watch.done()):
+                self._queue.wait_elsewhere(rendering, found.progress)
+        if self._queue.elsewhere and (self._watch is None or self._watch.done()):
             self._watch = asyncio.create_task(self._watch_elsewhere())
         return await asyncio.to_thread(lambda: self._claims.begin(each for each in renderings if each.lease))
 
     async def _render_slice(self, batch: Batch) -> None:
-        model, layer, recipe, _ = batch.renderings[0].group
-        objectives = tuple(rendering.objective for rendering in batch.renderings)
+        model, layer, recipe, _ = batch.renderings[0].subject.group
+        objectives = tuple(rendering.subject.objective for rendering in batch.renderings)
         task = RenderTask(model, layer, objectives, recipe, batch.state, self._slice_seconds)
         result = await self._engine.submit(task, Terms(Lane.RENDERING))
         batch.state = result.state
@@ -172,7 +161,7 @@ class IconRenderer:
             rendering.progress = int(batch.state["step"]) / recipe.steps
         if result.pictures is None:
             await asyncio.to_thread(self._claims.save, batch)
-            self._begun.append(batch)
+            self._queue.begun.append(batch)
             return
         finished = await asyncio.to_thread(self._claims.finish, batch, result.pictures)
         for rendering, files in zip(batch.renderings, finished, strict=True):
@@ -180,15 +169,15 @@ class IconRenderer:
         self._metrics.icons_rendered.labels(model=model).inc(len(result.pictures))
 
     def _finished(self, rendering: Rendering, files: Sequence[bytes]) -> None:
-        self._under_way.pop(rendering.addresses, None)
+        self._queue.ended(rendering)
         rendering.finish(files)
         self._count()
 
     async def _fail(self, renderings: Sequence[Rendering], error: RequestError | OSError) -> None:
-        logger.error("icons of %s %s could not be rendered: %s", *renderings[0].group[:2], error)
+        logger.error("icons of %s %s could not be rendered: %s", *renderings[0].subject.group[:2], error)
         for rendering in renderings:
             if not rendering.icons.done():
-                self._under_way.pop(rendering.addresses, None)
+                self._queue.ended(rendering)
                 rendering.icons.set_exception(error)
                 rendering.icons.exception()  # seen: nobody may be waiting for it
         self._count()
@@ -196,17 +185,16 @@ class IconRenderer:
 
     async def _watch_elsewhere(self) -> None:
         """See what becomes of icons that other servers render, and take over what they abandon."""
-        while self._elsewhere:
+        while self._queue.elsewhere:
             await asyncio.sleep(_LOOKS_ELSEWHERE)
-            waiting, self._elsewhere = self._elsewhere, []
-            self._backlog += waiting  # whoever takes them from there finds them stored, free, or still held
+            self._queue.look_again()
             self._work()
 
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self._claims.seconds / _RENEWALS)
             try:
-                await asyncio.to_thread(self._claims.renew, list(self._under_way.values()))
+                await asyncio.to_thread(self._claims.renew, self._queue.under_way)
             except OSError as error:
                 logger.warning("leases on icons could not be renewed, so another server may render them too: %s", error)
 
@@ -217,4 +205,4 @@ class IconRenderer:
             logger.warning("leases on icons could not be given back; they lapse by themselves: %s", error)
 
     def _count(self) -> None:
-        self._metrics.icons_pending.set(len(self._under_way))
+        self._metrics.icons_pending.set(self._queue.pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -20,7 +21,7 @@ from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers import reading
 from striate_service.servicers.context import Context, read_stream_terms, read_terms
 from striate_service.servicers.interceptor import status_of
-from striate_service.servicers.interpretability import activations, dictionaries, groups, icons
+from striate_service.servicers.interpretability import activations, dictionaries, groups, icon_keys, icons
 from striate_service.servicers.interpretability.reader import Reader
 
 _STREAM_WINDOW = 32  # requests of one stream that are worked on at a time; more wait in gRPC's own flow control
@@ -98,10 +99,20 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
     async def RenderIcons(  # noqa: N802
         self, request: messages.RenderIconsRequest, context: Context
     ) -> AsyncIterator[messages.RenderIconsResponse]:
+        terms = read_terms(context)
         question = icons.read(request, self._reader)
-        async with aclosing(self._icons.render(question)) as updates:
+        async with aclosing(self._icons.render(question, terms.caller)) as updates:
             async for progress in updates:
                 yield icons.write(question, progress)
+
+    async def WatchIcons(  # noqa: N802
+        self, request: messages.WatchIconsRequest, context: Context
+    ) -> AsyncIterator[messages.WatchIconsResponse]:
+        terms = read_terms(context)
+        subjects = await asyncio.to_thread(icon_keys.read, request, self._reader)
+        async with aclosing(self._icons.watch(subjects, terms.caller)) as updates:
+            async for progress in updates:
+                yield icon_keys.write(progress)
 
     async def _answer_item(
         self, item: messages.StreamActivationsRequest, terms: Terms
