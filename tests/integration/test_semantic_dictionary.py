@@ -200,6 +200,7 @@ def test_a_signed_layer_shows_neurons_of_both_directions(client: striate.Client,
     strongest = np.argsort(-np.abs(values), kind="stable")
     lowest = int(np.flatnonzero(values[strongest] < 0)[0])  # the rank of the first that is negative
     found = client.semantic_dictionary(photo, "mixed4a.one.bn", positions=[(5, 6)], neurons=lowest + 1, classes=1)
+    found.wait_for_icons()
     neurons = found.at(5, 6)
     assert [neuron.channel for neuron in neurons] == strongest[: lowest + 1].tolist()
     np.testing.assert_allclose(found.activations[0], values[strongest[: lowest + 1]], rtol=1e-3)
