@@ -14,6 +14,7 @@ import torch
 from conftest import SQUEEZENET, preprocess, settings
 from striate_service.config import ModelSettings
 from striate_service.local import LocalServer
+from striate_service.models.loading import load_model
 from striate_service.models.torchvision_compat import import_torchvision
 
 LAYERS = {
@@ -191,8 +192,6 @@ def test_the_paper_names_of_googlenets_blocks_are_aliases(zoo: striate.Client) -
 def test_replies_name_the_model_its_weights_and_the_layer(
     zoo: striate.Client, networks: dict[str, ModelSettings], photo: np.ndarray
 ) -> None:
-    import hashlib
-
     found = zoo.activations(photo, "mixed4a", model="googlenet", reduce="mean")
-    assert found.model.version == hashlib.sha256(Path(networks["googlenet"].weights).read_bytes()).hexdigest()
+    assert found.model.version == load_model(networks["googlenet"]).description.version
     assert (found.layers[0].name, found.layers[0].shape) == ("inception4a", (512, 14, 14))

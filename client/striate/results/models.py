@@ -35,7 +35,7 @@ class Model:
 
     name: str
     version: str
-    """The SHA-256 of its weights."""
+    """Its network's identity, in hexadecimal. Icons, names, natural examples and bases belong to it."""
     architecture: str = ""
     input_size: tuple[int, int] = (0, 0)
     """Height and width in pixels."""
