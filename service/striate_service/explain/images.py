@@ -249,7 +249,13 @@ def decode(opened: OpenedImage, field: str, target: Target, stop: Stop | None = 
     if isinstance(source, OpenedFile):
         if channels not in _MODES:
             raise InvalidArgument(field, f"is a picture, and the model takes {channels} channels; send pixels.")
-        return _fit(_read(source, field, stop, keep_alpha=channels == 4), _part(source), (source.width, source.height), target, stop)
+        return _fit(
+            _read(source, field, stop, keep_alpha=channels == 4),
+            _part(source),
+            (source.width, source.height),
+            target,
+            stop,
+        )
     if source.dtype == np.uint8:
         if source.shape[2] == 3 and channels in _MODES:
             return _fit_array(source, target, stop)

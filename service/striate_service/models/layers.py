@@ -67,7 +67,7 @@ def capture(
     handles = [hook(path) for path in layers]
     try:
         output = network(inputs)
-        return Captured(outputs, as_logits(output, inputs) if logits else None)
+        return Captured(outputs, as_logits(network, output, inputs) if logits else None)
     except _Stop:
         return Captured(outputs, None)
     finally:
@@ -99,7 +99,7 @@ def logits_with(network: nn.Module, inputs: Tensor, layer: str, outputs: Tensor)
     handle = network.get_submodule(layer).register_forward_hook(lambda _module, _inputs, _output: outputs.clone())
     try:
         with torch.set_grad_enabled(outputs.requires_grad):
-            return as_logits(network(inputs), inputs)
+            return as_logits(network, network(inputs), inputs)
     finally:
         handle.remove()
 

@@ -32,12 +32,17 @@ def logits_of(output: object) -> Tensor | None:
     return None
 
 
-def as_logits(output: object, inputs: Tensor) -> Tensor:
-    """Return logits [N, K] in at least single precision; [N, 0] from a network without classes."""
-    logits = logits_of(output)
+def as_logits(network: nn.Module, output: object, inputs: Tensor) -> Tensor:
+    """Return logits [N, K] in at most single precision; [N, 0] from a network without classes."""
+    logits = logits_of(output) if classifies(network) else None
     if logits is None:
         return inputs.new_zeros(len(inputs), 0)
     return logits.float() if logits.dtype == torch.float64 else logits
+
+
+def classifies(network: nn.Module) -> bool:
+    """Return whether [N, K] from a network may be logits: timm's without a head, which give features, say so."""
+    return getattr(network, "num_classes", None) != 0
 
 
 def probabilities(logits: Tensor, activation: str) -> Tensor:
@@ -76,8 +81,7 @@ def count_classes(network: nn.Module, input_shape: Sequence[int]) -> int:
         )
     if not tensors_of(output):
         raise ModelError("it answers without any tensor of numbers.")
-    logits = logits_of(output)
-    return 0 if logits is None else logits.shape[1]
+    return as_logits(network, output, torch.zeros(1, *input_shape)).shape[1]
 
 
 def _is_detection(output: object) -> bool:

@@ -30,8 +30,7 @@ def owns(model: ModelSettings) -> bool:
 
 
 def find(model: ModelSettings) -> Architecture:
-    network = _unflattened(Path(model.weights).expanduser())
-    return Architecture(lambda _weights: network)
+    return Architecture(lambda _weights: _unflattened(Path(model.weights).expanduser()))
 
 
 def own_weights(model: ModelSettings) -> Weights | None:

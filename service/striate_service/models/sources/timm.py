@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 import math
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -60,8 +62,8 @@ def own_weights(model: ModelSettings) -> Weights | None:
         network = timm.create_model(name, pretrained=True, **model.arguments)
     except Exception as error:  # of several libraries for downloads
         raise ModelError(
-            f"timm's weights for {name} could not be fetched ({in_short(error, 100)}). Give this machine access to "
-            f"huggingface.co, or fetch the file elsewhere and serve timm:{name}:FILE."
+            f"timm's weights for {name} could not be fetched ({in_short(_root(error), 100)}). Give this "
+            f"machine access to huggingface.co, or fetch the file elsewhere and serve timm:{name}:FILE."
         ) from error
     return Weights(network.state_dict())
 
@@ -71,11 +73,22 @@ def metadata(model: ModelSettings, _weights: Weights) -> Metadata:
     known = timm.get_pretrained_cfg(_name(model)).to_dict()
     size = model.arguments.get("img_size")
     given = {} if size is None else {"input_size": (3, *((size, size) if isinstance(size, int) else size))}
-    config = timm.data.resolve_data_config({**given, "in_chans": model.arguments.get("in_chans")}, pretrained_cfg=known)
+    config = timm.data.resolve_data_config(given, pretrained_cfg=known)
     subset = timm.data.infer_imagenet_subset(known)
-    return Metadata(
-        _preprocessing(config), tuple(timm.data.ImageNetInfo(subset).label_descriptions()) if subset else ()
-    )
+    names = timm.data.ImageNetInfo(subset).label_descriptions() if subset else ()
+    return Metadata(_preprocessing(config, model.arguments.get("in_chans")), _short(names))
+
+
+def _short(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the first of each class's names ("tench" of "tench, Tinca tinca"), where no other class has it too."""
+    first = [name.partition(",")[0] for name in names]
+    count = Counter(first)
+    return tuple(short if count[short] == 1 else name for short, name in zip(first, names, strict=True))
+
+
+def _root(error: BaseException) -> BaseException:
+    cause = error.__cause__ or error.__context__
+    return error if cause is None else _root(cause)
 
 
 def _create(name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -103,9 +116,10 @@ def _with_present_names(state: StateDict, network: nn.Module) -> StateDict:
     return translated
 
 
-def _preprocessing(config: dict[str, Any]) -> Preprocessing:
+def _preprocessing(config: dict[str, Any], in_chans: int | None) -> Preprocessing:
     """Return a data config as `timm.data.create_transform` would carry it out."""
     channels, height, width = config["input_size"]
+    channels = in_chans or channels
     scaled = (math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"]))
     squashes = config["crop_mode"] != "center" or height != width
     mean, std = (tuple(values)[:channels] for values in (config["mean"], config["std"]))

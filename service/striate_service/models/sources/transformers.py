@@ -33,8 +33,8 @@ def owns(model: ModelSettings) -> bool:
 
 
 def find(model: ModelSettings) -> Architecture:
-    network = _loaded(model)
-    return Architecture(lambda _weights: network)
+    _folder(model)
+    return Architecture(lambda _weights: _loaded(model))
 
 
 def own_weights(model: ModelSettings) -> Weights | None:
@@ -73,13 +73,20 @@ def _config(folder: Path) -> Any:
 def _loaded(model: ModelSettings) -> nn.Module:
     """Return the folder's network with its weights, which transformers reads itself: it knows their older names."""
     folder, transformers = _folder(model), import_extra("transformers")
-    names = _config(folder).architectures or ()
-    name = names[0] if names else "AutoModelForImageClassification"
+    transformers.logging.set_verbosity_error()  # what matters is said below
+    transformers.logging.disable_progress_bar()
+    config = _config(folder)
+    name = (config.architectures or ["AutoModelForImageClassification"])[0]
+    if name in _TOWERS:
+        of_images = config.vision_config
+        of_images.projection_dim = getattr(config, "projection_dim", None)
+        config = of_images
     network_class = getattr(transformers, _TOWERS.get(name, name), None)
     if network_class is None:
         raise ModelError(f"this version of transformers has no {name}.")
     network, found = network_class.from_pretrained(
         folder,
+        config=config,
         local_files_only=True,
         trust_remote_code=False,
         dtype=torch.float32,
@@ -117,6 +124,7 @@ def _preprocessing(processor: dict[str, Any], config: Any) -> Preprocessing | No
     size, crop = size or crop, crop or size
     assert size is not None
     assert crop is not None
+    crop = crop[0] if isinstance(crop, tuple) and crop[0] == crop[1] else crop
     channels = getattr(config, "num_channels", 3)
     mean, std = _statistics(processor, channels)
     interpolation = "bilinear" if processor.get("resample") == _BILINEAR else "bicubic"
