@@ -290,6 +290,7 @@ def test_segmenters_and_networks_that_compute_when_built_are_served(tmp_path: Pa
 EXAMPLE = """
 from torch import nn
 
+
 def small(width: int = 16, classes: int = 10) -> nn.Module:
     convolution = nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU())
     return nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))

@@ -36,7 +36,7 @@ def as_logits(network: nn.Module, output: object, inputs: Tensor) -> Tensor:
     """Return logits [N, K] in at most single precision; [N, 0] from a network without classes."""
     logits = logits_of(output) if classifies(network) else None
     if logits is None:
-        return inputs.new_zeros(len(inputs), 0)
+        return inputs.flatten(1)[:, :0].float()  # by a slice, so that exported networks take any number of images
     return logits.float() if logits.dtype == torch.float64 else logits
 
 
