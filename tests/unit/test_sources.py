@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from striate_service.config import ModelSettings, PreprocessingSettings
-from striate_service.explain.images import Fit, GivenImage, decode, open_image
+from striate_service.explain.images import Fit, GivenImage, Target, decode, open_image
 from striate_service.models.description import Preprocessing
 from striate_service.models.layers import capture
 from striate_service.models.loading import LoadedModel, ModelError, load_model
@@ -44,8 +44,8 @@ def photo(height: int = 48, width: int = 80) -> Image.Image:
 
 def seen(picture: Image.Image, preprocessing: Preprocessing) -> Tensor:
     """Return what the network sees of a picture, as the service makes it: [C, H, W], normalized."""
-    opened = open_image(GivenImage(np.asarray(picture), "image"), 10**6)
-    pixels = decode(opened, "image", preprocessing, Fit.CROP).pixels
+    target = Target(preprocessing, Fit.CROP, exact=True)
+    pixels = decode(open_image(GivenImage(np.asarray(picture), "image"), 10**6, target), "image", target).pixels
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     return (torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255 - mean) / std
 
