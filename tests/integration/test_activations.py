@@ -49,9 +49,7 @@ def zoo(networks: dict[str, ModelSettings], tmp_path_factory: pytest.TempPathFac
 def reference(model: ModelSettings, layers: list[str], image: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return layers' outputs and the logits by forward hooks on torchvision's own network."""
     state = torch.load(model.weights, weights_only=True)
-    options = (
-        {"aux_logits": True, "transform_input": True, "init_weights": False} if "aux1.conv.conv.weight" in state else {}
-    )
+    options = {"aux_logits": True, "init_weights": False} if "aux1.conv.conv.weight" in state else {}
     classes = 10 if model.name != "squeezenet" else 1000
     network = import_torchvision().models.get_model(model.architecture, num_classes=classes, **options)
     network.load_state_dict(state)
