@@ -19,9 +19,11 @@ from striate.v1 import common_pb2 as pb
 
 Image: TypeAlias = "str | os.PathLike[str] | bytes | Pillow.Image | NDArray[Any]"
 """A path; an image file's bytes; a PIL image; uint8 [H, W, 3] or [H, W] (gray); or float [3, H, W], preprocessed as the
-network takes it."""
+network takes it. Arrays for networks of other channels have those."""
 
 
+_MOST_CHANNELS = 64
+"""That a model may take; how many it does, the server knows."""
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 """PIL's modes that a PNG holds without a loss."""
 
@@ -110,9 +112,9 @@ def _as_png(picture: Pillow.Image) -> bytes:
 def _write_array(message: pb.Image, array: NDArray[Any]) -> None:
     if array.dtype == np.uint8 and array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
-    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] <= _MOST_CHANNELS:
         write_tensor(message.pixels, array)
-    elif array.dtype.kind == "f" and array.ndim == 3 and array.shape[0] == 3:
+    elif array.dtype.kind == "f" and array.ndim == 3 and array.shape[0] <= _MOST_CHANNELS:
         write_tensor(message.preprocessed, array.astype(np.float32))
     else:
         raise ValueError(

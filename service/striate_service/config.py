@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,10 +24,17 @@ from pydantic_settings import (
 logger = logging.getLogger(__name__)
 
 MEBIBYTE = 2**20
+MAX_SIDE = 4096
 _PORTS = ("striate_port", "striate_metrics_port")
 
 OpenService = Literal["health", "reflection"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
+"""In pixels."""
+Sides = tuple[Side, Side]
+"""Height and width, in pixels."""
+Channels = Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Field(min_length=1, max_length=64)]
+Activation = Literal["softmax", "sigmoid", "none"]
 RecipeName = Literal["fourier", "soft", "maco"]
 """The names of techniques/recipe.py."""
 
@@ -38,16 +47,28 @@ class PreprocessingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    resize: Annotated[int, Field(gt=0)]
-    crop: Annotated[int, Field(gt=0)]
+    resize: Side | Sides
+    """The shorter side after resizing; [height, width]: both, whatever the picture's shape."""
+    crop: Side | Sides
+    """The side of the square in the middle that the network sees, or [height, width]."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: Channels = (0.485, 0.456, 0.406)
+    std: Channels = (0.229, 0.224, 0.225)
+    """One number a channel: 3 are RGB, 1 is grey, 4 are RGBA; other networks take pixels and preprocessed tensors."""
 
     @model_validator(mode="after")
-    def _check_sizes(self) -> PreprocessingSettings:
-        if self.resize < self.crop:
-            raise ValueError(f"resize ({self.resize}) must be at least crop ({self.crop})")
+    def _check(self) -> PreprocessingSettings:
+        least = max(self.crop) if isinstance(self.crop, tuple) else self.crop
+        if isinstance(self.resize, tuple):
+            height, width = self.crop if isinstance(self.crop, tuple) else (self.crop, self.crop)
+            if self.resize[0] < height or self.resize[1] < width:
+                raise ValueError(f"resize {list(self.resize)} must be at least crop ({self.crop})")
+        elif self.resize < least:
+            raise ValueError(f"resize ({self.resize}) must be at least crop ({least})")
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} channels, and std {len(self.std)}")
+        if any(value <= 0 for value in self.std):
+            raise ValueError("std must be greater than 0")
         return self
 
 
@@ -58,11 +79,18 @@ class ModelSettings(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     architecture: str
-    """A torchvision classifier's name, "package.module:factory", or "parts", the embedded model."""
+    """A torchvision network's name, "timm:NAME", "transformers", "export", "googlenet_bvlc", "package.module:factory",
+    or "parts", the embedded model. docs/models.md says how each is served."""
     weights: str
-    """A .pth or .safetensors file; "torchvision": downloaded from there; "embedded": shipped with this package."""
+    """A .pth or .safetensors file; FILE#KEY: under that key of a checkpoint. "torchvision", "timm": downloaded from
+    there. "embedded": shipped with this package. "built": the factory's network as it is. Of transformers a folder, of
+    export a .pt2 file."""
     classes: Path | None = None
     """A text file of class names, one per line, in the order of the logits."""
+    arguments: dict[str, Any] = {}
+    """Passed to what builds the network: a factory, torchvision's or timm's builder ({img_size = 256})."""
+    activation: Activation | None = None
+    """What makes probabilities of logits. None: softmax; sigmoid of a single logit."""
     preprocessing: PreprocessingSettings | None = None
     recipe: Annotated[RecipeName | None, Field(validate_default=True)] = None
     """The recipe of icons where a request names none. None: "soft" for the embedded weights, whose icons are shipped,
@@ -81,14 +109,24 @@ class ModelSettings(BaseModel):
     def _as_shipped(cls, recipe: RecipeName | None, info: ValidationInfo) -> RecipeName | None:
         return recipe or ("soft" if info.data.get("weights") == "embedded" else None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_timm(cls, given: Any) -> Any:
+        """Take timm:NAME for a model with the weights that timm publishes."""
+        if isinstance(given, dict) and given.get("architecture") == "timm":
+            return given | {"architecture": f"timm:{given.get('weights', '')}", "weights": "timm"}
+        return given
+
     @classmethod
     def parse(cls, text: str) -> ModelSettings:
-        """Read `NAME=ARCHITECTURE:WEIGHTS`, or `parts` for the embedded model.
+        """Read `NAME=ARCHITECTURE:WEIGHTS`, or `parts` for the embedded model; after it options, as `resize=256
+        crop=224`.
 
         Raises:
-            ValueError: the text is neither.
+            ValueError: the text is neither, or an option is unknown.
         """
-        if text == "parts":
+        text, *options = _OPTION.split(text.strip())
+        if text == "parts" and not options:
             return EMBEDDED
         name, equals, rest = text.partition("=")
         architecture, colon, weights = rest.rpartition(":")
@@ -97,7 +135,40 @@ class ModelSettings(BaseModel):
                 f"{text!r} does not name a model: write NAME=ARCHITECTURE:WEIGHTS, such as "
                 "googlenet=googlenet:torchvision or pets=resnet18:pets.pth"
             )
-        return cls(name=name, architecture=architecture, weights=weights)
+        return cls.model_validate({"name": name, "architecture": architecture, "weights": weights, **_options(options)})
+
+
+_OPTION = re.compile(r"\s+(?=[a-z_]+(?:\.\w+)?=)")
+_OF_PREPROCESSING = frozenset(PreprocessingSettings.model_fields)
+
+
+def _options(texts: Sequence[str]) -> dict[str, Any]:
+    """Return settings of a model from `KEY=VALUE`: lists as 224,112, and arguments as arguments.KEY=VALUE."""
+    settings: dict[str, Any] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        if key.startswith("arguments."):
+            settings.setdefault("arguments", {})[key.removeprefix("arguments.")] = _value(value)
+        elif key in _OF_PREPROCESSING:
+            settings.setdefault("preprocessing", {})[key] = _listed(value, key)
+        else:
+            settings[key] = tuple(value.split(",")) if key in ("devices", "compiled_layers") else value
+    return settings
+
+
+def _listed(text: str, key: str) -> Any:
+    if key == "interpolation":
+        return text
+    values = [_value(each) for each in text.split(",")]
+    return values if len(values) > 1 or key in ("mean", "std") else values[0]
+
+
+def _value(text: str) -> Any:
+    """Return a number, true, false or null as JSON writes it; everything else is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 EMBEDDED = ModelSettings(name="parts", architecture="parts", weights="embedded")

@@ -14,6 +14,7 @@ import torch
 from conftest import SQUEEZENET, preprocess, settings
 from striate_service.config import ModelSettings
 from striate_service.local import LocalServer
+from striate_service.models.loading import load_model
 from striate_service.models.torchvision_compat import import_torchvision
 
 LAYERS = {
@@ -48,9 +49,7 @@ def zoo(networks: dict[str, ModelSettings], tmp_path_factory: pytest.TempPathFac
 def reference(model: ModelSettings, layers: list[str], image: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return layers' outputs and the logits by forward hooks on torchvision's own network."""
     state = torch.load(model.weights, weights_only=True)
-    options = (
-        {"aux_logits": True, "transform_input": True, "init_weights": False} if "aux1.conv.conv.weight" in state else {}
-    )
+    options = {"aux_logits": True, "init_weights": False} if "aux1.conv.conv.weight" in state else {}
     classes = 10 if model.name != "squeezenet" else 1000
     network = import_torchvision().models.get_model(model.architecture, num_classes=classes, **options)
     network.load_state_dict(state)
@@ -191,8 +190,6 @@ def test_the_paper_names_of_googlenets_blocks_are_aliases(zoo: striate.Client) -
 def test_replies_name_the_model_its_weights_and_the_layer(
     zoo: striate.Client, networks: dict[str, ModelSettings], photo: np.ndarray
 ) -> None:
-    import hashlib
-
     found = zoo.activations(photo, "mixed4a", model="googlenet", reduce="mean")
-    assert found.model.version == hashlib.sha256(Path(networks["googlenet"].weights).read_bytes()).hexdigest()
+    assert found.model.version == load_model(networks["googlenet"]).description.version
     assert (found.layers[0].name, found.layers[0].shape) == ("inception4a", (512, 14, 14))

@@ -39,8 +39,8 @@ def model(architecture: str, weights: object, **changes: object) -> ModelSetting
 
 
 def test_each_architecture_belongs_to_one_source() -> None:
-    owners = [source_of(model(name, "file.pth")) for name in ("parts", "package.module:factory", "resnet18")]
-    assert owners == list(SOURCES)
+    names = ("parts", "googlenet_bvlc", "timm:resnet18", "transformers", "export", "package.module:factory", "resnet18")
+    assert [source_of(model(name, "file.pth")) for name in names] == list(SOURCES)
 
 
 def test_the_embedded_model_tells_its_classes_and_preprocessing_also_of_a_file() -> None:

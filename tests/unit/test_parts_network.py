@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from striate_service.config import EMBEDDED
 from striate_service.models.embedded import CLASSES, ICONS, INPUT_SIZE, LABELS, MEAN, STD, WEIGHTS
 from striate_service.models.embedded.network import parts
 from striate_service.models.embedded.pictures import PARTS, SCENERY, draw
 from striate_service.models.layers import capture, describe_layers
+from striate_service.models.loading import load_model
 from striate_service.stores.folder import Folder
 from striate_service.stores.icons import IconAddress, IconStore
 from striate_service.techniques.objective import Channel
@@ -79,14 +80,14 @@ def test_the_weights_recognize_fresh_pictures(trained: nn.Module) -> None:
 @pytest.mark.skipif(not LABELS.exists(), reason="the names have not been made yet")
 def test_the_names_are_those_of_these_weights() -> None:
     shipped = json.loads(LABELS.read_text(encoding="utf-8"))
-    assert shipped["model_version"] == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    assert shipped["model_version"] == load_model(EMBEDDED).description.version
     assert {label["text"] for label in shipped["labels"]} <= {*PARTS, *SCENERY}
     assert {label["layer"] for label in shipped["labels"]} <= set(_MIXED)
 
 
 def test_icons_ship_with_the_weights_and_are_found_as_if_rendered_here(network: nn.Module, tmp_path: Path) -> None:
     store = IconStore(Folder(tmp_path), [ICONS])
-    version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    version = load_model(EMBEDDED).description.version
     layers = {layer.path: layer for layer in describe_layers(network, (3, INPUT_SIZE, INPUT_SIZE))}
     for layer in _MIXED:
         for channel in range(layers[layer].channels):

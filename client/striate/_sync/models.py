@@ -44,6 +44,8 @@ class ModelCalls(Connected):
         *,
         classes: str = "",
         preprocessing: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        activation: str = "",
         devices: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Model:
@@ -58,6 +60,8 @@ class ModelCalls(Connected):
             weights=weights,
             classes=classes,
             preprocessing=preprocessing,
+            arguments=arguments,
+            activation=activation,
             devices=devices,
         )
         request = call.request()

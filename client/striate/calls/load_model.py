@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +19,18 @@ class LoadModelCall:
     name: str
     """What requests will call it."""
     architecture: str
-    """torchvision's name of a classifier, or "package.module:factory"."""
+    """torchvision's name of a network, "timm:NAME", "package.module:factory" and so on: docs/models.md."""
     weights: str
     """A file on the server's machine, or "torchvision"."""
     classes: str = ""
     """A file of class names on the server's machine."""
     preprocessing: Mapping[str, Any] | None = None
-    """resize and crop, also interpolation, mean and std; by default as the weights tell."""
+    """resize and crop (a number, or height and width), also interpolation, mean and std; by default as the weights
+    tell."""
+    arguments: Mapping[str, Any] | None = None
+    """What is passed to the factory, or the library's builder."""
+    activation: str = ""
+    """What makes probabilities of logits: "softmax", "sigmoid" or "none"; by default softmax, sigmoid of one logit."""
     devices: Sequence[str] = ()
     """Those of the server's devices that are to hold the model; all by default."""
 
@@ -34,9 +40,23 @@ class LoadModelCall:
             architecture=self.architecture,
             weights=self.weights,
             classes=self.classes,
-            preprocessing=None if self.preprocessing is None else messages.Preprocessing(**self.preprocessing),
+            preprocessing=None if self.preprocessing is None else _preprocessing(self.preprocessing),
             devices=self.devices,
+            arguments={name: json.dumps(value) for name, value in (self.arguments or {}).items()},
+            activation=self.activation,
         )
 
     def result(self, response: messages.LoadModelResponse) -> Model:
         return read_model(response.model)
+
+
+def _preprocessing(given: Mapping[str, Any]) -> messages.Preprocessing:
+    """Return a message whose sides are one number, or height and width."""
+    sides = {name: given[name] for name in ("resize", "crop") if name in given}
+    message = messages.Preprocessing(**{name: value for name, value in given.items() if name not in sides})
+    for name, value in sides.items():
+        if isinstance(value, Sequence):
+            getattr(message, f"{name}_to").extend(value)
+        else:
+            setattr(message, name, value)
+    return message

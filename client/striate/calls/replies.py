@@ -20,13 +20,15 @@ def read_model_ref(message: pb.ModelRef) -> Model:
 
 
 def read_model(message: models_pb2.Model) -> Model:
-    _, height, width = message.input_shape
+    channels, height, width = message.input_shape
     return Model(
         name=message.name,
         version=message.version,
         architecture=message.architecture,
         input_size=(height, width),
+        channels=channels,
         classes=tuple(message.classes),
+        activation=message.activation or "softmax",
         layers=tuple(read_layer(layer) for layer in message.layers),
         default=message.default,
         batch_limits={limit.device: limit.images for limit in message.batch_limits},

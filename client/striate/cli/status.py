@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -51,6 +53,10 @@ def load(
     server: Server,
     device: Annotated[list[str] | None, typer.Option(help="Repeat for several.", show_default="all")] = None,
     classes: Annotated[str, typer.Option(help="The server's file of class names, one a line.")] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="crop=224, mean=0.5, arguments.width=2"),
+    ] = None,
 ) -> None:
     """Have the server explain one more model, where its operator allows that (allow_model_changes)."""
     name, _, rest = model.partition("=")
@@ -60,8 +66,38 @@ def load(
             f"{model!r} should be NAME=ARCHITECTURE:WEIGHTS, such as pets=resnet18:/models/pets.pth"
         )
     with server.client() as client, console.status(f"loading {name}"):
-        loaded = client.load_model(name, architecture, weights, classes=classes, devices=device or ())
+        options = _options(settings or ())
+        loaded = client.load_model(name, architecture, weights, classes=classes, devices=device or (), **options)
     console.print(f"{server} explains {loaded.name}, {len(loaded.layers)} layers, version {loaded.version}")
+
+
+def _options(settings: Sequence[str]) -> dict[str, Any]:
+    """Return options of `load_model` from KEY=VALUE, as `striate serve` has them behind a model."""
+    options: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        values = [_value(each) for each in text.split(",")]
+        if key.startswith("arguments."):
+            options.setdefault("arguments", {})[key.removeprefix("arguments.")] = _value(text)
+        elif key in ("resize", "crop", "interpolation"):
+            options.setdefault("preprocessing", {})[key] = values if len(values) > 1 else values[0]
+        elif key in ("mean", "std"):
+            options.setdefault("preprocessing", {})[key] = values
+        elif key == "activation" and equals:
+            options[key] = text
+        else:
+            raise typer.BadParameter(
+                f"{setting!r}: the keys are resize, crop, interpolation, mean, std, activation and arguments.NAME"
+            )
+    return options
+
+
+def _value(text: str) -> Any:
+    """Return a number, true, false or null as JSON writes it; everything else is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 @models_app.command()

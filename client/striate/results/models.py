@@ -35,11 +35,16 @@ class Model:
 
     name: str
     version: str
-    """The SHA-256 of its weights."""
+    """Its network's identity, in hexadecimal. Icons, names, natural examples and bases belong to it."""
     architecture: str = ""
     input_size: tuple[int, int] = (0, 0)
     """Height and width in pixels."""
+    channels: int = 3
+    """Of its images: 3 are RGB, 1 is grey, 4 are RGBA."""
     classes: tuple[str, ...] = field(default=(), repr=False)
+    """In the order of its logits. Empty: it classifies nothing, and answers everything but predictions."""
+    activation: str = "softmax"
+    """What makes probabilities of logits: "softmax", "sigmoid" or "none"."""
     layers: tuple[Layer, ...] = field(default=(), repr=False)
     default: bool = False
     """Whether the server takes it where a request names no model."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from striate_service.device.networks import DeviceNetworks
 from striate_service.device.staging import CopyStream, EarlyCopy
 from striate_service.models.layers import Captured
+from striate_service.models.outputs import probabilities
 from striate_service.techniques.attribution import class_gradients
 from striate_service.techniques.outcomes import Failure, Refusal
 from striate_service.techniques.tasks.base import Array, ForwardNeeds, ForwardSlice, Predictions, Task, Work, to_array
@@ -93,13 +94,14 @@ class Executor:
                 model, pixels[part], layers, logits=shared.logits, gradients=gradients, threads=threads
             )
 
+        activation = self.networks.activation(model)
         starts = range(0, len(pixels), images_at_once)
         parts = [slice(start, min(start + images_at_once, len(pixels))) for start in starts]
         classes: Sequence[Tensor] | None = None
         if shared.gradient_layers and len(parts) > 1:
             # A request's most probable classes depend on all of its images, so all logits are computed first.
             every = torch.cat([_logits(forward(part, [], [])) for part in parts])
-            classes = _explained_classes(shared.needs, rows, every)
+            classes = _explained_classes(shared.needs, rows, every, activation)
         layers: dict[str, list[Tensor]] = defaultdict(list)
         gradients: dict[str, list[Tensor]] = defaultdict(list)
         logits: list[Tensor] = []
@@ -110,7 +112,7 @@ class Executor:
             if shared.logits:
                 logits.append(_logits(captured).detach().float())
             if shared.gradient_layers:
-                classes = classes or _explained_classes(shared.needs, rows, logits[0])
+                classes = classes or _explained_classes(shared.needs, rows, logits[0], activation)
                 chosen = _padded(classes)[part]
                 for path in shared.gradient_layers:
                     gradient = class_gradients(_logits(captured), captured.layers[path], chosen)
@@ -120,8 +122,15 @@ class Executor:
             pixels,
             {path: _joined(pieces) for path, pieces in layers.items()},
             all_logits,
-            dict(zip(map(_bounds, rows), classes or _explained_classes(shared.needs, rows, all_logits), strict=True)),
+            dict(
+                zip(
+                    map(_bounds, rows),
+                    classes or _explained_classes(shared.needs, rows, all_logits, activation),
+                    strict=True,
+                )
+            ),
             {path: _joined(pieces) for path, pieces in gradients.items()},
+            activation,
         )
 
 
@@ -145,6 +154,7 @@ class _Captured:
     classes: dict[tuple[int, int], Tensor]
     """By the bounds of a task's rows: int64 [N, M], the explained logits."""
     gradients: dict[str, Tensor]
+    activation: str
 
     def slice_for(self, need: ForwardNeeds, rows: slice) -> ForwardSlice:
         """Return a task's part of the outputs."""
@@ -155,7 +165,7 @@ class _Captured:
             logits=logits,
             classes=classes,
             gradients={path: self.gradients[path][rows, : classes.shape[1]] for path in need.gradient_layers},
-            predictions=_predictions(need.class_count, logits),
+            predictions=_predictions(need.class_count, logits, self.activation),
         )
 
 
@@ -177,12 +187,14 @@ def _joined(pieces: Sequence[Tensor]) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
 
 
-def _explained_classes(needs: Sequence[ForwardNeeds], rows: Sequence[slice], logits: Tensor | None) -> list[Tensor]:
+def _explained_classes(
+    needs: Sequence[ForwardNeeds], rows: Sequence[slice], logits: Tensor | None, activation: str
+) -> list[Tensor]:
     """Return the logits that each task explains: int64 [N, M]."""
-    return [_classes_of(need, own, logits) for need, own in zip(needs, rows, strict=True)]
+    return [_classes_of(need, own, logits, activation) for need, own in zip(needs, rows, strict=True)]
 
 
-def _classes_of(need: ForwardNeeds, rows: slice, logits: Tensor | None) -> Tensor:
+def _classes_of(need: ForwardNeeds, rows: slice, logits: Tensor | None, activation: str) -> Tensor:
     count = rows.stop - rows.start
     if logits is None or not need.explains:
         device = None if logits is None else logits.device
@@ -190,8 +202,8 @@ def _classes_of(need: ForwardNeeds, rows: slice, logits: Tensor | None) -> Tenso
     if need.classes:
         chosen = torch.tensor(need.classes, device=logits.device)
     else:
-        probabilities = logits[rows].detach().float().softmax(1).mean(0)
-        chosen = probabilities.argsort(descending=True, stable=True)[: need.class_count]
+        mean = probabilities(logits[rows].detach().float(), activation).mean(0)
+        chosen = mean.argsort(descending=True, stable=True)[: need.class_count]
     return chosen.expand(count, -1)
 
 
@@ -201,12 +213,12 @@ def _padded(classes: Sequence[Tensor]) -> Tensor:
     return torch.cat([torch.nn.functional.pad(chosen, (0, most - chosen.shape[1])) for chosen in classes])
 
 
-def _predictions(count: int, logits: Tensor | None) -> Predictions | None:
+def _predictions(count: int, logits: Tensor | None, activation: str) -> Predictions | None:
     if logits is None or not count:
         return None
     predicted = logits.argsort(dim=1, descending=True, stable=True)[:, :count]
     return Predictions(
         classes=to_array(predicted.int()),
-        probabilities=to_array(logits.softmax(1).gather(1, predicted)),
+        probabilities=to_array(probabilities(logits, activation).gather(1, predicted)),
         logits=to_array(logits.gather(1, predicted)),
     )

@@ -140,6 +140,8 @@ def _check(
     exported.forget_sessions()  # a session with every layer as an output is large, and no request needs it
     for name, theirs in expected.outputs.items():
         ours = got.outputs[name]
+        if ours.shape == theirs.shape and not theirs.numel():
+            continue  # the logits of a network without classes
         if ours.shape != theirs.shape or (ours - theirs).abs().max() > _TOLERANCE * theirs.abs().max():
             raise ExportError(f"the exported graph does not compute {name} as the network does")
 

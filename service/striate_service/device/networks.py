@@ -62,6 +62,10 @@ class DeviceNetworks:
     def preprocessing(self, model: str) -> Preprocessing:
         return self._models[model].description.preprocessing
 
+    def activation(self, model: str) -> str:
+        """Return what makes probabilities of a model's logits, as `ModelDescription` has it."""
+        return self._models[model].description.activation
+
     def inputs(self, model: str, images: Array) -> Tensor:
         return self.normalized(model, self.to_device(images))
 
@@ -106,7 +110,7 @@ class DeviceNetworks:
         return autocast(self.device.type, self._precision)
 
     def _mean_and_std(self, model: ModelDescription) -> tuple[Tensor, Tensor]:
-        """Return both as [3, 1, 1] on the device."""
+        """Return both as [C, 1, 1] on the device."""
         both = (model.preprocessing.mean, model.preprocessing.std)
-        mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in both)
+        mean, std = (torch.tensor(values, device=self.device).view(-1, 1, 1) for values in both)
         return mean, std

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ from striate_service.explain.stoppable import (
 from striate_service.models.description import Preprocessing
 
 _RESAMPLING = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""By the number of a network's channels, what a picture is for it."""
+_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 _MAX_RESIZED_PIXELS = 2**24
 """A picture that is larger than this once its shorter side is resized is thin, and only what is kept is resized. 1:256
@@ -61,7 +65,7 @@ class GivenImage:
     """An image as it came."""
 
     source: bytes | NDArray[np.generic]
-    """A whole file; pixels, uint8 [H, W, 3]; or what the network takes, float32 or float16 [3, H, W], preprocessed."""
+    """A whole file; pixels, uint8 [H, W, C]; or what the network takes, float32 or float16 [C, H, W], preprocessed."""
     field: str
     """The request's field that holds it, for errors: "images[2]"."""
 
@@ -107,12 +111,14 @@ class Target:
 
         For cropping as torchvision's Resize, with its rounding.
         """
-        side, short = self.preprocessing.crop, self.preprocessing.resize
+        (down_to, across_to), short = self.preprocessing.size, self.preprocessing.resize
         if self.fit == Fit.STRETCH:
-            return side, side
+            return across_to, down_to
         if self.fit == Fit.PAD:
-            scale = side / max(width, height)
+            scale = min(across_to / width, down_to / height)
             return max(1, round(width * scale)), max(1, round(height * scale))
+        if not isinstance(short, int):
+            return short[1], short[0]
         return (short, short * height // width) if width <= height else (short * width // height, short)
 
 
@@ -173,7 +179,7 @@ class OpenedFile:
 @dataclass(frozen=True)
 class DecodedImage:
     pixels: NDArray[np.generic]
-    """uint8 [H, W, 3] of the network's input size, or float32 [3, H, W], preprocessed."""
+    """uint8 [H, W, C] of the network's input size, or float32 [C, H, W], preprocessed."""
     view: View
 
 
@@ -188,9 +194,9 @@ def open_image(given: GivenImage, max_pixels: int, target: Target) -> OpenedImag
             return _open_file(given.source, max_pixels, target)
         if given.preprocessed:
             return OpenedImage(given.source, 2 * given.source.nbytes)
-        height, width, _ = given.source.shape
+        height, width, channels = given.source.shape
         check_size(width, height, max_pixels)
-        return OpenedImage(given.source, _PICTURE_BYTES * width * height)
+        return OpenedImage(given.source, max(_PICTURE_BYTES, channels) * width * height)
     except BadFile as error:
         raise InvalidArgument(given.field, str(error)) from error
 
@@ -234,16 +240,26 @@ def decode(opened: OpenedImage, field: str, target: Target, stop: Stop | None = 
     """Decode an image, and fit it to the network's input.
 
     Raises:
-        InvalidArgument: naming `field`, where the file is damaged or an array is not finite.
+        InvalidArgument: naming `field`, where the file is damaged or an array is not finite, or the network takes more
+            channels than pictures have.
         Stopped: by `stop`, meanwhile.
     """
     stop = stop or Stop()
-    source = opened.source
+    source, channels = opened.source, len(target.preprocessing.mean)
     if isinstance(source, OpenedFile):
-        return _fit(_read(source, field, stop), _part(source), (source.width, source.height), target, stop)
+        if channels not in _MODES:
+            raise InvalidArgument(field, f"is a picture, and the model takes {channels} channels; send pixels.")
+        return _fit(
+            _read(source, field, stop, keep_alpha=channels == 4),
+            _part(source),
+            (source.width, source.height),
+            target,
+            stop,
+        )
     if source.dtype == np.uint8:
-        height, width, _ = source.shape
-        return _fit(Pillow.fromarray(source), Box(0, 0, width, height), (width, height), target, stop)
+        if source.shape[2] == 3 and channels in _MODES:
+            return _fit_array(source, target, stop)
+        return _fit_planes(source, target, stop)
     array = source.astype(np.float32)
     if not np.isfinite(array).all():
         raise InvalidArgument(f"{field}.preprocessed", "holds NaN or infinity.")
@@ -251,13 +267,13 @@ def decode(opened: OpenedImage, field: str, target: Target, stop: Stop | None = 
     return DecodedImage(array, View(width, height, Box(0, 0, width, height)))
 
 
-def _read(opened: OpenedFile, field: str, stop: Stop) -> Pillow.Image:
-    """Return a file's picture upright, RGB or grey."""
+def _read(opened: OpenedFile, field: str, stop: Stop, *, keep_alpha: bool) -> Pillow.Image:
+    """Return a file's picture upright, RGB or grey; RGBA if `keep_alpha` and it has alpha."""
     opened.file.stop = stop
     try:
         with opened.picture as picture:
             picture.load()
-            plain = picture if _is_plain(picture) else _convert(picture, stop)
+            plain = picture if _is_plain(picture) else _convert(picture, stop, keep_alpha)
             return turn(plain, opened.orientation, stop)
     except Stopped:
         raise
@@ -278,18 +294,24 @@ def _is_plain(picture: Pillow.Image) -> bool:
     return picture.mode in ("RGB", "L") and "transparency" not in picture.info
 
 
-def _convert(picture: Pillow.Image, stop: Stop) -> Pillow.Image:
-    """Convert any mode to RGB: transparency over white, 16 bits to 8.
+def _convert(picture: Pillow.Image, stop: Stop, keep_alpha: bool) -> Pillow.Image:
+    """Convert any mode to RGB: transparency over white, unless it is kept, 16 bits to 8.
 
     A strip at a time, if the picture is large: else it would lie in memory several times over.
     """
     white = 4095 if _bits(picture) == 12 else 65535
+    keep_alpha = keep_alpha and _has_alpha(picture)
     if is_one_strip(picture):
-        return _to_rgb(picture, white)
-    converted = Pillow.new("RGB", picture.size, None)
+        return picture.convert("RGBA") if keep_alpha else _to_rgb(picture, white)
+    converted = Pillow.new("RGBA" if keep_alpha else "RGB", picture.size, None)
     for strip in strips(picture.size, stop):
-        converted.paste(_to_rgb(picture.crop(strip), white), strip)
+        part = picture.crop(strip)
+        converted.paste(part.convert("RGBA") if keep_alpha else _to_rgb(part, white), strip)
     return converted
+
+
+def _has_alpha(picture: Pillow.Image) -> bool:
+    return picture.mode in _WITH_ALPHA or "transparency" in picture.info
 
 
 def _bits(picture: Pillow.Image) -> int | None:
@@ -303,7 +325,7 @@ def _to_rgb(picture: Pillow.Image, white: int) -> Pillow.Image:
         return Pillow.fromarray(_grey(picture, white)).convert("RGB")
     if picture.mode == "F":
         raise ValueError("its values are floating-point, of no known range")
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+    if _has_alpha(picture):
         picture = picture.convert("RGBA")
         under = Pillow.new("RGBA", picture.size, "white")
         return Pillow.alpha_composite(under, picture).convert("RGB")
@@ -321,6 +343,21 @@ def _grey(picture: Pillow.Image, white: int) -> NDArray[np.uint8]:
     return grey
 
 
+def _fit_array(pixels: NDArray[np.generic], target: Target, stop: Stop) -> DecodedImage:
+    height, width = pixels.shape[:2]
+    return _fit(Pillow.fromarray(pixels), Box(0, 0, width, height), (width, height), target, stop)
+
+
+def _fit_planes(pixels: NDArray[np.generic], target: Target, stop: Stop) -> DecodedImage:
+    """Fit pixels [H, W, C] of any channels, each by itself."""
+    planes = [np.ascontiguousarray(pixels[..., channel]) for channel in range(pixels.shape[2])]
+    targets = [
+        replace(target, preprocessing=replace(target.preprocessing, mean=(mean,))) for mean in target.preprocessing.mean
+    ]
+    fitted = [_fit_array(plane, own, stop) for plane, own in zip(planes, targets, strict=True)]
+    return DecodedImage(np.concatenate([each.pixels for each in fitted], axis=2), fitted[0].view)
+
+
 def _fit(picture: Pillow.Image, part: Box, size: tuple[int, int], target: Target, stop: Stop) -> DecodedImage:
     """Resize a picture, then crop or pad it.
 
@@ -330,7 +367,8 @@ def _fit(picture: Pillow.Image, part: Box, size: tuple[int, int], target: Target
     """
     width, height = size
     preprocessing = target.preprocessing
-    side = preprocessing.crop
+    down_to, across_to = preprocessing.size
+    mode = _MODES[len(preprocessing.mean)]
     resampling = _RESAMPLING[preprocessing.interpolation]
     resized = target.resized(width, height)
     whole = (part.left, part.top, part.right, part.bottom)
@@ -339,15 +377,17 @@ def _fit(picture: Pillow.Image, part: Box, size: tuple[int, int], target: Target
         box = (0.0, 0.0, float(width), float(height))
         fitted = resize(picture, resized, resampling, whole, stop)
     elif target.fit == Fit.PAD:
-        left, top = (side - resized[0]) // 2, (side - resized[1]) // 2
-        box = (-left * across, -top * down, (side - left) * across, (side - top) * down)
-        fitted = Pillow.new("RGB", (side, side), tuple(round(255 * mean) for mean in preprocessing.mean))
-        fitted.paste(resize(picture, resized, resampling, whole, stop), (left, top))
+        left, top = (across_to - resized[0]) // 2, (down_to - resized[1]) // 2
+        box = (-left * across, -top * down, (across_to - left) * across, (down_to - top) * down)
+        color = tuple(round(255 * mean) for mean in preprocessing.mean)
+        fitted = Pillow.new(mode, (across_to, down_to), color if len(color) > 1 else color[0])
+        fitted.paste(resize(picture, resized, resampling, whole, stop).convert(mode), (left, top))
     else:
         # As torchvision's Resize and CenterCrop, with their rounding. Resizing only what is kept would be faster, but
         # rounds some pixels differently: that is for thin pictures.
-        left, top = round((resized[0] - side) / 2), round((resized[1] - side) / 2)
-        box = (left * across, top * down, (left + side) * across, (top + side) * down)
+        left, top = round((resized[0] - across_to) / 2), round((resized[1] - down_to) / 2)
+        right, bottom = left + across_to, top + down_to
+        box = (left * across, top * down, right * across, bottom * down)
         if resized[0] * resized[1] > _MAX_RESIZED_PIXELS:
             scale = (part.right - part.left) / width
             kept = (
@@ -356,7 +396,8 @@ def _fit(picture: Pillow.Image, part: Box, size: tuple[int, int], target: Target
                 min(part.right, part.left + scale * box[2]),
                 min(part.bottom, part.top + scale * box[3]),
             )
-            fitted = picture.resize((side, side), resampling, kept)
+            fitted = picture.resize((across_to, down_to), resampling, kept)
         else:
-            fitted = resize(picture, resized, resampling, whole, stop).crop((left, top, left + side, top + side))
-    return DecodedImage(np.asarray(fitted.convert("RGB")), View(width, height, Box(*box)))
+            fitted = resize(picture, resized, resampling, whole, stop).crop((left, top, right, bottom))
+    pixels = np.asarray(fitted.convert(mode))
+    return DecodedImage(pixels.reshape(down_to, across_to, -1), View(width, height, Box(*box)))

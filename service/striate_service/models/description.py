@@ -11,15 +11,20 @@ from functools import cached_property
 class Preprocessing:
     """How pixels become the network's input: resized, cropped and normalized as torchvision's presets do it."""
 
-    resize: int
-    """The shorter side after resizing, in pixels."""
-    crop: int
-    """The side of the center square that the network sees, in pixels."""
+    resize: int | tuple[int, int]
+    """The shorter side after resizing; or height and width, whatever they were; in pixels."""
+    crop: int | tuple[int, int]
+    """The part in the middle that the network sees: a square's side, or height and width, in pixels."""
     interpolation: str
     """ "bilinear" or "bicubic", both antialiased."""
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     """Per channel (RGB), of values from 0 to 1."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what the network sees, in pixels."""
+        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 
 
 @dataclass(frozen=True)
@@ -46,17 +51,20 @@ class LayerDescription:
 class ModelDescription:
     name: str
     version: str
-    """The SHA-256 of the weights, in hexadecimal."""
+    """The network's identity (models/identity.py), in hexadecimal."""
     architecture: str
     preprocessing: Preprocessing
     classes: tuple[str, ...]
-    """In the order of the logits."""
+    """In the order of the logits. Empty: the network classifies nothing."""
     layers: tuple[LayerDescription, ...] = field(repr=False)
     """In forward order."""
+    activation: str = "softmax"
+    """What makes probabilities of logits: "softmax", "sigmoid" or "none"."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        return (3, self.preprocessing.crop, self.preprocessing.crop)
+        """Of one image: channels, height, width."""
+        return (len(self.preprocessing.mean), *self.preprocessing.size)
 
     @cached_property
     def layer_by_name(self) -> dict[str, LayerDescription]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from striate_service.models.description import LayerDescription
+from striate_service.models.outputs import as_logits
 
 # The article calls GoogLeNet's inception blocks by the names of the original Caffe and TensorFlow models.
 _GOOGLENET_BLOCK = re.compile(r"inception(\d[a-e])")
@@ -66,7 +67,7 @@ def capture(
     handles = [hook(path) for path in layers]
     try:
         output = network(inputs)
-        return Captured(outputs, output if logits else None)
+        return Captured(outputs, as_logits(network, output, inputs) if logits else None)
     except _Stop:
         return Captured(outputs, None)
     finally:
@@ -98,8 +99,7 @@ def logits_with(network: nn.Module, inputs: Tensor, layer: str, outputs: Tensor)
     handle = network.get_submodule(layer).register_forward_hook(lambda _module, _inputs, _output: outputs.clone())
     try:
         with torch.set_grad_enabled(outputs.requires_grad):
-            logits: Tensor = network(inputs)
-        return logits
+            return as_logits(network, network(inputs), inputs)
     finally:
         handle.remove()
 

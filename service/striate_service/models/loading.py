@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,12 +12,15 @@ import torch
 from torch import nn
 
 from striate_service.config import ModelSettings
-from striate_service.models.description import ModelDescription, Preprocessing
-from striate_service.models.errors import ModelError
+from striate_service.models.description import LayerDescription, ModelDescription, Preprocessing
+from striate_service.models.errors import ModelError, in_short
+from striate_service.models.fitting import load_into, without
+from striate_service.models.identity import identity_of
 from striate_service.models.layers import describe_layers
+from striate_service.models.outputs import count_classes
 from striate_service.models.sources import SOURCES, source_of
 from striate_service.models.sources.source import Architecture, Metadata
-from striate_service.models.weights import StateDict, Weights, read_weights
+from striate_service.models.weights import Weights, read_weights
 
 __all__ = ["LoadedModel", "ModelError", "load_model"]
 
@@ -31,24 +36,49 @@ def load_model(settings: ModelSettings, device: str = "cpu") -> LoadedModel:
     """Build the network that `settings` names, with its weights, on `device`.
 
     Raises:
-        ModelError: the architecture is unknown, or its weights cannot be read, downloaded or loaded into it.
+        ModelError: naming the step that failed, and the reason: whatever a library or the network's own code raises
+            becomes one.
     """
     source = source_of(settings)
-    architecture = source.find(settings)
-    weights = _find_weights(settings)
-    metadata = source.metadata(settings, weights.version)
-    preprocessing = _choose_preprocessing(settings, metadata)
-    class_count = _count_classes(architecture, weights.state)
-    network = _with_weights(architecture, weights.state, class_count, settings)
+    with _step(settings, "finding the architecture"):
+        architecture = source.find(settings)
+    with _step(settings, "reading the weights"):
+        weights = _find_weights(settings)
+    with _step(settings, "reading the metadata"):
+        metadata = source.metadata(settings, weights)
+        preprocessing = _choose_preprocessing(settings, metadata)
+    with _step(settings, "building the network"):
+        network = _with_weights(architecture, weights, settings)
+    input_shape = (len(preprocessing.mean), *preprocessing.size)
+    with _step(settings, "running the network"):
+        class_count = count_classes(network, input_shape)
+        layers = _with_aliases(describe_layers(network, input_shape), architecture)
+        version = identity_of(network, settings.architecture, preprocessing, input_shape)
+    with _step(settings, "reading the class names"):
+        classes = _choose_class_names(settings, metadata, class_count)
     description = ModelDescription(
         name=settings.name,
-        version=weights.version,
+        version=version,
         architecture=settings.architecture,
         preprocessing=preprocessing,
-        classes=_choose_class_names(settings, metadata, class_count),
-        layers=describe_layers(network, (3, preprocessing.crop, preprocessing.crop)),
+        classes=classes,
+        layers=layers,
+        activation=settings.activation or ("sigmoid" if class_count == 1 else "softmax"),
     )
-    return LoadedModel(description, cast(Any, network).to(device=device, memory_format=torch.channels_last))
+    with _step(settings, f"moving the network to {device}"):
+        moved = cast(Any, network).to(device=device, memory_format=torch.channels_last)
+    return LoadedModel(description, moved)
+
+
+@contextmanager
+def _step(settings: ModelSettings, doing: str) -> Iterator[None]:
+    """Make a `ModelError` of whatever goes wrong: the model, the step, and the reason."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{settings.name}: {error}") from error
+    except Exception as error:  # libraries and the operator's own code raise what they like
+        raise ModelError(f"{settings.name}: {doing} failed: {type(error).__name__}: {in_short(error)}") from error
 
 
 def _find_weights(settings: ModelSettings) -> Weights:
@@ -57,10 +87,7 @@ def _find_weights(settings: ModelSettings) -> Weights:
         weights = source.own_weights(settings)
         if weights is not None:
             return weights
-    file = Path(settings.weights).expanduser()
-    if not file.is_file():
-        raise ModelError(f"{settings.name}: there is no weights file {file}.")
-    return read_weights(file)
+    return read_weights(settings.weights)
 
 
 def _choose_preprocessing(settings: ModelSettings, metadata: Metadata) -> Preprocessing:
@@ -68,27 +95,28 @@ def _choose_preprocessing(settings: ModelSettings, metadata: Metadata) -> Prepro
         return Preprocessing(**settings.preprocessing.model_dump())
     if metadata.preprocessing is None:
         raise ModelError(
-            f"{settings.name}: nothing tells how to preprocess images for {settings.architecture}. Set `preprocessing` "
-            "(resize, crop, mean, std) for this model in the configuration file."
+            f"nothing tells how to preprocess images for {settings.architecture}. Set `preprocessing` "
+            "(resize, crop, mean, std) for this model."
         )
     return metadata.preprocessing
 
 
-def _count_classes(architecture: Architecture, state: StateDict) -> int:
-    """Return the first extent of the classifier's last parameter, which is its last layer's bias or weight."""
-    with torch.device("meta"):  # allocates and initializes nothing: only the parameters' names are needed
-        name, parameter = list(architecture.build(1).named_parameters())[-1]
-    return len(state.get(name, parameter))
+def _with_weights(architecture: Architecture, weights: Weights, settings: ModelSettings) -> nn.Module:
+    unused = architecture.unused_weights
+    used = replace(weights, state=without(weights.state, unused)) if unused else weights
+    network = architecture.build(used)
+    if weights.are_built:
+        network.float()
+    else:
+        load_into(network, replace(used, state=architecture.translate(used.state, network)), settings.architecture)
+    return network.eval().requires_grad_(False)
 
 
-def _with_weights(architecture: Architecture, state: StateDict, class_count: int, settings: ModelSettings) -> nn.Module:
-    used = {key: value for key, value in state.items() if not key.startswith(architecture.unused_weights)}
-    network = architecture.build(class_count)
-    try:
-        network.load_state_dict(used)
-    except RuntimeError as error:
-        raise ModelError(f"the weights {settings.weights} do not fit {settings.architecture}: {error}") from error
-    return network.eval().requires_grad_(False).float()
+def _with_aliases(layers: tuple[LayerDescription, ...], architecture: Architecture) -> tuple[LayerDescription, ...]:
+    return tuple(
+        replace(layer, aliases=(*layer.aliases, alias)) if (alias := architecture.aliases.get(layer.path)) else layer
+        for layer in layers
+    )
 
 
 def _choose_class_names(settings: ModelSettings, metadata: Metadata, count: int) -> tuple[str, ...]:
@@ -103,13 +131,13 @@ def _read_class_names(file: Path, model: str, count: int) -> tuple[str, ...]:
     try:
         text = file.expanduser().read_text(encoding="utf-8-sig")  # editors begin a file with a byte order mark
     except OSError as error:
-        raise ModelError(f"{model}: the class names cannot be read: {error}") from error
+        raise ModelError(f"the class names cannot be read: {error}") from error
     except UnicodeDecodeError as error:
-        raise ModelError(f"{model}: {file.name} is no text in UTF-8; save it as UTF-8 ({error}).") from error
+        raise ModelError(f"{file.name} is no text in UTF-8; save it as UTF-8 ({error}).") from error
     if "\0" in text:
-        raise ModelError(f"{model}: {file.name} holds NUL; save it as UTF-8, not UTF-16.")
+        raise ModelError(f"{file.name} holds NUL; save it as UTF-8, not UTF-16.")
     lines = text.split("\n")
     names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != count:
-        raise ModelError(f"{file} names {len(names)} classes, but {model} has {count}.")
+        raise ModelError(f"{file.name} names {len(names)} classes, but {model} has {count}.")
     return names

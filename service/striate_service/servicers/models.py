@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 from pydantic import ValidationError
 from striate.v1 import models_pb2 as messages
 from striate.v1.models_pb2_grpc import ModelServiceServicer
 
 from striate_service.config import ModelSettings, Settings
 from striate_service.errors import InvalidArgument, NotAllowed
-from striate_service.models.description import ModelDescription
+from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.scheduling.catalogue import Catalogue
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.context import Context
 
-_MOST_DEVICES = 64
+_MOST_DEVICES = _MOST_ARGUMENTS = 64
 
 
 class ModelServicer(ModelServiceServicer):
@@ -52,19 +54,13 @@ class ModelServicer(ModelServiceServicer):
         return messages.UnloadModelResponse()
 
     def _message(self, model: ModelDescription) -> messages.Model:
-        preprocessing = model.preprocessing
         return messages.Model(
             name=model.name,
             version=model.version,
             architecture=model.architecture,
             input_shape=model.input_shape,
-            preprocessing=messages.Preprocessing(
-                resize=preprocessing.resize,
-                crop=preprocessing.crop,
-                interpolation=preprocessing.interpolation,
-                mean=preprocessing.mean,
-                std=preprocessing.std,
-            ),
+            preprocessing=_preprocessing(model.preprocessing),
+            activation=model.activation,
             classes=model.classes,
             layers=map(encoding.layer, model.layers),
             default=model is self._catalogue.models[0],
@@ -82,11 +78,21 @@ class ModelServicer(ModelServiceServicer):
             )
 
 
+def _preprocessing(made: Preprocessing) -> messages.Preprocessing:
+    message = messages.Preprocessing(interpolation=made.interpolation, mean=made.mean, std=made.std)
+    for name, value in (("resize", made.resize), ("crop", made.crop)):
+        if isinstance(value, int):
+            setattr(message, name, value)
+        else:
+            getattr(message, f"{name}_to").extend(value)
+    return message
+
+
 def _settings(request: messages.LoadModelRequest) -> ModelSettings:
     given = request.preprocessing
     preprocessing = {
-        "resize": given.resize,
-        "crop": given.crop,
+        "resize": tuple(given.resize_to) or given.resize,
+        "crop": tuple(given.crop_to) or given.crop,
         **({"interpolation": given.interpolation} if given.interpolation else {}),
         **({"mean": tuple(given.mean)} if given.mean else {}),
         **({"std": tuple(given.std)} if given.std else {}),
@@ -95,6 +101,8 @@ def _settings(request: messages.LoadModelRequest) -> ModelSettings:
         if not reading.path(getattr(request, field), field):
             raise InvalidArgument(field, "is empty.")
     reading.path(request.classes, "classes")
+    if len(request.arguments) > _MOST_ARGUMENTS:
+        raise InvalidArgument("arguments", f"are {len(request.arguments)}; at most {_MOST_ARGUMENTS} are allowed.")
     if len(request.devices) > _MOST_DEVICES:
         raise InvalidArgument("devices", f"holds {len(request.devices)} names; at most {_MOST_DEVICES} are allowed.")
     for number, device in enumerate(request.devices):
@@ -108,8 +116,19 @@ def _settings(request: messages.LoadModelRequest) -> ModelSettings:
                 "classes": request.classes or None,
                 "preprocessing": preprocessing if request.HasField("preprocessing") else None,
                 "devices": tuple(request.devices) or None,
+                "arguments": {name: _argument(name, value) for name, value in request.arguments.items()},
+                "activation": request.activation or None,
             }
         )
     except ValidationError as error:
         problem = error.errors()[0]
         raise InvalidArgument(".".join(map(str, problem["loc"])), f"{problem['msg']}.") from error
+
+
+def _argument(name: str, value: str) -> object:
+    reading.bounded(name, "arguments")
+    reading.bounded(value, f"arguments.{name}")
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise InvalidArgument(f"arguments.{name}", "is no JSON; a text stands in quotes.") from error

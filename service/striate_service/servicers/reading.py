@@ -204,18 +204,21 @@ def read_image(image: pb.Image, field: str, preprocessing: Preprocessing) -> Giv
     Raises:
         InvalidArgument: it is empty, or a tensor of another type or shape than it should be.
     """
+    channels = len(preprocessing.mean)
     match image.WhichOneof("source"):
         case "encoded":
             return GivenImage(image.encoded, field)
         case "pixels":
             shape, tensor = tuple(image.pixels.shape), image.pixels
-            if tensor.dtype != pb.DATA_TYPE_UINT8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+            taken = {channels} if channels not in (1, 4) else {channels, 3}  # RGB becomes grey or RGBA
+            if tensor.dtype != pb.DATA_TYPE_UINT8 or len(shape) != 3 or shape[2] not in taken or 0 in shape:
+                of = "3], RGB" if channels == 3 else f"{channels}]"
                 raise InvalidArgument(
-                    f"{field}.pixels", f"should be uint8 [height, width, 3], RGB, and is {_describe(tensor)}."
+                    f"{field}.pixels", f"should be uint8 [height, width, {of}, and is {_describe(tensor)}."
                 )
             return GivenImage(read_tensor(tensor, f"{field}.pixels"), field)
         case "preprocessed":
-            expected, tensor = (3, preprocessing.crop, preprocessing.crop), image.preprocessed
+            expected, tensor = (channels, *preprocessing.size), image.preprocessed
             floats = (pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16)
             if tensor.dtype not in floats or tuple(tensor.shape) != expected:
                 raise InvalidArgument(

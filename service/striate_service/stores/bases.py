@@ -33,7 +33,7 @@ class StoredBasis:
 
     name: str
     model_version: str
-    """SHA-256 of the weights whose activations were factorized."""
+    """The identity of the network whose activations were factorized (models/identity.py)."""
     model: str
     """The model's name on the server that saved the basis."""
     layer: str

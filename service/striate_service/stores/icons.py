@@ -41,7 +41,7 @@ class IconAddress:
     """What an icon shows, and how it was made."""
 
     version: str
-    """SHA-256 of the weights."""
+    """The model's identity (models/identity.py)."""
     layer: str
     """The layer's path."""
     objective: str

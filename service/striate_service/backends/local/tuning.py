@@ -163,9 +163,10 @@ def _file_name(version: str, configuration: str) -> str:
 
 async def _batch_seconds(worker: Worker, model: ModelDescription, images: int, time_limit: float) -> float | None:
     """Return the seconds of a batch through the whole network, with the transfer both ways; None: too large."""
-    task = ActivationsTask(model=model.name, classes=(), class_count=min(5, len(model.classes)), layers=())
-    _, height, width = model.input_shape
-    pixels = np.zeros((1, height, width, 3), np.uint8)
+    layers = () if model.classes else (model.layers[-1].path,)
+    task = ActivationsTask(model=model.name, classes=(), class_count=min(5, len(model.classes)), layers=layers)
+    channels, height, width = model.input_shape
+    pixels = np.zeros((1, height, width, channels), np.uint8)
     if not worker.has_room:  # a larger batch has just killed it, and it is restarting
         return None
     started = time.perf_counter()

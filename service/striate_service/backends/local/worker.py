@@ -48,6 +48,7 @@ from striate_service.device.exported import ExportError, exported_network
 from striate_service.device.networks import DeviceNetworks, ServedModel
 from striate_service.device.precision import set_tf32
 from striate_service.device.staging import EarlyCopy, prefetched
+from striate_service.models.errors import in_short
 from striate_service.models.loading import ModelError, load_model
 from striate_service.techniques.factorization import compile_kernels
 from striate_service.techniques.feature_visualization.registry import ObjectiveError, import_objectives
@@ -90,6 +91,8 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
 
 
 def _start(server: BufferedIOBase, start: Start) -> Executor | None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("striate_service").setLevel(logging.INFO)  # what takes long at a start, says so
     torch.set_num_threads(start.threads)
     set_tf32(start.options.precision)
     compiling = threading.Thread(target=compile_kernels, daemon=True)
@@ -107,6 +110,10 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
         ]
     except (ModelError, ObjectiveError) as error:
         write(server, StartFailed(str(error)))
+        return None
+    except Exception as error:  # whoever waits for the worker learns why, and does not only see it end
+        logger.exception("the worker of %s cannot start", start.device)
+        write(server, StartFailed(f"starting failed: {type(error).__name__}: {in_short(error)}"))
         return None
     _trim_memory()
     engines = tuple(_engine(model, start) for model in models)
@@ -145,6 +152,7 @@ def _compiled(model: ServedModel, layers: Sequence[str], start: Start) -> Served
         if name not in description.layer_by_name:
             raise ModelError(f"{description.name}: compiled_layers names {name!r}, which is no layer of it.")
     paths = [description.layer_by_name[name].path for name in layers]
+    logger.info("compiling %s, which takes some minutes", description.name)
     try:
         compiled = compiled_network(model.network, paths, description.input_shape, start.options.precision)
     except CompileError as error:
@@ -156,7 +164,9 @@ def _compiled(model: ServedModel, layers: Sequence[str], start: Start) -> Served
 def _exported(model: ServedModel, start: Start, folder: Path) -> ServedModel:
     description = model.description
     paths = [layer.path for layer in description.layers]
-    file = folder / f"{description.version[:16]}-{description.preprocessing.crop}.onnx"
+    file = folder / f"{description.version[:16]}.onnx"  # an identity includes the input's size
+    if not file.is_file():
+        logger.info("exporting %s for ONNX Runtime, first start only", description.name)
     try:
         exported = exported_network(model.network, paths, description.input_shape, file)
     except ExportError as error:

@@ -6,7 +6,6 @@ The labels are the channels' names by network dissection. The model card tells a
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections import Counter
 from datetime import date
@@ -17,10 +16,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from striate_service.config import EMBEDDED
 from striate_service.models.embedded import CLASSES, INPUT_SIZE, LABELS, WEIGHTS
 from striate_service.models.embedded.evaluation import MIXED, accuracy_by_class, dissect_layers
 from striate_service.models.embedded.network import parts
 from striate_service.models.embedded.pictures import PARTS
+from striate_service.models.loading import load_model
+from striate_service.models.weights import file_version
 from striate_service.techniques.dissection import LEAST_IOU, Detector, Dissection
 
 _SOURCE = 2  # striate.v1.LabelSource: LABEL_SOURCE_DISSECTION
@@ -46,8 +48,9 @@ def describe(weights: Path, labels: Path, card: Path, command: str, minutes: flo
     network.eval().requires_grad_(False)
     usual, hard = accuracy_by_class(network, pictures), accuracy_by_class(network, pictures, difficulty=2.0)
     dissections = dissect_layers(network, MIXED, pictures)
-    version = hashlib.sha256(weights.read_bytes()).hexdigest()
-    labels.write_text(json.dumps(names(version, dissections), indent=1) + "\n", encoding="utf-8")
+    model = load_model(EMBEDDED.model_copy(update={"weights": str(weights)})).description
+    digest = file_version(weights)
+    labels.write_text(json.dumps(names(model.version, dissections), indent=1) + "\n", encoding="utf-8")
     parameters = sum(parameter.numel() for parameter in network.parameters())
     took = f" in {minutes:.0f} minutes on one core, and one that draws" if minutes is not None else ""
     card.write_text(
@@ -64,7 +67,7 @@ shows. It knows drawings and is no use on photographs.
 - Training: adversarial (one signed gradient step from a random start), for clean icons.
 - Trained on {date.today()}{took} by `{command}`,
   which computes alike on every x86-64 processor with AVX2: there it gives these weights to the bit.
-- Size: {parameters:,} parameters, {weights.stat().st_size / 2**20:.2f} MiB (float16). SHA-256: `{version}`
+- Size: {parameters:,} parameters, {weights.stat().st_size / 2**20:.2f} MiB (float16). SHA-256: `{digest}`
 
 ## Accuracy
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from striate_service.config import ModelSettings
-from striate_service.models.sources import embedded, factory, torchvision
+from striate_service.models.sources import embedded, exported, factory, googlenet_bvlc, timm, torchvision, transformers
 from striate_service.models.sources.source import Source
 
 SOURCES: tuple[Source, ...] = (
     embedded,
+    googlenet_bvlc,
+    timm,
+    transformers,
+    exported,
     factory,  # owns every name with a colon: sources with their own prefix (NAME:...) go before it
     torchvision,  # owns every other name, so it is last
 )

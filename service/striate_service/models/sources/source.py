@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import nn
 
 from striate_service.config import ModelSettings
 from striate_service.models.description import Preprocessing
-from striate_service.models.weights import Weights
+from striate_service.models.weights import StateDict, Weights
+
+
+def _as_they_are(state: StateDict, _network: nn.Module) -> StateDict:
+    return state
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network that can be built before its weights are read."""
+    """A network that can be built before its weights are loaded into it."""
 
-    build: Callable[[int], nn.Module]
-    """Takes the number of classes, which networks with a fixed number ignore."""
+    build: Callable[[Weights], nn.Module]
+    """Takes the weights, whose shapes tell the number of classes."""
     unused_weights: tuple[str, ...] = ()
     """Prefixes of keys in state dicts that belong to modules which `build` leaves out."""
+    translate: Callable[[StateDict, nn.Module], StateDict] = _as_they_are
+    """Takes weights whose names may be of an older version of the source's library, and the network; returns them under
+    its present names."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names of layers, by path."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +45,14 @@ class Metadata:
 class Source(Protocol):
     """A library or a convention that networks come from. A module with these four functions is one.
 
-    `load_model` calls them in this order.
+    `load_model` calls them in this order. Whatever they raise becomes a `ModelError` that names the step.
     """
 
     def owns(self, model: ModelSettings, /) -> bool:
         """Return whether `model.architecture` is a name of this source. The first such source provides the network."""
 
     def find(self, model: ModelSettings, /) -> Architecture:
-        """Return the architecture that `model.architecture` names.
+        """Return the architecture that `model.architecture` names, built with `model.arguments`.
 
         Raises:
             ModelError: there is no architecture of that name, or it cannot be imported.
@@ -59,9 +68,5 @@ class Source(Protocol):
                 downloaded.
         """
 
-    def metadata(self, model: ModelSettings, version: str, /) -> Metadata:
-        """Return what this source knows about one of its networks.
-
-        Args:
-            version: the SHA-256 of the network's weights.
-        """
+    def metadata(self, model: ModelSettings, weights: Weights, /) -> Metadata:
+        """Return what this source knows about one of its networks with these weights."""

@@ -1,25 +1,37 @@
-"""torchvision's classifiers, by torchvision's names, with the weights that torchvision publishes or a file."""
+"""torchvision's networks, by torchvision's names, with the weights that torchvision publishes or a file."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
 import torch
+from torch import nn
 
 from striate_service.config import ModelSettings
 from striate_service.models.description import Preprocessing
 from striate_service.models.errors import ModelError
+from striate_service.models.sources.heads import count_classes
 from striate_service.models.sources.source import Architecture, Metadata
 from striate_service.models.torchvision_compat import import_torchvision
-from striate_service.models.weights import Weights, file_version
+from striate_service.models.weights import StateDict, Weights, file_version
 
-# Two architectures have auxiliary classifiers, which are used only in training. When torchvision loads its own weights
-# for these two, it passes these arguments itself.
+# Two architectures have auxiliary classifiers, which are used only in training. Their published weights were trained on
+# inputs of another normalization, which the network then makes of the usual one (`transform_input`); nobody else's
+# were.
 _AUXILIARY_CLASSIFIERS = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
-_PRETRAINED_ARGUMENTS = {"aux_logits": False, "transform_input": True, "init_weights": False}
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+"""The names in the weights that torchvision publishes for its DenseNets: denselayer1.norm.1 for denselayer1.norm1."""
+_NOT_SERVED = {
+    "detection": "detects objects, and answers with boxes: serve its backbone by a factory.",
+    "video": "takes videos, and only images can be given.",
+    "optical_flow": "takes two images, and only one can be given.",
+    "quantization": "is quantized, and gives no gradients: serve the network that it was made from.",
+}
+"""By the folder of torchvision that has them."""
 
 
 def owns(_model: ModelSettings) -> bool:
@@ -28,15 +40,27 @@ def owns(_model: ModelSettings) -> bool:
 
 
 def find(model: ModelSettings) -> Architecture:
-    name, known = model.architecture, _classifiers()
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=3)
-        advice = f"did you mean {' or '.join(close)}?" if close else "use package.module:factory for one of your own."
-        raise ModelError(f"torchvision has no classifier called {name!r}: {advice}")
+    name = model.architecture
+    _check_is_served(name)
     models = import_torchvision().models
     auxiliary = _AUXILIARY_CLASSIFIERS.get(name, ())
-    arguments = _PRETRAINED_ARGUMENTS if auxiliary else {}
-    return Architecture(lambda classes: models.get_model(name, num_classes=classes, **arguments), auxiliary)
+    is_segmentation = name not in _classifiers()
+
+    def build(weights: Weights) -> nn.Module:
+        arguments: dict[str, Any] = {"weights": None}
+        if auxiliary:
+            transform = _published(name, weights) is not None
+            arguments |= {"aux_logits": False, "init_weights": False, "transform_input": transform}
+        if is_segmentation:
+            arguments |= {"weights_backbone": None, "aux_loss": any(key.startswith("aux_") for key in weights.state)}
+        arguments |= model.arguments
+        if "num_classes" not in arguments:
+            classes = count_classes(lambda count: models.get_model(name, num_classes=count, **arguments), weights.state)
+            arguments |= {} if classes is None else {"num_classes": classes}
+        network: nn.Module = models.get_model(name, **arguments)
+        return network
+
+    return Architecture(build, auxiliary, _with_present_names)
 
 
 def own_weights(model: ModelSettings) -> Weights | None:
@@ -52,19 +76,37 @@ def own_weights(model: ModelSettings) -> Weights | None:
     except (URLError, OSError, RuntimeError) as error:
         reason = getattr(error, "reason", error)
         raise ModelError(
-            f"torchvision's weights for {model.architecture} could not be fetched from {published.url} ({reason}). "
-            f"Either give this machine access to it, or fetch the file elsewhere and put it at {file}, or serve it as "
-            f"{model.architecture}:FILE.pth."
+            f"torchvision's weights for {model.architecture} could not be fetched ({reason}). Fetch {published.url} "
+            f"elsewhere, and serve {model.architecture}:FILE.pth."
         ) from error
-    return Weights(state, file_version(file))
+    return Weights(state, file)
 
 
-def metadata(model: ModelSettings, version: str) -> Metadata:
-    """Return what torchvision publishes with the weights of this version; for others, with its default weights."""
+def metadata(model: ModelSettings, weights: Weights) -> Metadata:
+    """Return what torchvision publishes with these weights; for others, with its default weights."""
+    if model.architecture not in _classifiers():
+        return Metadata()
     entries = import_torchvision().models.get_model_weights(model.architecture)
-    same = (entry for entry in entries if _hash_in_name(entry) == version[:8])
-    published = next(same, entries.DEFAULT)
+    published = _published(model.architecture, weights) or entries.DEFAULT
     return Metadata(_preset(published), tuple(published.meta["categories"]))
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """Return the names of ImageNet's 1000 classes, in the usual order."""
+    return tuple(import_torchvision().models.ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+def _check_is_served(name: str) -> None:
+    models = import_torchvision().models
+    known = [*_classifiers(), *models.list_models(module=models.segmentation)]
+    if name in known:
+        return
+    for kind, problem in _NOT_SERVED.items():
+        if name in models.list_models(module=getattr(models, kind)):
+            raise ModelError(f"{name} {problem}")
+    close = difflib.get_close_matches(name, known, n=3)
+    advice = f"did you mean {' or '.join(close)}?" if close else "use package.module:factory for one of your own."
+    raise ModelError(f"torchvision has no classifier called {name!r}: {advice}")
 
 
 def _classifiers() -> list[str]:
@@ -73,9 +115,22 @@ def _classifiers() -> list[str]:
     return names
 
 
-def _hash_in_name(entry: Any) -> str:
-    """Return the first 8 digits of the file's SHA-256, in which torchvision's file names end: resnet18-f37072fd.pth."""
-    return str(entry.url.rpartition("-")[2][:8])
+def _with_present_names(state: StateDict, _network: nn.Module) -> StateDict:
+    if not any(_OLD_DENSENET.search(name) for name in state):
+        return state
+    return {_OLD_DENSENET.sub(r"\1\2", name): value for name, value in state.items()}
+
+
+def _published(name: str, weights: Weights) -> Any:
+    """Return torchvision's entry of the weights that it publishes, if these are such; None: they are somebody's own.
+
+    Names of its files end in the first 8 digits of the file's SHA-256: resnet18-f37072fd.pth.
+    """
+    if weights.file is None:
+        return None
+    digits = file_version(weights.file)[:8]
+    entries = import_torchvision().models.get_model_weights(name)
+    return next((entry for entry in entries if entry.url.rpartition("-")[2][:8] == digits), None)
 
 
 def _preset(published: Any) -> Preprocessing:

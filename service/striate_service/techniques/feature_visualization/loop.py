@@ -20,7 +20,7 @@ from striate_service.models.layers import capture
 from striate_service.techniques.feature_visualization.objectives import diversities, facet_numbers, scorer
 from striate_service.techniques.feature_visualization.parameterization import first_parameters, image
 from striate_service.techniques.feature_visualization.redirected_relu import RedirectedReLU
-from striate_service.techniques.feature_visualization.transformations import view
+from striate_service.techniques.feature_visualization.transformations import view, with_channels
 from striate_service.techniques.feature_visualization.transparency import alpha
 from striate_service.techniques.objective import Facets, Objective, singles
 from striate_service.techniques.recipe import Fourier, Maco, Recipe
@@ -89,7 +89,7 @@ def advance(
     """
     device = state.parameters.device
     mean, std = (
-        torch.tensor(values, device=device).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+        torch.tensor(values, device=device).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
     shown = singles(objectives)
     score_alone = scorer(shown, recipe)
@@ -104,7 +104,7 @@ def advance(
         """Return the loss's gradients with respect to the parameters and to the images' pixels."""
         parameters = parameters.detach().requires_grad_()
         images = image(parameters, recipe)
-        seen = view(images, preprocessing.crop, recipe, step)
+        seen = with_channels(view(images, preprocessing.size, recipe, step), len(preprocessing.mean))
         inputs = ((seen - mean) / std).contiguous(memory_format=torch.channels_last)
         activations = capture(network, inputs, [layer]).layers[layer]
         of_parameters, of_images = torch.autograd.grad(-score(activations).sum(), (parameters, images))
