@@ -225,6 +225,16 @@ def test_a_job_that_has_expired_already_is_not_admitted() -> None:
         scheduler().admit(Job("a", 1, deadline=5), now=5)
 
 
+def test_what_was_learned_while_the_machine_was_busy_does_not_shut_an_idle_server() -> None:
+    """Nothing ran that could have corrected the estimate, so every request was refused from then on."""
+    s = scheduler()
+    for seconds in (0.1, 500.0):  # the second began with a compilation, say
+        s.ended(Batch((Job("a", 1, kind="a", family="model"),)), seconds=seconds)
+    put(s, [Job("a", 1, deadline=60, kind="a", family="model")])
+    with pytest.raises(Overloaded):
+        s.admit(Job("a", 1, deadline=60, kind="a", family="model"), now=0)
+
+
 def test_a_job_whose_turn_would_come_too_late_is_refused_at_once() -> None:
     s = scheduler()
     s.ended(Batch((Job("a", 10, kind="a"),)), seconds=1.0)  # 0.1 s an image

@@ -103,16 +103,16 @@ class Scheduler:
                 raise QuotaExceeded(job.caller, self._max_queue_per_caller, self.expected_wait(job))
             if job.deadline < math.inf and job.kind in self._corrections:
                 wait = self.expected_wait(job)
-                if now + _MARGIN * (wait + self._seconds(job)) > job.deadline:
+                # An idle server tries: what it learned while the machine was busy would else be true for ever.
+                own = self._seconds(job) if wait else self._least_seconds(job)
+                if now + _MARGIN * (wait + own) > job.deadline:
                     raise Overloaded(wait)
         self._admitted[job.lane].add(job)
 
     def _check_cost(self, job: Job) -> None:
         if job.memory_bytes > self._max_job_bytes:
             raise TooMuchWork("MiB of memory", job.memory_bytes / 2**20, self._max_job_bytes / 2**20)
-        known = (job.forward_seconds, self._best_forward.get(job.family))
-        seconds_per_forward = min((each for each in known if each is not None), default=_DEFAULT_FORWARD_SECONDS)
-        seconds = job.forwards * seconds_per_forward + job.other_seconds
+        seconds = self._least_seconds(job)
         if seconds > self._max_job_seconds:
             raise TooMuchWork("s", seconds, self._max_job_seconds)
 
@@ -255,6 +255,12 @@ class Scheduler:
         seconds_per_forward = self._seconds_per_forward.get(job.family, job.forward_seconds or _DEFAULT_FORWARD_SECONDS)
         cost = job.forwards * seconds_per_forward + job.other_seconds
         return cost * self._corrections.get(job.kind, unknown)
+
+    def _least_seconds(self, job: Job) -> float:
+        """Estimate how long a job takes at the best rate that has been seen."""
+        known = (job.forward_seconds, self._best_forward.get(job.family))
+        seconds_per_forward = min((each for each in known if each is not None), default=_DEFAULT_FORWARD_SECONDS)
+        return job.forwards * seconds_per_forward + job.other_seconds
 
     def _lanes_in_turn(self, now: float) -> list[Lane]:
         """Return the lanes with jobs: first those passed over for too long, then by rank."""
