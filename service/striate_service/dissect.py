@@ -107,7 +107,7 @@ def dissect_layers(
     It holds the activations in half precision: 2 bytes for each channel, position and image.
 
     Raises:
-        StriateError: the server refuses, or a layer has no rows and columns.
+        StriateError: the server refuses, or a layer holds no map.
     """
     names, paths = list(masked.images), list(masked.images.values())
     activations: dict[Layer, list[Tensor]] = {}
@@ -119,10 +119,9 @@ def dissect_layers(
             chunk = paths[first : first + _BATCH]
             answer = client.activations(chunk, layers, model=model.name, dtype="float16", classes=0)
             for layer, maps in zip(answer.layers, answer.values(), strict=True):
-                if not layer.is_spatial:
-                    shape = "x".join(map(str, layer.shape))
-                    raise StriateError(f"{layer.name} is {shape}; dissection needs channels x height x width")
-                activations.setdefault(layer, []).append(torch.from_numpy(maps))
+                if not layer.is_map:
+                    raise StriateError(f"{layer.name} {list(layer.shape)} holds no map of positions and channels")
+                activations.setdefault(layer, []).append(torch.from_numpy(layer.to_map(maps)))
             views.append(answer.views)
             progress.advance(task, len(chunk))
     batches = _MaskBatches(masked, names, views, model.input_size)
@@ -168,7 +167,7 @@ def _facts(layer: Layer, dissection: Dissection, least: float) -> list[dict[str,
 
 def _table(layer: Layer, dissection: Dissection, least: float) -> Table:
     found = dissection.detectors(least)
-    channels, concepts, asked = layer.shape[0], len({d.concept for d in found}), len(dissection.concepts)
+    channels, concepts, asked = layer.channels, len({d.concept for d in found}), len(dissection.concepts)
     title = f"{layer.name}: {len(found)} of {channels} channels detect {concepts} of {asked} concepts"
     table = Table("channel", "concept", "IoU", title=title, box=None, padding=(0, 2), title_justify="left")
     for detector in found[:_LISTED]:

@@ -70,7 +70,7 @@ def test_the_size_of_activations_is_known_exactly(
 @pytest.mark.parametrize(
     ("task", "count"),
     [
-        (DictionaryTask("parts", (), 5, "mixed4a", 6, vectors=POSITIONS), 1),
+        (DictionaryTask("parts", (), 5, "mixed4a", 6, vectors=(0, 17, 5)), 1),
         (DictionaryTask("parts", (), 3, "mixed4a", 2, "path", 4), 1),
         (DictionaryTask("parts", (), 3, "mixed4a", 2, "none"), 1),
         (FactorizeTask("parts", (), 5, "mixed4a", 6, False), 3),

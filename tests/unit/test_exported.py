@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from branching import Branching
-from striate_service.device.exported import ExportError, exported_network
+from striate_service.device import exported as device_exported
+from striate_service.device.exported import ExportedNetwork, ExportError, exported_network
 from striate_service.models.layers import capture
 from torch import Tensor, nn
 
@@ -72,6 +74,35 @@ def test_what_was_exported_is_found_again_unless_it_is_damaged_or_another_networ
     images = torch.randn(2, *_SHAPE)
     again = exported_network(network, _LAYERS, _SHAPE, file).capture(images, [], logits=True)
     torch.testing.assert_close(again.logits, network(images), rtol=1e-5, atol=1e-6)
+
+
+def test_a_session_with_more_outputs_answers_until_the_one_asked_for_is_made(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    exported = exported_network(network, _LAYERS, _SHAPE, tmp_path / "n.onnx")
+    images = torch.randn(1, *_SHAPE)
+    exported.capture(images, ["stem", "relu"], logits=True)
+    making, made = threading.Event(), exported._make_session
+
+    def make_later(*key: object) -> object:
+        assert making.wait(30)
+        return made(*key)
+
+    exported._make_session = make_later  # type: ignore[method-assign]
+    got = exported.capture(images, ["stem"])  # would wait for ever if it waited for its own session
+    torch.testing.assert_close(got.layers, capture(network, images, ["stem"]).layers, rtol=1e-5, atol=1e-6)
+    making.set()
+
+
+def test_a_layer_that_the_graph_computes_wrong_is_left_to_the_network(
+    network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = device_exported._wrong_outputs
+    monkeypatch.setattr(device_exported, "_wrong_outputs", lambda *given: [*whole(*given), "left"])
+    exported = exported_network(network, _LAYERS, _SHAPE, tmp_path / "n.onnx")
+    assert not exported.has(["left"])
+    assert exported.has(["stem", "right", "relu"])
+    assert not ExportedNetwork((tmp_path / "n.onnx").read_bytes()).has(["left"])
 
 
 def test_a_network_that_cannot_be_exported_says_why(tmp_path: Path) -> None:

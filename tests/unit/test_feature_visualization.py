@@ -112,6 +112,27 @@ def test_redirected_gradients_reach_a_silent_neuron_and_leave_others_alone() -> 
     torch.testing.assert_close(redirected, usual)
 
 
+@pytest.mark.parametrize(
+    "activation", [torch.nn.GELU(), torch.nn.SiLU(inplace=True), torch.nn.Hardswish(), torch.nn.ReLU6(inplace=True)]
+)
+def test_no_activation_function_leads_away_from_what_excites_a_neuron(activation: torch.nn.Module) -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Dropout(), activation)
+    network[0].bias = torch.nn.Parameter(torch.full((4,), -2.5))  # at the start every neuron is below 0
+    network.eval().requires_grad_(False)
+    grey = Preprocessing(32, 32, "bilinear", (0.5,) * 3, (0.25,) * 3)
+    recipe, shown = Fourier(size=32, steps=40), [Channel(channel) for channel in range(4)]
+    first = start(recipe, shown)
+    state = advance(network, "2", shown, recipe, first, preprocessing=grey)
+
+    def before_activation(state: State) -> torch.Tensor:
+        seen = pictures(state, recipe).permute(0, 3, 1, 2) / 255
+        return network[:2]((seen - 0.5) / 0.25)[range(4), range(4)].mean((1, 2))
+
+    assert (before_activation(state) > before_activation(first) + 0.2).all(), "each neuron's input rises"
+    assert pictures(state, recipe).float().flatten(1).std(1).min() > 5, "no blank"
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "googlenet"])
 def test_it_renders_networks_with_other_relus(name: str) -> None:
     arguments = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}

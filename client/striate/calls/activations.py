@@ -39,6 +39,8 @@ class ActivationsCall(ImageOptions):
     """Only these channels, in this order, of every layer."""
     positions: Sequence[tuple[int, int]] | None = None
     """Only these (row, column), in this order, of every layer; tensors are then [N, C, P]."""
+    prefix_tokens: Sequence[str | int] = ()
+    """These tokens before the first position too, by name ("cls") or index, after `positions`."""
     dtype: DType = "float32"
     """Of the tensors; "float16" halves the reply."""
     classes: int | None = None
@@ -52,6 +54,7 @@ class ActivationsCall(ImageOptions):
             reduction=enum_value(messages.Reduction, "REDUCTION", self.reduce, "reduce"),
             channels=self.channels or (),
             positions=position_messages(self.positions),
+            prefix_tokens=map(str, self.prefix_tokens),
             dtype=enum_value(pb.DataType, "DATA_TYPE", self.dtype, "dtype"),
             classes=self.classes,
         )

@@ -36,7 +36,18 @@ def read_model(message: models_pb2.Model) -> Model:
 
 
 def read_layer(message: pb.Layer) -> Layer:
-    return Layer(message.path, message.type, tuple(message.shape), tuple(message.aliases))
+    rows, columns = message.grid or (0, 0)
+    known = message.layout in pb.Layout.values()[1:]  # not of an earlier or a later server
+    return Layer(
+        message.path,
+        message.type,
+        tuple(message.shape),
+        tuple(message.aliases),
+        pb.Layout.Name(message.layout).removeprefix("LAYOUT_").lower() if known else "",
+        (rows, columns),
+        tuple(message.prefix_tokens),
+        message.signed,
+    )
 
 
 def read_view(message: pb.View) -> View:

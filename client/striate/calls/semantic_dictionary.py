@@ -10,6 +10,7 @@ from striate.calls.fields import enum_value, fit_value, position_messages
 from striate.calls.options import ExplanationOptions
 from striate.calls.replies import read_icon, read_layer, read_model_ref, read_neuron, read_predictions, read_view
 from striate.images import Image, seen_part, write_image
+from striate.results.dictionaries import PrefixToken
 from striate.results.icons import IconSource
 from striate.show import SemanticDictionary
 from striate.tensors import array_from_tensor
@@ -25,7 +26,7 @@ class SemanticDictionaryCall(ExplanationOptions):
 
     image: Image = field(repr=False)
     layer: str
-    """The path or alias of a layer of shape [channels, height, width]."""
+    """The path or alias of a layer whose output holds a map (`Layer.is_map`)."""
     neurons: int | None = None
     """How many per position, 6 by default."""
     positions: Sequence[tuple[int, int]] | None = None
@@ -41,6 +42,8 @@ class SemanticDictionaryCall(ExplanationOptions):
     order: Order = "magnitude"
     """Which neurons are the strongest: those farthest from 0, which in layers without negative values are the most
     active; or "activation": the most active in any layer."""
+    prefix_tokens: Sequence[str | int] = ()
+    """Also these tokens before the first position, by name ("cls") or index."""
 
     def request(self) -> messages.SemanticDictionaryRequest:
         request = messages.SemanticDictionaryRequest(
@@ -59,6 +62,7 @@ class SemanticDictionaryCall(ExplanationOptions):
             position_icons=self.position_icons,
             recipe=self.recipe,
             order=enum_value(messages.NeuronOrder, "NEURON_ORDER", self.order, "order"),
+            prefix_tokens=map(str, self.prefix_tokens),
         )
         write_image(request.image, self.image)
         return request
@@ -67,21 +71,36 @@ class SemanticDictionaryCall(ExplanationOptions):
         self, response: messages.SemanticDictionaryResponse, client: IconSource | None = None
     ) -> SemanticDictionary:
         classes = [each.name for each in response.classes]
+        channels, activations, effects = map(
+            array_from_tensor, (response.channels, response.activations, response.effects)
+        )
+        icons = [read_icon(each) for each in response.position_icons]
+        positions = array_from_tensor(response.positions)
+        count = len(positions)  # prefix tokens follow the positions
+        prefix = [
+            PrefixToken(
+                name, magnitude, channels[index], activations[index], effects[index], icons[index] if icons else None
+            )
+            for index, (name, magnitude) in enumerate(
+                zip(response.prefix_tokens, response.prefix_magnitudes, strict=True), start=count
+            )
+        ]
         return SemanticDictionary(
             model=read_model_ref(response.model),
             layer=read_layer(response.layer),
             view=read_view(response.view),
             predictions=read_predictions(response.predictions),
             magnitude=array_from_tensor(response.magnitude),
-            positions=array_from_tensor(response.positions),
-            channels=array_from_tensor(response.channels),
-            activations=array_from_tensor(response.activations),
+            positions=positions,
+            channels=channels[:count],
+            activations=activations[:count],
             classes=classes,
-            effects=array_from_tensor(response.effects),
+            effects=effects[:count],
             neurons={neuron.channel: read_neuron(neuron) for neuron in response.neurons},
             image=seen_part(self.image, response.view),
             logits=dict(zip(classes, response.logits, strict=False)),
             baseline_logits=dict(zip(classes, response.baseline_logits, strict=False)),
-            position_icons=[read_icon(each) for each in response.position_icons],
+            position_icons=icons[:count],
+            prefix_tokens=prefix,
             client=client,
         )

@@ -279,10 +279,10 @@ def report_layers(model: Model) -> list[str]:
     Raises:
         NotFound: no layer of the model is a map.
     """
-    maps = [layer for layer in model.layers if layer.is_spatial and layer.shape[1] > 1]
+    maps = [layer for layer in model.layers if min(layer.grid) > 1]
     blocks = [layer for layer in maps if "." not in layer.name or layer.name.count(".") == 1] or maps
     if not blocks:
-        raise NotFound(f"{model.name} has no layer of shape [channels, height, width] to report on", "layer", "")
+        raise NotFound(f"{model.name} has no layer that holds a map to report on", "layer", "")
     last = blocks[-1]
-    wider = [layer for layer in blocks if layer.shape[1] > last.shape[1]]
+    wider = [layer for layer in blocks if layer.grid > last.grid]
     return list(dict.fromkeys([*([wider[-1].name] if wider else []), last.name]))

@@ -19,6 +19,24 @@ _TELLING = 30  # neurons: in GoogLeNet's mixed4d, those of the strongest positio
 
 
 @dataclass(frozen=True)
+class PrefixToken:
+    """What a token before the first position means: a transformer's class token or register."""
+
+    name: str
+    """Its index, where it has no name."""
+    magnitude: float
+    """The length of its activation vector."""
+    channels: NDArray[np.int32] = field(repr=False)
+    """[K]: its strongest neurons, strongest first."""
+    activations: NDArray[np.float32] = field(repr=False)
+    """[K]"""
+    effects: NDArray[np.float32] = field(repr=False)
+    """[K, M]: of `channels` on the dictionary's classes."""
+    icon: Icon | None = field(default=None, repr=False)
+    """Of its whole activation vector, where position icons were asked for."""
+
+
+@dataclass(frozen=True)
 class SemanticDictionaryData(Illustrated):
     """What each position of a layer means, in neurons."""
 
@@ -50,6 +68,8 @@ class SemanticDictionaryData(Illustrated):
     add up to `logits` minus these."""
     position_icons: list[Icon] = field(default_factory=list, repr=False)
     """One a position, where they were asked for: icons of the positions' whole activation vectors."""
+    prefix_tokens: list[PrefixToken] = field(default_factory=list, repr=False)
+    """The tokens before the first position that were asked for."""
 
     def at(self, row: int, column: int) -> list[Neuron]:
         """Return the strongest neurons of a position, strongest first.
@@ -59,15 +79,36 @@ class SemanticDictionaryData(Illustrated):
         """
         index = self._index_by_position.get((row, column))
         if index is None:
-            _, height, width = self.layer.shape
+            height, width = self.layer.grid
             raise IndexError(f"({row}, {column}) is not among the positions; the layer has {height} x {width}")
+        return self._neurons(self.channels[index], self.activations[index], self.effects[index])
+
+    def at_prefix(self, name: str) -> list[Neuron]:
+        """Return the strongest neurons of a prefix token, strongest first.
+
+        Args:
+            name: as `prefix_tokens` has it.
+
+        Raises:
+            KeyError: it was not asked for.
+        """
+        for token in self.prefix_tokens:
+            if token.name == name:
+                return self._neurons(token.channels, token.activations, token.effects)
+        raise KeyError(name)
+
+    def _neurons(
+        self, channels: NDArray[np.int32], activations: NDArray[np.float32], effects: NDArray[np.float32]
+    ) -> list[Neuron]:
         return [
             replace(
-                self.neurons[int(self.channels[index, k])],
-                activation=float(self.activations[index, k]),
-                effects=dict(zip(self.classes, self.effects[index, k].tolist(), strict=True)),
+                self.neurons[channel],
+                activation=activation,
+                effects=dict(zip(self.classes, on_classes, strict=True)),
             )
-            for k in range(self.channels.shape[1])
+            for channel, activation, on_classes in zip(
+                channels.tolist(), activations.tolist(), effects.tolist(), strict=True
+            )
         ]
 
     def icon_at(self, row: int, column: int) -> Pillow.Image | None:
@@ -83,17 +124,21 @@ class SemanticDictionaryData(Illustrated):
 
     @property
     def icons(self) -> list[Icon]:
-        """Those of positions, those of the neurons that tell most, then the others. Neurons come by how much of the map
-        each explains: its summed activations, whatever their sign."""
+        """Those of positions and prefix tokens, those of the neurons that tell most, then the others. Neurons come by
+        how much of the map each explains: its summed activations, whatever their sign."""
         telling = self._telling_channels
         ranked = sorted(self.neurons, key=lambda channel: (channel not in telling, -self._total_by_channel[channel]))
-        return [*self.position_icons, *self._icons_of(ranked)]
+        return [*self._vector_icons, *self._icons_of(ranked)]
 
     @property
     def telling_icons(self) -> list[Icon]:
         """Those of positions, and of the neurons where most is going on: at the strongest position of each region, then
         at other strong ones, until they are about 30."""
-        return self.icons[: len(self.position_icons) + len(self._icons_of(self._telling_channels))]
+        return self.icons[: len(self._vector_icons) + len(self._icons_of(self._telling_channels))]
+
+    @property
+    def _vector_icons(self) -> list[Icon]:
+        return [*self.position_icons, *(token.icon for token in self.prefix_tokens if token.icon)]
 
     def _icons_of(self, channels: Iterable[int]) -> list[Icon]:
         neurons = (self.neurons[channel] for channel in channels)

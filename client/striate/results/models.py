@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -17,16 +21,44 @@ class Layer:
     shape: tuple[int, ...]
     """The shape of its output for one image."""
     aliases: tuple[str, ...] = ()
+    layout: str = ""
+    """How its output holds a map of positions and channels: "chw" [channels, rows, columns], "hwc" [rows, columns,
+    channels], "tokens" [prefix tokens + rows * columns, channels], "vector" [channels]; "none": it holds no map. Empty:
+    the server does not tell."""
+    grid: tuple[int, int] = (0, 0)
+    """The map's rows and columns of positions, laid over the network's input."""
+    prefix_tokens: tuple[str, ...] = ()
+    """The tokens before the first position: "cls", "reg0", "distill"; "" where nobody knows its name."""
+    signed: bool = False
+    """Whether it is known to output negative numbers."""
+
+    @property
+    def is_map(self) -> bool:
+        """Whether its output holds a map, which every call but `activations` needs."""
+        return self.layout in ("chw", "hwc", "tokens", "vector")
 
     @property
     def is_spatial(self) -> bool:
-        """Whether its output is a map, [channels, height, width]."""
-        return len(self.shape) == 3 and not self.shape[0] == self.shape[1] != self.shape[2]  # Swin: channels last
+        """Whether its output is [channels, height, width]."""
+        return self.layout == "chw"
 
     @property
     def channels(self) -> int:
         """How many channels it has."""
-        return self.shape[0] if self.is_spatial else self.shape[-1]
+        return self.shape[0] if self.layout in ("chw", "vector") else self.shape[-1]
+
+    def to_map(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return whole outputs [N, *shape], as `activations` gives them, as maps [N, channels, rows, columns].
+
+        Raises:
+            ValueError: they hold no map.
+        """
+        if not self.is_map:
+            raise ValueError(f"{self.name} {list(self.shape)} holds no map of positions and channels")
+        if self.layout == "tokens":
+            outputs = outputs[:, len(self.prefix_tokens) :]
+        channels_last = outputs if self.layout in ("hwc", "tokens") else np.moveaxis(outputs, 1, -1)
+        return np.moveaxis(channels_last.reshape(len(outputs), *self.grid, self.channels), -1, 1)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,23 @@ from striate.results.neurons import Label
 
 def layers_table(model: Model) -> Table:
     """Return the layers of a model."""
-    table = _table("layer", "alias", "type", "shape")
+    table = _table("layer", "alias", "type", "shape", "layout", "grid", "before it", "signed")
     for layer in model.layers:
-        table.add_row(layer.name, " ".join(layer.aliases), layer.type, "x".join(map(str, layer.shape)))
+        table.add_row(
+            layer.name,
+            " ".join(layer.aliases),
+            layer.type,
+            _extents(layer.shape),
+            layer.layout,
+            _extents(layer.grid) if layer.is_map else "",
+            " ".join(name or "?" for name in layer.prefix_tokens),
+            "yes" if layer.signed else "",
+        )
     return table
+
+
+def _extents(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def positions_table(found: SemanticDictionaryData, count: int = 5) -> Table:

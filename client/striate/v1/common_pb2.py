@@ -24,21 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17striate/v1/common.proto\x12\nstriate.v1\"J\n\x06Tensor\x12#\n\x05\x64type\x18\x01 \x01(\x0e\x32\x14.striate.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\r\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"v\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12$\n\x06pixels\x18\x02 \x01(\x0b\x32\x12.striate.v1.TensorH\x00\x12*\n\x0cpreprocessed\x18\x03 \x01(\x0b\x32\x12.striate.v1.TensorH\x00\x42\x08\n\x06source\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\x01\x12\x0b\n\x03top\x18\x02 \x01(\x01\x12\r\n\x05right\x18\x03 \x01(\x01\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x01\"D\n\x04View\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x1d\n\x04\x63rop\x18\x03 \x01(\x0b\x32\x0f.striate.v1.Box\")\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"C\n\x05Layer\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\r\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\"$\n\x05\x43lass\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\"\\\n\nPrediction\x12*\n\x0fpredicted_class\x18\x01 \x01(\x0b\x32\x11.striate.v1.Class\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x12\r\n\x05logit\x18\x03 \x01(\x02\":\n\x0bPredictions\x12+\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x16.striate.v1.Prediction\"l\n\x05Label\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\'\n\x06source\x18\x02 \x01(\x0e\x32\x17.striate.v1.LabelSource\x12\x12\n\x05score\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x0e\n\x06\x61uthor\x18\x04 \x01(\tB\x08\n\x06_score\"^\n\x04Icon\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.striate.v1.IconStatus\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12 \n\x03key\x18\x03 \x01(\x0b\x32\x13.striate.v1.IconKey\"\x84\x01\n\x07IconKey\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\x11\n\x07\x63hannel\x18\x04 \x01(\rH\x00\x12\'\n\tdirection\x18\x05 \x01(\x0b\x32\x12.striate.v1.TensorH\x00\x42\x07\n\x05shows\"V\n\x07\x45xample\x12\x0f\n\x07picture\x18\x01 \x01(\x0c\x12\x12\n\nactivation\x18\x02 \x01(\x02\x12\x12\n\nclass_name\x18\x03 \x01(\t\x12\x12\n\nimage_name\x18\x04 \x01(\t*}\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x04*F\n\x03\x46it\x12\x13\n\x0f\x46IT_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x46IT_CROP\x10\x01\x12\x0f\n\x0b\x46IT_STRETCH\x10\x02\x12\x0b\n\x07\x46IT_PAD\x10\x03*\xd4\x01\n\x0bLabelSource\x12\x1c\n\x18LABEL_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13LABEL_SOURCE_PERSON\x10\x01\x12\x1b\n\x17LABEL_SOURCE_DISSECTION\x10\x02\x12\x1d\n\x19LABEL_SOURCE_CLASS_EFFECT\x10\x03\x12\x19\n\x15LABEL_SOURCE_IMPORTED\x10\x04\x12\x19\n\x15LABEL_SOURCE_EXAMPLES\x10\x05\x12\x1c\n\x18LABEL_SOURCE_UNAVAILABLE\x10\x06*\x8f\x01\n\nIconStatus\x12\x1b\n\x17ICON_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11ICON_STATUS_READY\x10\x01\x12\x16\n\x12ICON_STATUS_QUEUED\x10\x02\x12\x1d\n\x19ICON_STATUS_NOT_REQUESTED\x10\x03\x12\x16\n\x12ICON_STATUS_FAILED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17striate/v1/common.proto\x12\nstriate.v1\"J\n\x06Tensor\x12#\n\x05\x64type\x18\x01 \x01(\x0e\x32\x14.striate.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\r\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"v\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12$\n\x06pixels\x18\x02 \x01(\x0b\x32\x12.striate.v1.TensorH\x00\x12*\n\x0cpreprocessed\x18\x03 \x01(\x0b\x32\x12.striate.v1.TensorH\x00\x42\x08\n\x06source\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\x01\x12\x0b\n\x03top\x18\x02 \x01(\x01\x12\r\n\x05right\x18\x03 \x01(\x01\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x01\"D\n\x04View\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x1d\n\x04\x63rop\x18\x03 \x01(\x0b\x32\x0f.striate.v1.Box\")\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x9c\x01\n\x05Layer\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\r\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\"\n\x06layout\x18\x05 \x01(\x0e\x32\x12.striate.v1.Layout\x12\x0c\n\x04grid\x18\x06 \x03(\r\x12\x15\n\rprefix_tokens\x18\x07 \x03(\t\x12\x0e\n\x06signed\x18\x08 \x01(\x08\"$\n\x05\x43lass\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\"\\\n\nPrediction\x12*\n\x0fpredicted_class\x18\x01 \x01(\x0b\x32\x11.striate.v1.Class\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x12\r\n\x05logit\x18\x03 \x01(\x02\":\n\x0bPredictions\x12+\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x16.striate.v1.Prediction\"l\n\x05Label\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\'\n\x06source\x18\x02 \x01(\x0e\x32\x17.striate.v1.LabelSource\x12\x12\n\x05score\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x0e\n\x06\x61uthor\x18\x04 \x01(\tB\x08\n\x06_score\"^\n\x04Icon\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.striate.v1.IconStatus\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12 \n\x03key\x18\x03 \x01(\x0b\x32\x13.striate.v1.IconKey\"\x84\x01\n\x07IconKey\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\x11\n\x07\x63hannel\x18\x04 \x01(\rH\x00\x12\'\n\tdirection\x18\x05 \x01(\x0b\x32\x12.striate.v1.TensorH\x00\x42\x07\n\x05shows\"V\n\x07\x45xample\x12\x0f\n\x07picture\x18\x01 \x01(\x0c\x12\x12\n\nactivation\x18\x02 \x01(\x02\x12\x12\n\nclass_name\x18\x03 \x01(\t\x12\x12\n\nimage_name\x18\x04 \x01(\t*}\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x04*F\n\x03\x46it\x12\x13\n\x0f\x46IT_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x46IT_CROP\x10\x01\x12\x0f\n\x0b\x46IT_STRETCH\x10\x02\x12\x0b\n\x07\x46IT_PAD\x10\x03*w\n\x06Layout\x12\x16\n\x12LAYOUT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bLAYOUT_NONE\x10\x01\x12\x0e\n\nLAYOUT_CHW\x10\x02\x12\x0e\n\nLAYOUT_HWC\x10\x03\x12\x11\n\rLAYOUT_TOKENS\x10\x04\x12\x11\n\rLAYOUT_VECTOR\x10\x05*\xd4\x01\n\x0bLabelSource\x12\x1c\n\x18LABEL_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13LABEL_SOURCE_PERSON\x10\x01\x12\x1b\n\x17LABEL_SOURCE_DISSECTION\x10\x02\x12\x1d\n\x19LABEL_SOURCE_CLASS_EFFECT\x10\x03\x12\x19\n\x15LABEL_SOURCE_IMPORTED\x10\x04\x12\x19\n\x15LABEL_SOURCE_EXAMPLES\x10\x05\x12\x1c\n\x18LABEL_SOURCE_UNAVAILABLE\x10\x06*\x8f\x01\n\nIconStatus\x12\x1b\n\x17ICON_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11ICON_STATUS_READY\x10\x01\x12\x16\n\x12ICON_STATUS_QUEUED\x10\x02\x12\x1d\n\x19ICON_STATUS_NOT_REQUESTED\x10\x03\x12\x16\n\x12ICON_STATUS_FAILED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'striate.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATATYPE']._serialized_start=1103
-  _globals['_DATATYPE']._serialized_end=1228
-  _globals['_FIT']._serialized_start=1230
-  _globals['_FIT']._serialized_end=1300
-  _globals['_LABELSOURCE']._serialized_start=1303
-  _globals['_LABELSOURCE']._serialized_end=1515
-  _globals['_ICONSTATUS']._serialized_start=1518
-  _globals['_ICONSTATUS']._serialized_end=1661
+  _globals['_DATATYPE']._serialized_start=1193
+  _globals['_DATATYPE']._serialized_end=1318
+  _globals['_FIT']._serialized_start=1320
+  _globals['_FIT']._serialized_end=1390
+  _globals['_LAYOUT']._serialized_start=1392
+  _globals['_LAYOUT']._serialized_end=1511
+  _globals['_LABELSOURCE']._serialized_start=1514
+  _globals['_LABELSOURCE']._serialized_end=1726
+  _globals['_ICONSTATUS']._serialized_start=1729
+  _globals['_ICONSTATUS']._serialized_end=1872
   _globals['_TENSOR']._serialized_start=39
   _globals['_TENSOR']._serialized_end=113
   _globals['_IMAGE']._serialized_start=115
@@ -49,20 +51,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VIEW']._serialized_end=368
   _globals['_MODELREF']._serialized_start=370
   _globals['_MODELREF']._serialized_end=411
-  _globals['_LAYER']._serialized_start=413
-  _globals['_LAYER']._serialized_end=480
-  _globals['_CLASS']._serialized_start=482
-  _globals['_CLASS']._serialized_end=518
-  _globals['_PREDICTION']._serialized_start=520
-  _globals['_PREDICTION']._serialized_end=612
-  _globals['_PREDICTIONS']._serialized_start=614
-  _globals['_PREDICTIONS']._serialized_end=672
-  _globals['_LABEL']._serialized_start=674
-  _globals['_LABEL']._serialized_end=782
-  _globals['_ICON']._serialized_start=784
-  _globals['_ICON']._serialized_end=878
-  _globals['_ICONKEY']._serialized_start=881
-  _globals['_ICONKEY']._serialized_end=1013
-  _globals['_EXAMPLE']._serialized_start=1015
-  _globals['_EXAMPLE']._serialized_end=1101
+  _globals['_LAYER']._serialized_start=414
+  _globals['_LAYER']._serialized_end=570
+  _globals['_CLASS']._serialized_start=572
+  _globals['_CLASS']._serialized_end=608
+  _globals['_PREDICTION']._serialized_start=610
+  _globals['_PREDICTION']._serialized_end=702
+  _globals['_PREDICTIONS']._serialized_start=704
+  _globals['_PREDICTIONS']._serialized_end=762
+  _globals['_LABEL']._serialized_start=764
+  _globals['_LABEL']._serialized_end=872
+  _globals['_ICON']._serialized_start=874
+  _globals['_ICON']._serialized_end=968
+  _globals['_ICONKEY']._serialized_start=971
+  _globals['_ICONKEY']._serialized_end=1103
+  _globals['_EXAMPLE']._serialized_start=1105
+  _globals['_EXAMPLE']._serialized_end=1191
 # @@protoc_insertion_point(module_scope)

@@ -22,6 +22,15 @@ class Fit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FIT_STRETCH: _ClassVar[Fit]
     FIT_PAD: _ClassVar[Fit]
 
+class Layout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LAYOUT_UNSPECIFIED: _ClassVar[Layout]
+    LAYOUT_NONE: _ClassVar[Layout]
+    LAYOUT_CHW: _ClassVar[Layout]
+    LAYOUT_HWC: _ClassVar[Layout]
+    LAYOUT_TOKENS: _ClassVar[Layout]
+    LAYOUT_VECTOR: _ClassVar[Layout]
+
 class LabelSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     LABEL_SOURCE_UNSPECIFIED: _ClassVar[LabelSource]
@@ -48,6 +57,12 @@ FIT_UNSPECIFIED: Fit
 FIT_CROP: Fit
 FIT_STRETCH: Fit
 FIT_PAD: Fit
+LAYOUT_UNSPECIFIED: Layout
+LAYOUT_NONE: Layout
+LAYOUT_CHW: Layout
+LAYOUT_HWC: Layout
+LAYOUT_TOKENS: Layout
+LAYOUT_VECTOR: Layout
 LABEL_SOURCE_UNSPECIFIED: LabelSource
 LABEL_SOURCE_PERSON: LabelSource
 LABEL_SOURCE_DISSECTION: LabelSource
@@ -112,16 +127,24 @@ class ModelRef(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Layer(_message.Message):
-    __slots__ = ("path", "type", "shape", "aliases")
+    __slots__ = ("path", "type", "shape", "aliases", "layout", "grid", "prefix_tokens", "signed")
     PATH_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    GRID_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_FIELD_NUMBER: _ClassVar[int]
     path: str
     type: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     aliases: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, path: _Optional[str] = ..., type: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., aliases: _Optional[_Iterable[str]] = ...) -> None: ...
+    layout: Layout
+    grid: _containers.RepeatedScalarFieldContainer[int]
+    prefix_tokens: _containers.RepeatedScalarFieldContainer[str]
+    signed: bool
+    def __init__(self, path: _Optional[str] = ..., type: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., aliases: _Optional[_Iterable[str]] = ..., layout: _Optional[_Union[Layout, str]] = ..., grid: _Optional[_Iterable[int]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ..., signed: _Optional[bool] = ...) -> None: ...
 
 class Class(_message.Message):
     __slots__ = ("index", "name")

@@ -69,7 +69,7 @@ ICON_OBJECTIVE_CHANNEL: IconObjective
 ICON_OBJECTIVE_NEURON: IconObjective
 
 class ActivationsRequest(_message.Message):
-    __slots__ = ("model", "images", "layers", "fit", "reduction", "channels", "dtype", "classes", "positions")
+    __slots__ = ("model", "images", "layers", "fit", "reduction", "channels", "dtype", "classes", "positions", "prefix_tokens")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class ActivationsRequest(_message.Message):
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     layers: _containers.RepeatedScalarFieldContainer[str]
@@ -88,7 +89,8 @@ class ActivationsRequest(_message.Message):
     dtype: _common_pb2.DataType
     classes: int
     positions: _containers.RepeatedCompositeFieldContainer[Position]
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., layers: _Optional[_Iterable[str]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., reduction: _Optional[_Union[Reduction, str]] = ..., channels: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[_common_pb2.DataType, str]] = ..., classes: _Optional[int] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
+    prefix_tokens: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., layers: _Optional[_Iterable[str]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., reduction: _Optional[_Union[Reduction, str]] = ..., channels: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[_common_pb2.DataType, str]] = ..., classes: _Optional[int] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LayerActivations(_message.Message):
     __slots__ = ("layer", "tensor")
@@ -147,7 +149,7 @@ class Position(_message.Message):
     def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
 
 class SemanticDictionaryRequest(_message.Message):
-    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons", "recipe", "order")
+    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons", "recipe", "order", "prefix_tokens")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +166,7 @@ class SemanticDictionaryRequest(_message.Message):
     POSITION_ICONS_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     model: str
     image: _common_pb2.Image
     layer: str
@@ -180,7 +183,8 @@ class SemanticDictionaryRequest(_message.Message):
     position_icons: bool
     recipe: str
     order: NeuronOrder
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., order: _Optional[_Union[NeuronOrder, str]] = ...) -> None: ...
+    prefix_tokens: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., order: _Optional[_Union[NeuronOrder, str]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Neuron(_message.Message):
     __slots__ = ("channel", "label", "icon", "examples", "other_facets", "negative_icon")
@@ -199,7 +203,7 @@ class Neuron(_message.Message):
     def __init__(self, channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., examples: _Optional[_Iterable[_Union[_common_pb2.Example, _Mapping]]] = ..., other_facets: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ..., negative_icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ...) -> None: ...
 
 class SemanticDictionaryResponse(_message.Message):
-    __slots__ = ("model", "layer", "view", "predictions", "magnitude", "positions", "channels", "activations", "classes", "effects", "neurons", "logits", "baseline_logits", "position_icons")
+    __slots__ = ("model", "layer", "view", "predictions", "magnitude", "positions", "channels", "activations", "classes", "effects", "neurons", "logits", "baseline_logits", "position_icons", "prefix_tokens", "prefix_magnitudes")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +218,8 @@ class SemanticDictionaryResponse(_message.Message):
     LOGITS_FIELD_NUMBER: _ClassVar[int]
     BASELINE_LOGITS_FIELD_NUMBER: _ClassVar[int]
     POSITION_ICONS_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_MAGNITUDES_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     layer: _common_pb2.Layer
     view: _common_pb2.View
@@ -228,7 +234,9 @@ class SemanticDictionaryResponse(_message.Message):
     logits: _containers.RepeatedScalarFieldContainer[float]
     baseline_logits: _containers.RepeatedScalarFieldContainer[float]
     position_icons: _containers.RepeatedCompositeFieldContainer[_common_pb2.Icon]
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, _Mapping]] = ..., predictions: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ..., magnitude: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., channels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., baseline_logits: _Optional[_Iterable[float]] = ..., position_icons: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ...) -> None: ...
+    prefix_tokens: _containers.RepeatedScalarFieldContainer[str]
+    prefix_magnitudes: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, _Mapping]] = ..., predictions: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ..., magnitude: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., channels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., baseline_logits: _Optional[_Iterable[float]] = ..., position_icons: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ..., prefix_magnitudes: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Convergence(_message.Message):
     __slots__ = ("iterations", "ran_out")

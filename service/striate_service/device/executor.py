@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from striate_service.device.networks import DeviceNetworks
 from striate_service.device.staging import CopyStream, EarlyCopy
+from striate_service.models.description import LayerDescription
 from striate_service.models.layers import Captured
+from striate_service.models.layouts import prefix_of, to_map
 from striate_service.models.outputs import probabilities
 from striate_service.techniques.attribution import class_gradients
 from striate_service.techniques.outcomes import Failure, Refusal
@@ -130,6 +132,7 @@ class Executor:
                 )
             ),
             {path: _joined(pieces) for path, pieces in gradients.items()},
+            {path: self.networks.layer(model, path) for path in layers},
             activation,
         )
 
@@ -150,23 +153,35 @@ class _Captured:
 
     pixels: Tensor
     layers: dict[str, Tensor]
+    """As the modules returned them."""
     logits: Tensor | None
     classes: dict[tuple[int, int], Tensor]
     """By the bounds of a task's rows: int64 [N, M], the explained logits."""
     gradients: dict[str, Tensor]
+    """[N, M, *layer shape]"""
+    described: dict[str, LayerDescription]
     activation: str
 
     def slice_for(self, need: ForwardNeeds, rows: slice) -> ForwardSlice:
         """Return a task's part of the outputs."""
         logits, classes = None if self.logits is None else self.logits[rows], self.classes[_bounds(rows)]
+        outputs = {path: self.layers[path][rows] for path in need.layers}
+        gradients = {path: self.gradients[path][rows, : classes.shape[1]] for path in need.gradient_layers}
         return ForwardSlice(
             pixels=self.pixels[rows],
-            layers={path: self.layers[path][rows] for path in need.layers},
+            layers=outputs if need.whole_outputs else self._converted(to_map, outputs),
+            prefix={} if need.whole_outputs else self._converted(prefix_of, outputs),
             logits=logits,
             classes=classes,
-            gradients={path: self.gradients[path][rows, : classes.shape[1]] for path in need.gradient_layers},
+            gradients=self._converted(to_map, gradients),
+            prefix_gradients=self._converted(prefix_of, gradients),
             predictions=_predictions(need.class_count, logits, self.activation),
         )
+
+    def _converted(
+        self, convert: Callable[[Tensor, LayerDescription], Tensor], outputs: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return {path: convert(output, self.described[path]) for path, output in outputs.items()}
 
 
 def _images(works: Sequence[Work]) -> Array:

@@ -6,12 +6,17 @@ that no deeper layer is computed, and operators are fused except at requested la
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
+import threading
 import warnings
-from collections.abc import Sequence
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +33,13 @@ _TOLERANCE = 1e-4  # largest difference from the network, as a share of the laye
 _INPUT, _LOGITS = "images", "logits"
 
 
+def graph_file(folder: Path, model_version: str, layers: Sequence[str], input_shape: Sequence[int]) -> Path:
+    """Return where a network's graph is kept: elsewhere whenever its layers or the packages that made it changed."""
+    made_by = [f"{name} {version(name)}" for name in ("torch", "onnx", "onnxruntime") if find_spec(name)]
+    digest = hashlib.sha256(repr([*made_by, *input_shape, *layers]).encode()).hexdigest()
+    return folder / f"{model_version[:16]}-{digest[:16]}.onnx"
+
+
 class ExportError(Exception):
     """The network cannot be exported. The text tells why."""
 
@@ -39,8 +51,27 @@ class ExportedNetwork:
         import onnx
         from onnx.utils import Extractor
 
-        self._extractor = Extractor(onnx.load_from_string(graph))
-        self._session = lru_cache(_SESSIONS)(self._make_session)
+        model = onnx.load_from_string(graph)
+        self._extractor = Extractor(model)
+        self._outputs = {output.name for output in model.graph.output}
+        self._sessions: OrderedDict[tuple[frozenset[str], int], Any] = OrderedDict()
+        """By outputs and number of threads, the latest used last."""
+        self._making: set[tuple[frozenset[str], int]] = set()
+        """Those that threads are making."""
+        self._lock = threading.Lock()
+
+    @property
+    def graph(self) -> bytes:
+        """The ONNX file, as it was read or exported, without the layers that it does not compute right."""
+        return bytes(self._extractor.extract_model([_INPUT], sorted(self._outputs)).SerializeToString())
+
+    def has(self, layers: Sequence[str]) -> bool:
+        """Return whether it computes these layers."""
+        return self._outputs.issuperset(map(_output, layers))
+
+    def drop(self, layers: Iterable[str]) -> None:
+        """Compute these layers no more."""
+        self._outputs -= {*map(_output, layers)}
 
     def capture(self, inputs: Tensor, layers: Sequence[str], *, logits: bool = False, threads: int = 1) -> Captured:
         """Return the outputs of `layers`, as `layers.capture` does. An image gives the same bits alone or in a batch,
@@ -63,7 +94,34 @@ class ExportedNetwork:
 
     def forget_sessions(self) -> None:
         """Clear the cache of sessions."""
-        self._session.cache_clear()
+        self._sessions.clear()
+
+    def _session(self, names: frozenset[str], threads: int) -> Any:
+        """Return a session that computes these outputs.
+
+        Making one takes a tenth of a second and more. If there is one with more outputs, that with the fewest of these
+        answers, and a thread makes the one that was asked for.
+        """
+        with self._lock:
+            wanted = (names, threads)
+            having = [key for key in self._sessions if key[1] == threads and names <= key[0]]
+            if wanted not in having and having and wanted not in self._making:
+                self._making.add(wanted)
+                threading.Thread(target=self._add_session, args=wanted, daemon=True).start()
+            if having:
+                key = min(having, key=lambda each: len(each[0]))
+                self._sessions.move_to_end(key)
+                return self._sessions[key]
+        return self._add_session(*wanted)
+
+    def _add_session(self, names: frozenset[str], threads: int) -> Any:
+        session = self._make_session(names, threads)
+        with self._lock:
+            self._making.discard((names, threads))
+            self._sessions[names, threads] = session
+            if len(self._sessions) > _SESSIONS:
+                self._sessions.popitem(last=False)
+        return session
 
     def _make_session(self, names: frozenset[str], threads: int):  # type: ignore[no-untyped-def]  # of a package that may be missing
         import onnxruntime
@@ -96,19 +154,24 @@ def exported_network(
     if file.is_file():
         try:
             exported = ExportedNetwork(file.read_bytes())
-            _check(exported, network, layers[-1:], input_shape)
-            return exported
+            known = [layer for layer in layers if exported.has([layer])]
+            if not _wrong_outputs(exported, network, known[-1:], input_shape):
+                return exported
+            logger.warning("%s is exported anew: it is of another network", file)
         except Exception as error:  # damaged, or exported before the architecture's code changed
             logger.warning("%s is exported anew: %s", file, error)
     try:
         graph = _export(network, layers, input_shape)
         exported = ExportedNetwork(graph)
-        _check(exported, network, layers, input_shape)
-    except ExportError:
-        raise
+        wrong = _wrong_outputs(exported, network, layers, input_shape)
     except Exception as error:  # exporters raise whatever a network's operators provoke
         raise ExportError(f"{type(error).__name__}: {error}") from error
-    write_whole(file, graph)
+    if _LOGITS in wrong:
+        raise ExportError("the exported graph does not compute the logits as the network does")
+    if wrong:
+        logger.warning("%d layers run as they are, without ONNX Runtime, first %s", len(wrong), wrong[0])
+        exported.drop(wrong)
+    write_whole(file, exported.graph if wrong else graph)
     return exported
 
 
@@ -130,20 +193,27 @@ def _export(network: nn.Module, layers: Sequence[str], input_shape: tuple[int, i
         return file.read_bytes()
 
 
-def _check(
+def _wrong_outputs(
     exported: ExportedNetwork, network: nn.Module, layers: Sequence[str], input_shape: tuple[int, int, int]
-) -> None:
+) -> list[str]:
+    """Return the layers that an exported network does not compute as the network does, and `_LOGITS` for its logits."""
     inputs = torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = capture(network, inputs, layers, logits=True)
     got = exported.capture(inputs, layers, logits=True)
     exported.forget_sessions()  # a session with every layer as an output is large, and no request needs it
-    for name, theirs in expected.outputs.items():
-        ours = got.outputs[name]
-        if ours.shape == theirs.shape and not theirs.numel():
-            continue  # the logits of a network without classes
-        if ours.shape != theirs.shape or (ours - theirs).abs().max() > _TOLERANCE * theirs.abs().max():
-            raise ExportError(f"the exported graph does not compute {name} as the network does")
+    assert got.logits is not None
+    assert expected.logits is not None
+    pairs = {layer: (got.layers[layer], theirs) for layer, theirs in expected.layers.items()}
+    pairs[_LOGITS] = (got.logits, expected.logits)
+    return [
+        name
+        for name, (ours, theirs) in pairs.items()
+        if ours.shape != theirs.shape
+        or (
+            theirs.numel() and not (ours - theirs).abs().max() <= _TOLERANCE * theirs.abs().max()
+        )  # a network without classes has no logits
+    ]
 
 
 def _joined(arrays: Sequence[NDArray[np.float32]]) -> Tensor:

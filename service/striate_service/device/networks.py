@@ -13,7 +13,7 @@ from striate_service.config import Precision
 from striate_service.device.compiled import CompiledNetwork
 from striate_service.device.exported import ExportedNetwork
 from striate_service.device.precision import autocast
-from striate_service.models.description import ModelDescription, Preprocessing
+from striate_service.models.description import LayerDescription, ModelDescription, Preprocessing
 from striate_service.models.layers import Captured, can_be_cut, capture, logits_with
 from striate_service.techniques.tasks.base import Array
 
@@ -66,6 +66,9 @@ class DeviceNetworks:
         """Return what makes probabilities of a model's logits, as `ModelDescription` has it."""
         return self._models[model].description.activation
 
+    def layer(self, model: str, path: str) -> LayerDescription:
+        return self._models[model].description.layer_by_name[path]
+
     def inputs(self, model: str, images: Array) -> Tensor:
         return self.normalized(model, self.to_device(images))
 
@@ -78,13 +81,15 @@ class DeviceNetworks:
         planes = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         return planes.div_(255).sub_(mean).div_(std)
 
-    def logits_with(self, model: str, pixels: Tensor, layer: str, outputs: Tensor) -> Tensor:
-        served = self._models[model]
+    def logits_with(self, model: str, pixels: Tensor, layer: str, maps: Tensor) -> Tensor:
+        served, described = self._models[model], self.layer(model, layer)
         if (model, layer) not in self._cuts:
-            self._cuts[model, layer] = can_be_cut(served.network, served.description.input_shape, layer)
+            self._cuts[model, layer] = can_be_cut(served.network, served.description.input_shape, described)
+        one_will_do = self._cuts[model, layer]
+        if described.prefix_tokens:
+            one_will_do &= pixels.stride(0) == 0  # one image, expanded: its prefix tokens are those of all
         with self._in_precision():  # so that the logits are comparable with the network's own
-            inputs = pixels[:1] if self._cuts[model, layer] else pixels
-            return logits_with(served.network, inputs, layer, outputs).float()
+            return logits_with(served.network, pixels[:1] if one_will_do else pixels, described, maps).float()
 
     def forward(
         self, model: str, pixels: Tensor, layers: Sequence[str], *, logits: bool, gradients: Sequence[str], threads: int
@@ -98,7 +103,7 @@ class DeviceNetworks:
                 results depend on their number.
         """
         served = self._models[model]
-        if served.exported and not gradients:
+        if served.exported and not gradients and served.exported.has(layers):
             return served.exported.capture(pixels, layers, logits=logits, threads=threads)
         if served.compiled and not gradients and served.compiled.has(layers):
             with self._in_precision():

@@ -42,7 +42,6 @@ class BasisPlan:
     """As `stores.bases.NAME` has it."""
     model: ModelDescription
     layer: LayerDescription
-    """[C, H, W]"""
     components: int
     """K, at most C."""
     fit: Fit
@@ -125,7 +124,7 @@ class BasisBuilding:
             )
             images, total = _read(folder, files), len(files)
         await self._check_name_is_free(plan.name)
-        task = ActivationsTask(plan.model.name, (), 0, (plan.layer.path,), half=True)
+        task = ActivationsTask(plan.model.name, (), 0, (plan.layer.path,), half=True, as_maps=True)
         count, signed = 0, False
         with storing(_SPOOLED):
             new_spool = self._new_spool(plan.layer.channels)

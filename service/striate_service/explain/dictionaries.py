@@ -28,13 +28,14 @@ class DictionaryQuestion:
     image: GivenImages
     """One."""
     layer: LayerDescription
-    """[C, H, W]"""
     neurons: int
     """K: how many of each position."""
     by_magnitude: bool
     """The strongest neurons are those farthest from 0. False: the most active."""
     positions: NDArray[np.int32]
     """[P, 2]: row and column."""
+    prefix_tokens: tuple[int, ...]
+    """The tokens before the first position that are explained too."""
     classes: tuple[int, ...]
     """Explain these logits. Empty: the most probable ones."""
     class_count: int
@@ -65,7 +66,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Dictionary:
-    """P positions with K neurons each, and their effects on M classes."""
+    """P positions, and after them prefix tokens, with K neurons each, and their effects on M classes."""
 
     result: DictionaryResult
     """Of all positions."""
@@ -92,12 +93,12 @@ class SemanticDictionaries:
     async def answer(self, question: DictionaryQuestion, terms: Terms) -> Dictionary:
         model, layer = question.model, question.layer
         decoded, result = await self._runner.run(_task(question), model, question.image, terms)
-        rows, columns = question.positions.T
-        channels = result.channels[rows, columns]
+        places = _places(question)
+        channels = result.channels[places]
         effects = np.zeros((*channels.shape, 0), np.float32)
         if result.effects is not None:
-            effects = result.effects[rows, columns].astype(np.float32, copy=False)
-        activations = result.activations[rows, columns]
+            effects = result.effects[places].astype(np.float32, copy=False)
+        activations = result.activations[places]
         mentioned = np.unique(channels).tolist()
         excited, silenced = (
             _by_share(channels[chosen], activations[chosen]) for chosen in (activations >= 0, activations < 0)
@@ -151,9 +152,17 @@ def _task(question: DictionaryQuestion) -> DictionaryTask:
         neurons=question.neurons,
         attribution=question.attribution,
         steps=question.steps,
-        vectors=tuple(map(tuple, question.positions.tolist())) if question.position_icons else (),
+        prefix=bool(question.prefix_tokens),
+        vectors=tuple(_places(question).tolist()) if question.position_icons else (),
         by_magnitude=question.by_magnitude,
     )
+
+
+def _places(question: DictionaryQuestion) -> NDArray[np.int32]:
+    """Return which of `DictionaryResult`'s positions and prefix tokens are asked for."""
+    rows, columns = question.positions.T
+    prefix = question.layer.positions + np.array(question.prefix_tokens, np.int32)
+    return np.concatenate([rows * question.layer.grid[1] + columns, prefix]).astype(np.int32)
 
 
 def _effects_by_channel(channels: Array, effects: Array, count: int) -> dict[int, NDArray[np.float32]]:

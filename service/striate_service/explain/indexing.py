@@ -116,7 +116,7 @@ class _Findings:
             wanted = {(image, position) for _, _, image, position in statistics.strongest(self._plan.examples)}
             known = self._crops[layer.path]
             self._crops[layer.path] = {
-                key: known.get(key) or _crop(part.pixels[indices[key[0]]], key[1], layer.shape) for key in wanted
+                key: known.get(key) or _crop(part.pixels[indices[key[0]]], key[1], layer.grid) for key in wanted
             }
         self._names |= {number: part.images[index].name for number, index in indices.items()}
         shown = {image for of_layer in self._crops.values() for image, _ in of_layer}
@@ -163,8 +163,8 @@ class _Findings:
         return number
 
 
-def _crop(pixels: NDArray[np.uint8], position: int, shape: Sequence[int]) -> bytes:
+def _crop(pixels: NDArray[np.uint8], position: int, grid: Sequence[int]) -> bytes:
     """Return the surroundings of a position as a WebP file; see `crops.crop`."""
     buffer = io.BytesIO()
-    Pillow.fromarray(crops.crop(pixels, position, shape)).save(buffer, "WEBP", **_WEBP)
+    Pillow.fromarray(crops.crop(pixels, position, grid)).save(buffer, "WEBP", **_WEBP)
     return buffer.getvalue()

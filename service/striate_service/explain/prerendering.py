@@ -38,7 +38,7 @@ def chosen_layers(settings: Sequence[ModelSettings], models: Sequence[ModelDescr
         for name in each.prerender:
             model = by_name[each.name]
             layer = model.layer_by_name.get(name)
-            if layer is None or not layer.is_spatial:
+            if layer is None or not layer.is_map:
                 problem = "has no layer" if layer is None else "has no map in"
                 raise ValueError(f"prerender: {model.name} {problem} {name!r}; `striate models --layers` lists them")
             found.append(ChosenLayer(model, layer))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 
 
@@ -27,24 +28,60 @@ class Preprocessing:
         return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 
 
+class Layout(Enum):
+    """How a layer's output for one image holds a map of positions and channels."""
+
+    NONE = "none"
+    """It holds none: attention weights, queries by heads, ..."""
+    CHW = "chw"
+    """[channels, rows, columns]"""
+    HWC = "hwc"
+    """[rows, columns, channels]"""
+    TOKENS = "tokens"
+    """[prefix tokens + rows * columns, channels]"""
+    VECTOR = "vector"
+    """[channels]: a map of one position."""
+
+
 @dataclass(frozen=True)
 class LayerDescription:
-    """A module whose output is one tensor."""
+    """A module whose output is one tensor, whose first extent is the number of images."""
 
     path: str
     type: str
     shape: tuple[int, ...]
     """The output's shape for one image."""
     aliases: tuple[str, ...] = ()
+    layout: Layout = Layout.NONE
+    grid: tuple[int, int] = (0, 0)
+    """The map's rows and columns of positions; (0, 0) where the output holds no map."""
+    prefix_tokens: tuple[str, ...] = ()
+    """Names of the tokens before the first position ("cls", "reg0", "distill"); "" where it is not known."""
+    signed: bool = False
+    """Whether it is known to output negative numbers."""
 
     @property
-    def is_spatial(self) -> bool:
-        """Whether the output is a map, [channels, height, width]."""
-        return len(self.shape) == 3 and channel_axis(self.shape) == 0
+    def is_map(self) -> bool:
+        return self.layout is not Layout.NONE
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the channels in the output for one image. Where that holds no map, the last one."""
+        return 0 if self.layout in (Layout.CHW, Layout.VECTOR) else len(self.shape) - 1
 
     @property
     def channels(self) -> int:
-        return self.shape[channel_axis(self.shape)]
+        return self.shape[self.channel_axis]
+
+    @property
+    def positions(self) -> int:
+        """How many positions the map has."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """Of the map: channels, rows, columns."""
+        return (self.channels, *self.grid)
 
 
 @dataclass(frozen=True)
@@ -60,6 +97,8 @@ class ModelDescription:
     """In forward order."""
     activation: str = "softmax"
     """What makes probabilities of logits: "softmax", "sigmoid" or "none"."""
+    left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Modules that are no layers, by path, and why: "it runs 4 times in a forward pass"."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -71,15 +110,3 @@ class ModelDescription:
         """Layers by path and by alias."""
         by_alias = {alias: layer for layer in self.layers for alias in layer.aliases}
         return by_alias | {layer.path: layer for layer in self.layers}
-
-
-def channel_axis(shape: Sequence[int]) -> int:
-    """Return the axis of the channels in a layer's output for one image.
-
-    Vectors and sequences (a transformer's [tokens, channels]) have their channels last. Maps have them first, except
-    that Swin and ConvNeXt have inner maps of [height, width, channels]. Input images are square, so two equal extents
-    are a map's height and width.
-    """
-    if len(shape) != 3 or shape[0] == shape[1] != shape[2]:
-        return len(shape) - 1
-    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,11 +17,13 @@ from striate_service.models.description import LayerDescription, ModelDescriptio
 from striate_service.models.errors import ModelError, in_short
 from striate_service.models.fitting import load_into, without
 from striate_service.models.identity import identity_of
-from striate_service.models.layers import describe_layers
+from striate_service.models.layers import examine
 from striate_service.models.outputs import count_classes
 from striate_service.models.sources import SOURCES, source_of
 from striate_service.models.sources.source import Architecture, Metadata
 from striate_service.models.weights import Weights, read_weights
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["LoadedModel", "ModelError", "load_model"]
 
@@ -52,17 +55,25 @@ def load_model(settings: ModelSettings, device: str = "cpu") -> LoadedModel:
     input_shape = (len(preprocessing.mean), *preprocessing.size)
     with _step(settings, "running the network"):
         class_count = count_classes(network, input_shape)
-        layers = _with_aliases(describe_layers(network, input_shape), architecture)
+        found = examine(network, input_shape, metadata.layout_of, metadata.prefix_tokens)
         version = identity_of(network, settings.architecture, preprocessing, input_shape)
     with _step(settings, "reading the class names"):
         classes = _choose_class_names(settings, metadata, class_count)
+    if found.mixes_images:
+        logger.warning(
+            "%s: what it answers for an image depends on the other images of the batch, first in %s: does a module use "
+            "the statistics of its batch? Its answers differ with the requests that share a batch.",
+            settings.name,
+            found.mixes_images,
+        )
     description = ModelDescription(
         name=settings.name,
         version=version,
         architecture=settings.architecture,
         preprocessing=preprocessing,
         classes=classes,
-        layers=layers,
+        layers=_with_aliases(found.layers, architecture),
+        left_out=found.left_out,
         activation=settings.activation or ("sigmoid" if class_count == 1 else "softmax"),
     )
     with _step(settings, f"moving the network to {device}"):

@@ -106,7 +106,7 @@ def _read_plan(first: messages.BuildBasisRequest | None, models: Sequence[ModelD
     start = first.start
     name = reading.basis_name(start.name, "start.name")
     model = reading.find_model(models, start.model)
-    layer = reading.find_spatial_layer(model, start.layer, "start.layer")
+    layer = reading.find_map(model, start.layer, "start.layer")
     fit = reading.read_fit(start.fit, "start.fit")
     folder = reading.path(start.folder, "start.folder")
     most = min(layer.channels, reading.MAX_COMPONENTS)

@@ -14,7 +14,7 @@ from striate_service.explain import images, names
 from striate_service.explain.groups import Group
 from striate_service.explain.icons import Icon, IconStatus
 from striate_service.explain.rendering import IconSubject
-from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.models.description import LayerDescription, Layout, ModelDescription
 from striate_service.stores.examples import StoredExample
 from striate_service.techniques.objective import Channel, Direction
 from striate_service.techniques.tasks.base import Array, Predictions
@@ -31,8 +31,26 @@ def model_ref(model: ModelDescription) -> pb.ModelRef:
     return pb.ModelRef(name=model.name, version=model.version)
 
 
+_LAYOUTS = {
+    Layout.NONE: pb.LAYOUT_NONE,
+    Layout.CHW: pb.LAYOUT_CHW,
+    Layout.HWC: pb.LAYOUT_HWC,
+    Layout.TOKENS: pb.LAYOUT_TOKENS,
+    Layout.VECTOR: pb.LAYOUT_VECTOR,
+}
+
+
 def layer(description: LayerDescription) -> pb.Layer:
-    return pb.Layer(path=description.path, type=description.type, shape=description.shape, aliases=description.aliases)
+    return pb.Layer(
+        path=description.path,
+        type=description.type,
+        shape=description.shape,
+        aliases=description.aliases,
+        layout=_LAYOUTS[description.layout],
+        grid=description.grid if description.is_map else (),
+        prefix_tokens=description.prefix_tokens,
+        signed=description.signed,
+    )
 
 
 def classes(description: ModelDescription, indices: Sequence[int]) -> list[pb.Class]:

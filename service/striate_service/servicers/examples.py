@@ -100,6 +100,8 @@ def _read_plan(first: messages.IndexExamplesRequest | None, models: Sequence[Mod
     start = first.start
     model = reading.find_model(models, start.model)
     layers = reading.find_layers(model, start.layers)
+    for number, layer in enumerate(layers):
+        reading.find_map(model, layer.path, f"layers[{number}]")
     examples = start.examples if start.HasField("examples") else _USUAL_INDEXED_EXAMPLES
     examples = reading.in_range(examples, "examples", 1, MAX_EXAMPLES)
     return IndexPlan(model, layers, examples, reading.read_fit(start.fit, "start.fit"))

@@ -28,6 +28,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters and line breaks. Joiners (Persian, emoji) and wide spaces are text."""
 _MAX_PATH = 4096  # characters, as Linux has it
 _SHOWN_EXTENTS = 8  # of a tensor's shape, in a message
+_SUGGESTED = 2  # layers, in a message
 _MAX_TEXT = 200  # characters: a name, not an essay
 _FITS: dict[int, Fit] = {
     pb.FIT_UNSPECIFIED: Fit.CROP,
@@ -78,20 +79,38 @@ def find_layer(model: ModelDescription, name: str, field: str) -> LayerDescripti
     """Return a layer by its path or alias."""
     if not name:
         raise InvalidArgument(field, f"is empty; name a layer of {model.name}, such as {model.layers[-1].path!r}.")
+    if name in model.left_out:
+        raise InvalidArgument(
+            field, f"{name!r} is no layer that can be asked for: {model.left_out[name]}{_near(model, name)}."
+        )
     if name not in model.layer_by_name:
         listing = f"ListModels gives the {len(model.layers)} layers of {model.name}"
         raise NotFound.among("layer", name, model.layer_by_name, listing)
     return model.layer_by_name[name]
 
 
-def find_spatial_layer(model: ModelDescription, name: str, field: str) -> LayerDescription:
-    """Return a layer of shape [channels, height, width]."""
+def find_map(model: ModelDescription, name: str, field: str) -> LayerDescription:
+    """Return a layer whose output holds a map of positions and channels."""
     layer = find_layer(model, name, field)
-    if not layer.is_spatial:
+    if not layer.is_map:
         raise InvalidArgument(
-            field, f"{layer.path!r} has shape {list(layer.shape)}; choose a layer of shape [channels, height, width]."
+            field,
+            f"{layer.path!r} ({layer.type}, {list(layer.shape)}) holds no map of positions and "
+            f"channels{_near(model, layer.path)}.",
         )
     return layer
+
+
+def _near(model: ModelDescription, path: str) -> str:
+    """Return an advice: the maps whose paths share most of their beginning with a module's."""
+    names = path.split(".")
+
+    def shared(layer: LayerDescription) -> int:
+        pairs = zip(names, layer.path.split("."), strict=False)
+        return next((number for number, (one, other) in enumerate(pairs) if one != other), len(names))
+
+    maps = sorted((layer for layer in model.layers if layer.is_map), key=shared, reverse=True)[:_SUGGESTED]
+    return f"; near it are {' and '.join(repr(layer.path) for layer in maps)}" if maps else ""
 
 
 def find_classes(model: ModelDescription, names: Sequence[str]) -> tuple[int, ...]:
@@ -164,17 +183,41 @@ def find_positions(
 ) -> tuple[tuple[int, int], ...]:
     """Return rows and columns that the maps of all of the layers have."""
     for layer in layers if positions else ():
-        if not layer.is_spatial:
+        if not layer.is_map:
             raise InvalidArgument(
-                "positions", f"are those of maps, and {layer.path} has shape {list(layer.shape)}; leave them away."
+                "positions", f"are those of maps, and {layer.path} {list(layer.shape)} holds none; leave them away."
             )
-        _, height, width = layer.shape
-        if len(positions) > height * width:
-            raise InvalidArgument("positions", f"are {len(positions)}, and {layer.path} has {height * width}.")
+        height, width = layer.grid
+        if len(positions) > layer.positions:
+            raise InvalidArgument("positions", f"are {len(positions)}, and {layer.path} has {layer.positions}.")
         for number, position in enumerate(positions):
             in_range(position.row, f"positions[{number}].row", 0, height - 1, f"{layer.path} has {height} rows")
             in_range(position.column, f"positions[{number}].column", 0, width - 1, f"{layer.path} has {width} columns")
     return tuple((position.row, position.column) for position in positions)
+
+
+def find_prefix_tokens(given: Sequence[str], layers: Sequence[LayerDescription]) -> tuple[int, ...]:
+    """Return the indices of tokens before the first position, by name or by index; all of the layers must have them."""
+    for layer in layers if given else ():
+        known = {name: index for index, name in enumerate(layer.prefix_tokens) if name}
+        known |= {str(index): index for index in range(len(layer.prefix_tokens))}
+        if not known:
+            raise InvalidArgument("prefix_tokens", f"are none of {layer.path}'s, which has positions only.")
+        if len(given) > len(layer.prefix_tokens):
+            raise InvalidArgument(
+                "prefix_tokens", f"are {len(given)}, and {layer.path} has {len(layer.prefix_tokens)}."
+            )
+        for number, name in enumerate(given):
+            if name not in known:
+                names = ", ".join(known)
+                raise InvalidArgument(f"prefix_tokens[{number}]", f"is {shown(name)}; {layer.path} has {names}.")
+        indices = tuple(known[name] for name in given)
+        if len({*indices}) < len(indices):
+            raise InvalidArgument("prefix_tokens", "name a token twice.")
+        if len({each.prefix_tokens for each in layers}) > 1:
+            raise InvalidArgument("prefix_tokens", "of these layers differ; ask for one layer at a time.")
+        return indices
+    return ()
 
 
 def check_image_count(count: int, field: str, most: int) -> None:

@@ -8,40 +8,51 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from striate_service.models.description import channel_axis
+from striate_service.models.description import LayerDescription
+from striate_service.models.layouts import prefix_of, to_map
 
 Reduction = Literal["none", "mean", "max"]
 
 
 def select(
-    layer: Tensor,
+    outputs: Tensor,
+    layer: LayerDescription,
     *,
     reduction: Reduction = "none",
     channels: Sequence[int] = (),
     positions: Sequence[tuple[int, int]] = (),
+    prefix_tokens: Sequence[int] = (),
+    as_map: bool = False,
     half: bool = False,
 ) -> Tensor:
-    """Return chosen channels and positions of a layer's output, or their mean or maximum.
+    """Return chosen channels, positions and prefix tokens of a layer's outputs, or their mean or maximum.
 
     Args:
-        layer: [N, C, H, W], [N, H, W, C] (inside Swin and ConvNeXt), [N, T, C] (a transformer's tokens) or [N, C].
-        reduction: "mean" or "max" over H and W, or over T. A layer without positions is not reduced.
+        outputs: [N, *layer.shape].
+        reduction: "mean" or "max" over all axes but the channels' (over tokens, prefix tokens among them), or over the
+            chosen positions and prefix tokens.
         channels: indices, in the requested order. Empty: all.
-        positions: rows and columns of a layer [N, C, H, W], in the requested order. Empty: all.
+        positions: rows and columns of the layer's map, in the requested order.
+        prefix_tokens: indices, in the requested order, which come after the positions.
+        as_map: return [N, C, H, W], where neither positions nor prefix tokens are chosen.
         half: return float16, else float32.
 
     Returns:
-        Of `layer`'s shape with the chosen channels; [N, C, P] where positions are chosen; [N, C] where reduced.
+        Of the outputs' shape with the chosen channels; [N, C, P + T] where positions or prefix tokens are chosen;
+        [N, C] where reduced.
     """
-    axis_of_channels = 1 + channel_axis(layer.shape[1:])
+    axis = 1 + layer.channel_axis
+    if positions or prefix_tokens:
+        rows, columns = torch.tensor(positions, dtype=torch.long, device=outputs.device).view(-1, 2).T
+        chosen = to_map(outputs, layer)[:, :, rows, columns]
+        outputs, axis = torch.cat([chosen, prefix_of(outputs, layer)[..., list(prefix_tokens)]], dim=2), 1
+    elif as_map:
+        outputs, axis = to_map(outputs, layer), 1
     if channels:
-        layer = layer.index_select(axis_of_channels, torch.tensor(channels, device=layer.device))
-    if positions:
-        rows, columns = torch.tensor(positions, device=layer.device).T
-        layer = layer[:, :, rows, columns]
-    other_axes = [axis for axis in range(1, layer.dim()) if axis != axis_of_channels]
+        outputs = outputs.index_select(axis, torch.tensor(channels, device=outputs.device))
+    other_axes = [each for each in range(1, outputs.dim()) if each != axis]
     if other_axes and reduction == "mean":
-        layer = layer.mean(other_axes)
+        outputs = outputs.mean(other_axes)
     elif other_axes and reduction == "max":
-        layer = layer.amax(other_axes)
-    return layer.to(torch.float16 if half else torch.float32)
+        outputs = outputs.amax(other_axes)
+    return outputs.to(torch.float16 if half else torch.float32)

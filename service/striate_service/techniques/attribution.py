@@ -22,11 +22,11 @@ def class_gradients(logits: Tensor, layer: Tensor, classes: Tensor) -> Tensor:
 
     Args:
         logits: [N, classes], computed from `layer` with gradients on.
-        layer: [N, C, H, W].
+        layer: [N, ...].
         classes: int64 [N, M], the indices of each image's logits.
 
     Returns:
-        [N, M, C, H, W].
+        [N, M, ...].
     """
     chosen = logits.gather(1, classes).sum(dim=0)
     passes = range(len(chosen))
@@ -75,12 +75,12 @@ def neuron_effects(layer: Tensor, gradients: Tensor, channels: Tensor) -> Tensor
     """Return the effects of the chosen neurons at each position.
 
     Args:
-        layer: [C, H, W], of one image.
-        gradients: [M, C, H, W].
-        channels: int64 [K, H, W], the neurons at each position.
+        layer: [C, P], of one image.
+        gradients: [M, C, P].
+        channels: int64 [K, P], the neurons at each position.
 
     Returns:
-        [K, M, H, W].
+        [K, M, P].
     """
     activations = layer.gather(0, channels)
     chosen = gradients.gather(1, channels.expand(len(gradients), *channels.shape))
@@ -95,12 +95,12 @@ def group_gradients(later: Tensor, earlier: Tensor, spatial: Tensor, directions:
 
     Args:
         later: [N, C, H, W], computed from `earlier` with gradients on.
-        earlier: [N, B, Y, X].
+        earlier: [N, ...].
         spatial: [N, H, W, L], of the groups in `later`.
         directions: [L, C].
 
     Returns:
-        [N, L, B, Y, X]; zeros where `later` does not depend on `earlier`. Pass them to `group_effects` as gradients.
+        [N, L, ...]; zeros where `later` does not depend on `earlier`. Pass them to `group_effects` as gradients.
     """
     gradients = []
     for maps, direction in zip(spatial.unbind(3), directions, strict=True):

@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from striate_service.models.description import channel_axis
-
 SIZE = 96
 """A crop's side in pixels."""
 
@@ -19,17 +17,16 @@ CELLS = 5
 square of 3 to 8 positions, 5 in most layers (measured on SqueezeNet and `parts`)."""
 
 
-def crop(pixels: NDArray[np.uint8], position: int, shape: Sequence[int]) -> NDArray[np.uint8]:
+def crop(pixels: NDArray[np.uint8], position: int, grid: Sequence[int]) -> NDArray[np.uint8]:
     """Return the surroundings of a position, [SIZE, SIZE, 3].
 
     Args:
         pixels: [H, W, 3], what the network saw.
         position: the layer's position, as `natural_examples.peaks` counts.
-        shape: the layer's output for one image. Without rows and columns, the whole image is returned.
+        grid: rows and columns of the layer's map. Of a single position, the whole image is returned.
     """
     image = Image.fromarray(pixels)
-    grid = [extent for axis, extent in enumerate(shape) if axis != channel_axis(shape)]
-    box = _box(position, grid, image.size) if len(grid) == 2 else None
+    box = _box(position, grid, image.size)
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
 
 

@@ -10,7 +10,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from striate_service.models.description import LayerDescription
 from striate_service.models.layers import capture
+from striate_service.models.layouts import to_map
 from striate_service.techniques.attribution import group_effects, group_gradients
 from striate_service.techniques.costs import MOST_CHOICES
 from striate_service.techniques.factorization import (
@@ -52,28 +54,33 @@ def reconstruction(spatial: Tensor, directions: Tensor) -> Tensor:
 
 
 def flows(
-    network: nn.Module, pixels: Tensor, groups: Sequence[tuple[str, Tensor, Tensor]]
+    network: nn.Module, pixels: Tensor, groups: Sequence[tuple[LayerDescription, Tensor, Tensor]]
 ) -> list[tuple[Tensor, Tensor]]:
     """Return how the groups of each layer feed those of the next, by `attribution.group_effects`.
 
     Args:
         pixels: [N, 3, H, W], normalized.
-        groups: for each layer, in forward order: its path, spatial [N, H, W, K] and directions [K, C].
+        groups: for each layer, in forward order: its description, spatial [N, H, W, K] and directions [K, C].
 
     Returns:
         For each layer but the last: influence [N, K, L] on the L groups of the next layer, and residual [N, L].
     """
-    paths = [path for path, _, _ in groups]
+    paths = [layer.path for layer, _, _ in groups]
     with torch.enable_grad():  # a new forward pass: the shared one may have recorded no graph
-        layers = capture(network, pixels, paths, gradients=paths).layers
+        outputs = capture(network, pixels, paths, gradients=paths).layers
         return [
             group_effects(
-                layers[path].detach(),
-                group_gradients(layers[later_path], layers[path], later_spatial, later_directions),
+                to_map(outputs[layer.path].detach(), layer),
+                to_map(
+                    group_gradients(
+                        to_map(outputs[later.path], later), outputs[layer.path], later_spatial, later_directions
+                    ),
+                    layer,
+                ),
                 spatial,
                 directions,
             )
-            for (path, spatial, directions), (later_path, later_spatial, later_directions) in pairwise(groups)
+            for (layer, spatial, directions), (later, later_spatial, later_directions) in pairwise(groups)
         ]
 
 

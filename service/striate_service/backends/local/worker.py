@@ -44,7 +44,7 @@ from striate_service.backends.protocol import RunFailed
 from striate_service.config import ModelSettings
 from striate_service.device.compiled import CompileError, compiled_network
 from striate_service.device.executor import Executor
-from striate_service.device.exported import ExportError, exported_network
+from striate_service.device.exported import ExportError, exported_network, graph_file
 from striate_service.device.networks import DeviceNetworks, ServedModel
 from striate_service.device.precision import set_tf32
 from striate_service.device.staging import EarlyCopy, prefetched
@@ -164,7 +164,7 @@ def _compiled(model: ServedModel, layers: Sequence[str], start: Start) -> Served
 def _exported(model: ServedModel, start: Start, folder: Path) -> ServedModel:
     description = model.description
     paths = [layer.path for layer in description.layers]
-    file = folder / f"{description.version[:16]}.onnx"  # an identity includes the input's size
+    file = graph_file(folder, description.version, paths, description.input_shape)
     if not file.is_file():
         logger.info("exporting %s for ONNX Runtime, first start only", description.name)
     try:

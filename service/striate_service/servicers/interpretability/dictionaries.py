@@ -36,15 +36,22 @@ _BY_MAGNITUDE: dict[int, bool] = {
 
 def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> DictionaryQuestion:
     model = reading.find_model(reader.models, request.model)
-    layer = reading.find_spatial_layer(model, request.layer, "layer")
+    layer = reading.find_map(model, request.layer, "layer")
     neurons = request.neurons if request.HasField("neurons") else min(_USUAL_NEURONS, layer.channels)
     reading.in_range(neurons, "neurons", 1, min(_MAX_NEURONS, layer.channels))
     positions = _positions(request, layer)
+    prefix_tokens = reading.find_prefix_tokens(request.prefix_tokens, [layer])
+    attribution = reading.choice(request.attribution, _ATTRIBUTIONS, "attribution", messages.Attribution)
+    if prefix_tokens and attribution == "path":
+        raise InvalidArgument(
+            "prefix_tokens", "have no effects by integrated gradients, whose path leaves them as they are."
+        )
     examples = reading.in_range(request.examples, "examples", 0, MAX_EXAMPLES)
-    if request.position_icons and len(positions) > _MAX_POSITION_ICONS:
+    icons = len(positions) + len(prefix_tokens)
+    if request.position_icons and icons > _MAX_POSITION_ICONS:
         raise InvalidArgument(
             "position_icons",
-            f"are for at most {_MAX_POSITION_ICONS} positions, and these are {len(positions)}; choose `positions`.",
+            f"are for at most {_MAX_POSITION_ICONS} positions, and these are {icons}; choose `positions`.",
         )
     return DictionaryQuestion(
         model=model,
@@ -52,9 +59,10 @@ def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> Diction
         neurons=neurons,
         by_magnitude=reading.choice(request.order, _BY_MAGNITUDE, "order", messages.NeuronOrder),
         positions=positions,
+        prefix_tokens=prefix_tokens,
         classes=reading.find_classes(model, request.class_names),
         class_count=reading.class_count(request, model),
-        attribution=reading.choice(request.attribution, _ATTRIBUTIONS, "attribution", messages.Attribution),
+        attribution=attribution,
         steps=reading.in_range(request.steps if request.HasField("steps") else _STEPS, "steps", 1, _MAX_STEPS),
         examples=examples,
         position_icons=request.position_icons,
@@ -73,6 +81,8 @@ def write(question: DictionaryQuestion, answer: Dictionary) -> messages.Semantic
         view=encoding.view(answer.view),
         predictions=next(iter(encoding.predictions(model, result.predictions)), None),
         magnitude=tensor_from_array(result.magnitude),
+        prefix_tokens=(question.layer.prefix_tokens[index] or str(index) for index in question.prefix_tokens),
+        prefix_magnitudes=result.prefix_magnitude[list(question.prefix_tokens)].tolist(),
         positions=tensor_from_array(question.positions),
         channels=tensor_from_array(answer.channels),
         activations=tensor_from_array(answer.activations),
@@ -87,10 +97,9 @@ def write(question: DictionaryQuestion, answer: Dictionary) -> messages.Semantic
 
 def _positions(request: messages.SemanticDictionaryRequest, layer: LayerDescription) -> NDArray[np.int32]:
     """Return the positions that are asked for, [P, 2], all by default."""
-    _, height, width = layer.shape
     if chosen := reading.find_positions(request.positions, [layer]):
         return np.array(chosen, np.int32)
-    return np.stack(np.divmod(np.arange(height * width, dtype=np.int32), width), axis=1)
+    return np.stack(np.divmod(np.arange(layer.positions, dtype=np.int32), layer.grid[1]), axis=1)
 
 
 def _word(word: Word) -> messages.Neuron:

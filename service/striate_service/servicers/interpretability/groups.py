@@ -48,7 +48,7 @@ def read_flows(request: messages.FactorizeLayersRequest, reader: Reader) -> Flow
         classes=reading.find_classes(model, request.class_names),
         class_count=reading.class_count(request, model),
         # As many as every layer has room for, where the request does not say.
-        components=min(_components(request, (images, *layer.shape)) for layer in layers),
+        components=min(_components(request, (images, *layer.map_shape)) for layer in layers),
         method=read_method(request.method, request.rectify),
         rectify=request.rectify,
         images=reader.images(request.images, "images", request.fit, model),
@@ -96,7 +96,7 @@ def write_flows(answer: FlowsAnswer) -> messages.FactorizeLayersResponse:
 def _image_groups(request: messages.FactorizeRequest, reader: Reader, basis: StoredBasis | None) -> ImageGroupsQuestion:
     model, layer = _model_and_layer(request, reader, basis)
     images = len(request.images.images) or 1
-    components = _components_of(request, (images, *layer.shape), basis)
+    components = _components_of(request, (images, *layer.map_shape), basis)
     if request.save_as:
         reading.basis_name(request.save_as, "save_as")
         if basis is not None:
@@ -135,9 +135,9 @@ def _model_and_layer(
     models = reader.models
     if basis is None:
         model = reading.find_model(models, request.model)
-        return model, reading.find_spatial_layer(model, request.images.layer, "images.layer")
+        return model, reading.find_map(model, request.images.layer, "images.layer")
     model = model_of(basis, models, reading.find_model(models, request.model) if request.model else None)
-    layer = reading.find_spatial_layer(model, request.images.layer or basis.layer, "images.layer")
+    layer = reading.find_map(model, request.images.layer or basis.layer, "images.layer")
     if layer.path != basis.layer:
         raise InvalidArgument(
             "images.layer",
@@ -196,9 +196,7 @@ def _layers_in_order(request: messages.FactorizeLayersRequest, model: ModelDescr
             "layers",
             f"holds {len(request.layers)}; name 2 to {_MAX_LAYERS} layers, in the order in which they compute.",
         )
-    layers = [
-        reading.find_spatial_layer(model, name, f"layers[{number}]") for number, name in enumerate(request.layers)
-    ]
+    layers = [reading.find_map(model, name, f"layers[{number}]") for number, name in enumerate(request.layers)]
     order = {layer.path: place for place, layer in enumerate(model.layers)}
     for number, (earlier, later) in enumerate(pairwise(layers), start=1):
         if order[earlier.path] >= order[later.path]:

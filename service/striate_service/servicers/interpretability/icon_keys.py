@@ -55,7 +55,7 @@ def _subject(key: pb.IconKey, field: str, models: Sequence[ModelDescription]) ->
     if model is None:
         served = ", ".join(f"{each.name} ({each.version[:_SHOWN]})" for each in models)
         raise NotFound("model of version", version[:_SHOWN], f"{field} is of it; this server has {served}")
-    layer = reading.find_spatial_layer(model, key.layer, f"{field}.layer")
+    layer = reading.find_map(model, key.layer, f"{field}.layer")
     return IconSubject(model.name, version, layer.path, _objective(key, field, layer), _recipe(key, field))
 
 

@@ -23,7 +23,7 @@ _AT_POSITION: dict[int, bool] = {
 
 def read(request: messages.RenderIconsRequest, reader: Reader) -> RenderQuestion:
     model = reading.find_model(reader.models, request.model)
-    layer = reading.find_spatial_layer(model, request.layer, "layer")
+    layer = reading.find_map(model, request.layer, "layer")
     channels = reading.find_channels(request.channels, [layer]) or tuple(range(layer.channels))
     channels = tuple(dict.fromkeys(channels))
     return RenderQuestion(
@@ -77,7 +77,7 @@ def _shown(
 
 def _icon_position(request: messages.RenderIconsRequest, layer: LayerDescription, *, is_taken: bool) -> tuple[int, int]:
     """Return the row and column that a request names, by default in the middle."""
-    _, height, width = layer.shape
+    height, width = layer.grid
     if not request.HasField("position"):
         return height // 2, width // 2
     if not is_taken:

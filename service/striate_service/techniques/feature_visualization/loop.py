@@ -75,6 +75,7 @@ def advance(
     state: State,
     *,
     preprocessing: Preprocessing,
+    as_map: Callable[[Tensor], Tensor] = lambda outputs: outputs,
     until: Callable[[], bool] = lambda: False,
 ) -> State:
     """Make at least one step, and continue to the recipe's last step or until `until()` is true.
@@ -83,9 +84,10 @@ def advance(
 
     Args:
         network: in evaluation mode, its parameters without gradients.
-        layer: the path of a layer of shape [C, H, W].
+        layer: a layer's path.
         objectives: the ones that the state was started with.
         preprocessing: the network's; icons are shown to it at its usual input size.
+        as_map: turns the layer's outputs into maps [B, C, H, W]. By default they are maps.
     """
     device = state.parameters.device
     mean, std = (
@@ -100,26 +102,31 @@ def advance(
         scores = score_alone(activations)
         return scores + scores.detach().abs() * diversities(objectives, activations)
 
-    def gradients(parameters: Tensor, score: Callable[[Tensor], Tensor], step: int) -> tuple[Tensor, Tensor]:
-        """Return the loss's gradients with respect to the parameters and to the images' pixels."""
+    def gradients(parameters: Tensor, score: Callable[[Tensor], Tensor], step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss's gradients with respect to the parameters and to the images' pixels, and the scores."""
         parameters = parameters.detach().requires_grad_()
         images = image(parameters, recipe)
         seen = with_channels(view(images, preprocessing.size, recipe, step), len(preprocessing.mean))
         inputs = ((seen - mean) / std).contiguous(memory_format=torch.channels_last)
-        activations = capture(network, inputs, [layer]).layers[layer]
-        of_parameters, of_images = torch.autograd.grad(-score(activations).sum(), (parameters, images))
-        return of_parameters, of_images
+        activations = as_map(capture(network, inputs, [layer]).layers[layer])
+        scores = score(activations)
+        of_parameters, of_images = torch.autograd.grad(-scores.sum(), (parameters, images))
+        return of_parameters, of_images, scores.detach()
 
     score = score_with_diversity if any(isinstance(objective, Facets) for objective in objectives) else score_alone
     step, parameters, attention = state.step, state.parameters.clone(), state.attention.clone()
     first_moment, second_moment = state.first_moment.clone(), state.second_moment.clone()
     while step < recipe.steps:
-        descent, at_pixels = gradients(parameters, score, step)
+        descent, at_pixels, scores = gradients(parameters, score, step)
         silent = [row for row, part in enumerate(descent) if not part.any()]
-        if silent:  # these pictures have no gradient yet; only they need redirected gradients, which cost more
-            with RedirectedReLU():
-                silent_score = scorer([shown[row] for row in silent], recipe)
-                descent[silent], at_pixels[silent] = gradients(parameters[silent], silent_score, step)
+        below = [row for row, reached in enumerate(scores.tolist()) if reached <= 0 and row not in silent]
+        # Only these pictures need redirected gradients, which cost more: those that have none yet, and those that
+        # excite nothing yet, which a smooth activation function would lead astray.
+        for rows, redirected in ((silent, RedirectedReLU()), (below, RedirectedReLU(smooth_only=True))):
+            if rows:
+                with redirected:
+                    own_score = scorer([shown[row] for row in rows], recipe)
+                    descent[rows], at_pixels[rows], _ = gradients(parameters[rows], own_score, step)
         if isinstance(recipe, Maco):
             attention += at_pixels.abs().sum(1)
         rate = learning_rate(recipe, step)

@@ -14,6 +14,8 @@ from striate_service.techniques.recipe import Fourier, Maco, Recipe
 def view(images: Tensor, size: tuple[int, int], recipe: Recipe, step: int) -> Tensor:
     """Transform images [B, 3, S, S] as the recipe says, and resize them to `size`, height and width in pixels.
 
+    Where that is not square, an image fills the shorter side, and grey lies beside it.
+
     All images get the same transformation, random by the recipe's seed and the step, in one resampling. In a rectangle
     they stand in the middle, with grey beside them.
     """

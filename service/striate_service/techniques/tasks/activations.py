@@ -22,7 +22,7 @@ from striate_service.techniques.tasks.base import (
 @dataclass(frozen=True)
 class ActivationsResult:
     layers: dict[str, Array]
-    """By path: [N, *layer shape], reduced and selected as the task asked; float32, or float16 with `half`."""
+    """By path: as `techniques.activations.select` returns them; float32, or float16 with `half`."""
     predictions: Predictions | None
 
 
@@ -40,11 +40,15 @@ class ActivationsTask(ImageTask[ActivationsResult]):
     """In the requested order. Empty: all."""
     positions: tuple[tuple[int, int], ...] = ()
     """Rows and columns of the layers' maps. Empty: all."""
+    prefix_tokens: tuple[int, ...] = ()
+    """Tokens before the first position, after `positions`."""
+    as_maps: bool = False
+    """Whether whole outputs are turned into maps [N, C, H, W]."""
     half: bool = False
 
     @property
     def forward(self) -> ForwardNeeds:
-        return ForwardNeeds(self.layers, class_count=self.class_count)
+        return ForwardNeeds(self.layers, class_count=self.class_count, whole_outputs=True)
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         assert model
@@ -65,9 +69,12 @@ class ActivationsTask(ImageTask[ActivationsResult]):
                 path: to_array(
                     select(
                         forward.layers[path],
+                        networks.layer(self.model, path),
                         reduction=self.reduction,
                         channels=self.channels,
                         positions=self.positions,
+                        prefix_tokens=self.prefix_tokens,
+                        as_map=self.as_maps,
                         half=self.half,
                     )
                 )
@@ -78,5 +85,5 @@ class ActivationsTask(ImageTask[ActivationsResult]):
 
     def _numbers(self, layer: LayerDescription) -> int:
         channels = len(self.channels) or layer.channels
-        positions = len(self.positions) or math.prod(layer.shape) // layer.channels
+        positions = len(self.positions) + len(self.prefix_tokens) or math.prod(layer.shape) // layer.channels
         return channels * (positions if self.reduction == "none" else 1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from striate_service.models.description import ModelDescription, Preprocessing
+from striate_service.models.description import LayerDescription, ModelDescription, Preprocessing
 from striate_service.techniques.costs import Cost
 from striate_service.techniques.outcomes import Failure, Refusal, outcome_of
 
@@ -40,6 +40,8 @@ class ForwardNeeds:
     """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
     explains: bool = False
     """Whether the task explains classes, or only predicts them."""
+    whole_outputs: bool = False
+    """Whether the task takes outputs as the modules return them, in place of maps."""
 
     @property
     def logits(self) -> bool:
@@ -66,13 +68,17 @@ class ForwardSlice:
     pixels: Tensor
     """[N, 3, H, W], normalized."""
     layers: dict[str, Tensor]
-    """By path, float32 [N, *layer shape]."""
+    """By path, float32: maps [N, C, H, W], or [N, *layer shape] for a task that takes whole outputs."""
+    prefix: dict[str, Tensor]
+    """By path, float32 [N, C, T]: the tokens before the first position. T is 0 where a layer has none."""
     logits: Tensor | None
     """float32 [N, classes]"""
     classes: Tensor
     """int64 [N, M]: the logits that are explained."""
     gradients: dict[str, Tensor]
     """By layer, float32 [N, M, C, H, W]."""
+    prefix_gradients: dict[str, Tensor]
+    """By layer, float32 [N, M, C, T]."""
     predictions: Predictions | None
     """None where the task asked for none."""
 
@@ -92,12 +98,14 @@ class Networks(Protocol):
 
     def preprocessing(self, model: str) -> Preprocessing: ...
 
+    def layer(self, model: str, path: str) -> LayerDescription: ...
+
     def inputs(self, model: str, images: Array) -> Tensor:
         """Return the network's input [N, 3, H, W], normalized, for images as `ImageTask` takes them."""
         ...
 
-    def logits_with(self, model: str, pixels: Tensor, layer: str, outputs: Tensor) -> Tensor:
-        """Return the logits [N, classes] with the output of `layer` replaced by `outputs` [N, *layer shape]."""
+    def logits_with(self, model: str, pixels: Tensor, layer: str, maps: Tensor) -> Tensor:
+        """Return the logits [N, classes] with the map of `layer` replaced by `maps` [N, C, H, W]."""
         ...
 
 

@@ -25,24 +25,26 @@ _PATH_POINTS = 16  # points of a path in one forward pass, which bounds the memo
 
 @dataclass(frozen=True)
 class DictionaryResult:
-    """Of one image."""
+    """Of one image. P are its positions, row by row, and after them its prefix tokens, if the task asked for these."""
 
     magnitude: Array
     """[H, W]: the length of each position's activation vector."""
+    prefix_magnitude: Array
+    """[T]: the same of prefix tokens; [0] where they were not asked for."""
     channels: Array
-    """int32 [H, W, K], strongest first, by the task's order."""
+    """int32 [P, K], strongest first, by the task's order."""
     activations: Array
-    """[H, W, K]"""
+    """[P, K]"""
     classes: Array
     """int32 [M]: the logits that are explained."""
     effects: Array | None
-    """[H, W, K, M]; None where no effects were asked for."""
+    """[P, K, M]; None where no effects were asked for."""
     class_logits: Array | None
     """[M]"""
     baseline_logits: Array | None
     """[M]: the logits where the layer's output is 0; only for "path"."""
     vectors: Array | None
-    """[V, C]: the whole activation vectors at the task's positions."""
+    """[V, C]: the whole activation vectors that the task asked for."""
     predictions: Predictions | None
 
 
@@ -56,8 +58,10 @@ class DictionaryTask(ImageTask[DictionaryResult]):
     """Gradient times activation, integrated gradients along the path from 0 to the activations, or no effects."""
     steps: int = 0
     """Points on the path."""
-    vectors: tuple[tuple[int, int], ...] = ()
-    """Positions (row, column) whose whole activation vectors are wanted."""
+    prefix: bool = False
+    """Whether prefix tokens are wanted too. They have no effects along "path", which changes positions only."""
+    vectors: tuple[int, ...] = ()
+    """Which of `DictionaryResult`'s P whole activation vectors are wanted."""
     by_magnitude: bool = True
     """The strongest neurons are those farthest from 0. False: the most active."""
 
@@ -99,22 +103,23 @@ class DictionaryTask(ImageTask[DictionaryResult]):
         from striate_service.techniques.attribution import neuron_effects
 
         assert forward
-        layer, classes = forward.layers[self.layer][0], forward.classes[0]
+        maps, prefix, classes = forward.layers[self.layer][0], self._prefix(forward.prefix)[0], forward.classes[0]
+        layer = torch.cat([maps.flatten(1), prefix], dim=1)
         strength = layer.abs() if self.by_magnitude else layer
         channels = strength.argsort(dim=0, descending=True, stable=True)[: self.neurons]
         effects = class_logits = baseline = vectors = None
         if len(classes) and forward.logits is not None:
             gradients, at_zero = self._gradients(forward, networks)
-            effects = to_array(neuron_effects(layer, gradients, channels).permute(2, 3, 0, 1))
+            effects = to_array(neuron_effects(layer, gradients, channels).permute(2, 0, 1))
             class_logits = to_array(forward.logits[0, classes])
             baseline = None if at_zero is None else to_array(at_zero)
         if self.vectors:
-            rows, columns = torch.tensor(self.vectors, device=layer.device).T
-            vectors = to_array(layer[:, rows, columns].T)
+            vectors = to_array(layer[:, list(self.vectors)].T)
         return DictionaryResult(
-            magnitude=to_array(layer.norm(dim=0)),
-            channels=to_array(channels.int().permute(1, 2, 0)),
-            activations=to_array(layer.gather(0, channels).permute(1, 2, 0)),
+            magnitude=to_array(maps.norm(dim=0)),
+            prefix_magnitude=to_array(prefix.norm(dim=0)),
+            channels=to_array(channels.int().T),
+            activations=to_array(layer.gather(0, channels).T),
             classes=to_array(classes.int()),
             effects=effects,
             class_logits=class_logits,
@@ -124,14 +129,23 @@ class DictionaryTask(ImageTask[DictionaryResult]):
         )
 
     def _gradients(self, forward: ForwardSlice, networks: Networks) -> tuple[Tensor, Tensor | None]:
-        """Return the explained logits' gradients, [M, C, H, W], and for "path" the logits at the path's start, [M]."""
+        """Return the explained logits' gradients, [M, C, P], and for "path" the logits at the path's start, [M]."""
+        import torch
+
         from striate_service.techniques.attribution import path_gradients
 
         if not self._on_path:
-            return forward.gradients[self.layer][0], None
+            of_positions, of_prefix = forward.gradients[self.layer][0], self._prefix(forward.prefix_gradients)[0]
+            return torch.cat([of_positions.flatten(2), of_prefix], dim=2), None
 
         def logits_of(points: Tensor) -> Tensor:
             pixels = forward.pixels.expand(len(points), -1, -1, -1)
             return networks.logits_with(self.model, pixels, self.layer, points)
 
-        return path_gradients(forward.layers[self.layer][0], forward.classes[0], logits_of, self.steps, _PATH_POINTS)
+        maps = forward.layers[self.layer][0]
+        gradients, at_zero = path_gradients(maps, forward.classes[0], logits_of, self.steps, _PATH_POINTS)
+        return gradients.flatten(2), at_zero
+
+    def _prefix(self, tokens: dict[str, Tensor]) -> Tensor:
+        """Return the layer's prefix tokens, none where they are not wanted: [N, ..., T]."""
+        return tokens[self.layer][..., : None if self.prefix else 0]

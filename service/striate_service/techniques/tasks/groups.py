@@ -221,7 +221,7 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
 
         assert forward
         of_layers = [
-            (path, networks.to_device(each.spatial), networks.to_device(each.directions))
+            (networks.layer(self.model, path), networks.to_device(each.spatial), networks.to_device(each.directions))
             for path, each in zip(self.layers, groups, strict=True)
         ]
         influences = flows(networks.module(self.model), forward.pixels, of_layers)

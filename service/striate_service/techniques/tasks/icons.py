@@ -43,6 +43,9 @@ class RenderTask(Task[RenderResult]):
         return Cost(forwards=1, memory_bytes=2 * _STATE_ARRAYS * pictures, result_bytes=_STATE_ARRAYS * pictures)
 
     def run(self, forward: ForwardSlice | None, networks: Networks) -> RenderResult:
+        from functools import partial
+
+        from striate_service.models.layouts import to_map
         from striate_service.techniques import feature_visualization
 
         device = networks.device
@@ -58,6 +61,7 @@ class RenderTask(Task[RenderResult]):
             self.recipe,
             state,
             preprocessing=networks.preprocessing(self.model),
+            as_map=partial(to_map, layer=networks.layer(self.model, self.layer)),
             until=_stop_before(time.monotonic() + self.seconds),
         )
         finished = state.step >= self.recipe.steps
