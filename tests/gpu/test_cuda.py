@@ -110,6 +110,7 @@ def test_a_graph_is_replayed_and_compared_when_a_network_is_compiled(monkeypatch
         replay(graph)
 
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", count)
+    set_tf32("float32")  # as a worker does
     model = load_model(EMBEDDED, "cuda:0")
     compiled_network(model.network, ["mixed3b", "mixed4d"], model.description.input_shape, "float32")
     assert replays >= 1
