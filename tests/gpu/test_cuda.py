@@ -140,7 +140,7 @@ def test_tasks_that_explain_and_tasks_that_do_not_share_a_batch() -> None:
     works = [
         Work(ActivationsTask("parts", (), 3, ("mixed4d",)), pictures[:1]),
         Work(FactorizeTask("parts", (), 4, "mixed4d", 5, False), pictures),
-        Work(DictionaryTask("parts", (), 4, "mixed4d", 6, "path", 8, vectors=((0, 1),)), pictures[1:2]),
+        Work(DictionaryTask("parts", (), 4, "mixed4d", 6, "path", 8, vectors=(1,)), pictures[1:2]),
         Work(DictionaryTask("parts", (2, 7), 0, "mixed4a", 6), pictures[2:3]),
         Work(FactorizeLayersTask("parts", (), 2, ("mixed4a", "mixed4d"), 3, False), pictures[:2]),
         Work(IndexTask("parts", (), 0, ("mixed4a",)), pictures[3:]),

@@ -27,7 +27,7 @@ PICTURES = np.stack([draw(seed, "dog").image for seed in range(5)])
 WORKS = {
     "activations": Work(ActivationsTask("parts", (), 3, ("mixed4d",)), PICTURES[:1]),
     "factorize": Work(FactorizeTask("parts", (), 4, "mixed4d", 5, False), PICTURES),
-    "dictionary": Work(DictionaryTask("parts", (), 4, "mixed4d", 6, "path", 8, vectors=((0, 1),)), PICTURES[1:2]),
+    "dictionary": Work(DictionaryTask("parts", (), 4, "mixed4d", 6, "path", 8, vectors=(1,)), PICTURES[1:2]),
     "dictionary of chosen classes": Work(DictionaryTask("parts", (2, 7), 0, "mixed4a", 6), PICTURES[2:3]),
     "flows": Work(FactorizeLayersTask("parts", (), 2, ("mixed4a", "mixed4d"), 3, False), PICTURES[:2]),
 }
