@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from striate_service.models.description import Preprocessing
@@ -68,8 +68,9 @@ def _fingerprint(network: nn.Module, input_shape: Sequence[int]) -> list[list[in
     noise = torch.from_numpy(np.random.RandomState(0).random_sample((1, *input_shape)) * 4 - 2)
     doubles = _InDouble()  # type: ignore[no-untyped-call]
     try:
+        network.double()
         with doubles:
-            output = _answer(network.double(), noise, torch.float64)
+            output = _answer(network, noise, torch.float64)
         fineness = _FINE if doubles.complete else _COARSE
     except Exception:  # whatever its modules say of numbers that they do not expect
         output, fineness = None, _COARSE
@@ -91,16 +92,24 @@ def _answer(network: nn.Module, image: Tensor, dtype: torch.dtype) -> object:
         torch.set_default_dtype(former)
 
 
-class _InDouble(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Has everything computed in double precision, also where a network's code writes down another."""
+class _InDouble(TorchFunctionMode):  # type: ignore[no-untyped-call]
+    """Has everything computed in double precision, also where a network's code writes down another.
+
+    A TorchDispatchMode would see more, but its first use imports torch's compiler, which takes seconds of every start.
+    """
 
     complete = True
     """Whether everything was."""
 
-    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        if function in _SHORTENING:
+            function = Tensor.double
         output = function(*tree_map(_doubled, arguments), **tree_map(_doubled, options or {}))
         self.complete &= all(tensor.dtype == torch.float64 for tensor in tensors_of(output))
         return output
+
+
+_SHORTENING = frozenset({Tensor.float, Tensor.half, Tensor.bfloat16})
 
 
 def _doubled(value: Any) -> Any:
