@@ -214,7 +214,7 @@ def test_keys_are_good_for_every_server_of_the_weights_which_may_render_ahead(
         ({"model_version": "ab" * 32}, grpc.StatusCode.NOT_FOUND, "no model of version 'abababababab'; keys[1] is"),
         ({"model_version": "x" * 2**20}, grpc.StatusCode.INVALID_ARGUMENT, "keys[1].model_version: has 1048576"),
         ({"layer": "nowhere"}, grpc.StatusCode.NOT_FOUND, "no layer 'nowhere'"),
-        ({"layer": "fc"}, grpc.StatusCode.INVALID_ARGUMENT, "keys[1].layer"),
+        ({"layer": "fc"}, grpc.StatusCode.INVALID_ARGUMENT, "keys[1].direction: should be float32 or float16 [3]"),
         ({"channel": 4}, grpc.StatusCode.INVALID_ARGUMENT, "keys[1].channel: is 4; it should be 0 to 3"),
         ({"recipe": "oils"}, grpc.StatusCode.INVALID_ARGUMENT, "keys[1].recipe: is none of this server's recipes"),
         ({"direction": np.ones(5, np.float32)}, grpc.StatusCode.INVALID_ARGUMENT, "keys[1].direction: should be"),

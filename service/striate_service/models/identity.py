@@ -66,7 +66,7 @@ def _fingerprint(network: nn.Module, input_shape: Sequence[int]) -> list[list[in
     """Return a few of a network's outputs for an image of noise, rounded."""
     # A stream of numbers that NumPy promises never to change.
     noise = torch.from_numpy(np.random.RandomState(0).random_sample((1, *input_shape)) * 4 - 2)
-    doubles = _InDouble()  # type: ignore[no-untyped-call]
+    doubles = _InDouble()
     try:
         network.double()
         with doubles:
@@ -92,7 +92,7 @@ def _answer(network: nn.Module, image: Tensor, dtype: torch.dtype) -> object:
         torch.set_default_dtype(former)
 
 
-class _InDouble(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _InDouble(TorchFunctionMode):
     """Has everything computed in double precision, also where a network's code writes down another.
 
     A TorchDispatchMode would see more, but its first use imports torch's compiler, which takes seconds of every start.
