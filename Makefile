@@ -20,8 +20,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) ## start a server, run the three RPCs through the client, leave report.html, stop the server
 	$(PYTHON) scripts/demo.py
 
-test: $(INSTALLED) check ## all tests
-	$(PYTHON) -m pytest
+test: $(INSTALLED) check ## all tests, two files at a time: most wait for servers to start
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 models: $(INSTALLED) ## load all of torchvision's networks, with random weights (half an hour, 8 GB)
 	ALL_MODELS=1 $(PYTHON) -m pytest -s tests/unit/test_all_models.py
