@@ -158,7 +158,9 @@ def spoil_field(message: Message, chance: random.Random) -> None:
     if not fields:
         return
     field = chance.choice(fields)
-    if field.is_repeated:
+    if field.message_type and field.message_type.GetOptions().map_entry:
+        _spoil_map(message, field, chance)
+    elif field.is_repeated:
         _spoil_repeated(message, field, chance)
     elif field.message_type:
         if chance.random() < 0.15:
@@ -171,6 +173,17 @@ def spoil_field(message: Message, chance: random.Random) -> None:
         message.ClearField(field.name)
     else:
         setattr(message, field.name, _value(field, chance))
+
+
+def _spoil_map(message: Message, field: FieldDescriptor, chance: random.Random) -> None:
+    """Add entries to a map of texts, or take all away."""
+    entries, names = getattr(message, field.name), field.message_type.fields_by_name
+    if chance.random() < 0.2:
+        message.ClearField(field.name)
+    for number in range(chance.choice([1, 1, 65, 20_000])):
+        entries[f"{_value(names['key'], chance, small=True)}{number or ''}"] = _value(
+            names["value"], chance, small=True
+        )
 
 
 def _spoil_repeated(message: Message, field: FieldDescriptor, chance: random.Random) -> None:

@@ -138,8 +138,8 @@ def test_positions_that_a_layer_has_not_are_refused(client: striate.Client, phot
     with pytest.raises(striate.InvalidArgument, match="mixed4a has 14 rows") as refused:
         client.activations(photo, "mixed4a", positions=[(0, 0), (14, 0)])
     assert list(refused.value.violations) == ["positions[1].row"]
-    with pytest.raises(striate.InvalidArgument, match="are those of maps"):
-        client.activations(photo, "fc", positions=[(0, 0)])
+    with pytest.raises(striate.InvalidArgument, match="fc has 1 row"):
+        client.activations(photo, "fc", positions=[(1, 0)])
 
 
 def test_preprocessed_input_is_used_as_it_is(zoo: striate.Client, photo: np.ndarray) -> None:

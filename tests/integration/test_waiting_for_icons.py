@@ -121,7 +121,14 @@ def test_a_command_that_is_stopped_leaves_a_whole_page(server: LocalServer, tmp_
     Image.fromarray(draw(3, "house").image).save(tmp_path / "house.png")
     command = [str(Path(sys.executable).with_name("striate")), "dictionary", "house.png", "-l", "conv2"]
     command += ["--recipe", "maco", "-o", "page.html", "--server", server.target]
-    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which shells ignore in the background
+    )
     assert running.stderr
     assert running.stderr.readline() == "wrote page.html\n"
     running.send_signal(signal.SIGINT)

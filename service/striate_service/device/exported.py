@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -54,11 +52,7 @@ class ExportedNetwork:
         model = onnx.load_from_string(graph)
         self._extractor = Extractor(model)
         self._outputs = {output.name for output in model.graph.output}
-        self._sessions: OrderedDict[tuple[frozenset[str], int], Any] = OrderedDict()
-        """By outputs and number of threads, the latest used last."""
-        self._making: set[tuple[frozenset[str], int]] = set()
-        """Those that threads are making."""
-        self._lock = threading.Lock()
+        self._session = lru_cache(_SESSIONS)(self._make_session)
 
     @property
     def graph(self) -> bytes:
@@ -94,36 +88,14 @@ class ExportedNetwork:
 
     def forget_sessions(self) -> None:
         """Clear the cache of sessions."""
-        self._sessions.clear()
-
-    def _session(self, names: frozenset[str], threads: int) -> Any:
-        """Return a session that computes these outputs.
-
-        Making one takes a tenth of a second and more. If there is one with more outputs, that with the fewest of these
-        answers, and a thread makes the one that was asked for.
-        """
-        with self._lock:
-            wanted = (names, threads)
-            having = [key for key in self._sessions if key[1] == threads and names <= key[0]]
-            if wanted not in having and having and wanted not in self._making:
-                self._making.add(wanted)
-                threading.Thread(target=self._add_session, args=wanted, daemon=True).start()
-            if having:
-                key = min(having, key=lambda each: len(each[0]))
-                self._sessions.move_to_end(key)
-                return self._sessions[key]
-        return self._add_session(*wanted)
-
-    def _add_session(self, names: frozenset[str], threads: int) -> Any:
-        session = self._make_session(names, threads)
-        with self._lock:
-            self._making.discard((names, threads))
-            self._sessions[names, threads] = session
-            if len(self._sessions) > _SESSIONS:
-                self._sessions.popitem(last=False)
-        return session
+        self._session.cache_clear()
 
     def _make_session(self, names: frozenset[str], threads: int):  # type: ignore[no-untyped-def]  # of a package that may be missing
+        """Return a session that computes these outputs and no others.
+
+        One with more outputs would give them at once, but fuses other operators: answers would differ in their last
+        bits with what was asked before.
+        """
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
