@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch and scikit-learn load: on few cores, more threads only collide
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,3 +138,19 @@ def preprocess(image: np.ndarray, resize: int = 256, crop: int = 224) -> torch.T
         ]
     )
     return chain(Image.fromarray(image))[None]
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+async def either(request: pytest.FixtureRequest, server: LocalServer) -> AsyncIterator[Any]:
+    """A client of either kind."""
+    if request.param == "blocking":
+        with striate.Client(server.target, timeout=120) as client:
+            yield client
+    else:
+        async with striate.aio.Client(server.target, timeout=120) as client:
+            yield client
+
+
+async def answer(call: Any) -> Any:
+    """Return what a call brings, of a client of either kind."""
+    return await call if inspect.isawaitable(call) else call

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 import striate
+from conftest import answer
 from striate import LabelledImage
-from striate_service.local import LocalServer
 
 LAYER = "mixed4a"
-
-
-@pytest.fixture(params=["blocking", "awaited"])
-async def either(request: pytest.FixtureRequest, server: LocalServer) -> AsyncIterator[Any]:
-    """A client of either kind."""
-    if request.param == "blocking":
-        with striate.Client(server.target, timeout=120) as client:
-            yield client
-    else:
-        async with striate.aio.Client(server.target, timeout=120) as client:
-            yield client
-
-
-async def answer(call: Any) -> Any:
-    """Return what a call brings, of a client of either kind."""
-    return await call if inspect.isawaitable(call) else call
 
 
 async def every(stream: Any) -> list[Any]:

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import striate
+from conftest import answer
 from PIL import Image
 from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
 
 LAYER = "mixed3a"
-
-
-@pytest.fixture(params=["blocking", "awaited"])
-async def either(request: pytest.FixtureRequest, server: LocalServer) -> AsyncIterator[Any]:
-    """A client of either kind."""
-    if request.param == "blocking":
-        with striate.Client(server.target, timeout=120) as client:
-            yield client
-    else:
-        async with striate.aio.Client(server.target, timeout=120) as client:
-            yield client
-
-
-async def answer(call: Any) -> Any:
-    """Return what a call brings, of a client of either kind."""
-    return await call if inspect.isawaitable(call) else call
 
 
 async def test_a_result_is_there_at_once_and_completed_by_its_icons(
