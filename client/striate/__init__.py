@@ -31,7 +31,7 @@ from striate.errors import (
     Unavailable,
 )
 from striate.image_folders import image_folder
-from striate.images import LabelledImage
+from striate.images import LabelledImage, ObservedImage
 from striate.label_files import read_labels, write_labels
 from striate.local import local
 from striate.results.activations import Activations
@@ -40,9 +40,21 @@ from striate.results.examples import ChannelExamples, IndexProgress, LayerExampl
 from striate.results.groups import Convergence, Crop, Fidelity, Flow, Group
 from striate.results.icons import Icon, IconProgress
 from striate.results.models import Layer, Model
+from striate.results.monitoring import (
+    BasisDrift,
+    Change,
+    ChannelDrift,
+    ClassDrift,
+    GroupDrift,
+    LayerDrift,
+    Monitor,
+    ObserveProgress,
+    SliceSummary,
+)
 from striate.results.neurons import Example, Label, Neuron, RenderProgress
-from striate.show import Factorization, FactorizedLayers, SemanticDictionary
+from striate.show import Drift, Factorization, FactorizedLayers, SemanticDictionary
 from striate.transport import Tls
+from striate.watching import Watch
 
 __version__ = version("striate")
 
@@ -50,14 +62,19 @@ __all__ = [
     "Activations",
     "AlreadyExists",
     "Basis",
+    "BasisDrift",
     "BuildProgress",
     "Cancelled",
+    "Change",
+    "ChannelDrift",
     "ChannelExamples",
+    "ClassDrift",
     "Client",
     "ConnectionFailed",
     "Convergence",
     "Crop",
     "DeadlineExceeded",
+    "Drift",
     "Example",
     "Factorization",
     "FactorizedLayers",
@@ -65,6 +82,7 @@ __all__ = [
     "Fidelity",
     "Flow",
     "Group",
+    "GroupDrift",
     "Icon",
     "IconProgress",
     "IndexProgress",
@@ -73,20 +91,26 @@ __all__ = [
     "Label",
     "LabelledImage",
     "Layer",
+    "LayerDrift",
     "LayerExamples",
     "MessageTooLarge",
     "Model",
+    "Monitor",
     "Neuron",
     "NotFound",
+    "ObserveProgress",
+    "ObservedImage",
     "PermissionDenied",
     "QuotaExceeded",
     "RenderProgress",
     "ResourceExhausted",
     "SemanticDictionary",
+    "SliceSummary",
     "StriateError",
     "Tls",
     "Unauthenticated",
     "Unavailable",
+    "Watch",
     "aio",
     "image_folder",
     "local",

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,6 +38,20 @@ class LabelledImage:
     """What it shows; empty: unknown."""
     name: str = ""
     """By which it is told from others; may be empty."""
+
+
+@dataclass(frozen=True)
+class ObservedImage:
+    """An image of traffic, with what is known of it."""
+
+    image: Image
+    id: str = ""
+    """The caller's own name of it, at most 200 characters: an image that is sent again under it is not counted again,
+    and outcomes are added to it."""
+    slice: str = ""
+    """What traffic is told apart by, such as a camera or a region."""
+    time: datetime | None = None
+    """When it was taken; None: now. Without a time zone it is UTC."""
 
 
 def write_image(message: pb.Image, image: Image) -> None:

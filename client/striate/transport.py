@@ -22,15 +22,21 @@ ICON_TIMEOUT = 600.0
 """Seconds that a call waits by default when it may have to wait for icons: on a CPU one takes a second or more."""
 
 _UNARY_BASIS_METHODS = ("ListBases", "GetBasis", "DeleteBasis")
+_UNARY_MONITORING_METHODS = ("ListMonitors", "GetMonitor", "DeleteMonitor", "AddOutcomes", "GetDrift")
 _SERVICE_CONFIG = json.dumps(
     {
         "methodConfig": [
             {
-                # BuildBasis and IndexExamples are left out: a stream of images that has begun cannot be sent again.
+                # Streams of images (BuildBasis, IndexExamples, Observe) are left out: one that has begun cannot be sent
+                # again.
                 "name": [
                     *({"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")),
                     *({"service": "striate.v1.BasisService", "method": name} for name in _UNARY_BASIS_METHODS),
                     {"service": "striate.v1.ExampleService", "method": "GetExamples"},
+                    *(
+                        {"service": "striate.v1.MonitoringService", "method": name}
+                        for name in _UNARY_MONITORING_METHODS
+                    ),
                 ],
                 # Every call can be repeated: setting a label, or saving a basis, twice is doing it once.
                 "retryPolicy": {

@@ -5,6 +5,7 @@ RequestError
 ├── NotFound            a model, layer, class, label, index or basis does not exist
 ├── AlreadyExists       the name is taken
 ├── WrongWeights        the basis belongs to other weights
+├── FailedPrecondition  what is stored does not allow it, or not yet
 ├── Damaged             what is stored under that name cannot be read
 ├── CannotStore         the server's disk does not take it
 ├── Unauthenticated     the call has no token, or an unknown one
@@ -100,6 +101,17 @@ class WrongWeights(RequestError):
 
     def __str__(self) -> str:
         return f"the basis {self.basis!r} {self.problem}"
+
+
+@dataclass
+class FailedPrecondition(RequestError):
+    subject: str
+    """ "the monitor 'prod'"."""
+    problem: str
+    """What is missing, and what to do."""
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.problem}"
 
 
 @dataclass

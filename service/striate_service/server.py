@@ -25,6 +25,8 @@ from striate.v1 import (
     labels_pb2_grpc,
     models_pb2,
     models_pb2_grpc,
+    monitoring_pb2,
+    monitoring_pb2_grpc,
 )
 
 from striate_service.backends.local.backend import LocalBackend
@@ -45,6 +47,7 @@ from striate_service.explain.icons import IconFinder, RecipeChoice
 from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.importance import GroupImportance
 from striate_service.explain.indexing import ExampleIndexing
+from striate_service.explain.monitoring import DriftGauges, DriftReports, Monitors
 from striate_service.explain.names import Namer
 from striate_service.explain.prerendering import ChosenLayer, Prerendering, chosen_layers
 from striate_service.explain.rendering import Claims, IconQueue, IconRenderer
@@ -64,6 +67,7 @@ from striate_service.servicers.interpretability.reader import Reader
 from striate_service.servicers.interpretability.service import InterpretabilityServicer
 from striate_service.servicers.labels import LabelServicer
 from striate_service.servicers.models import ModelServicer
+from striate_service.servicers.monitoring import MonitoringServicer
 from striate_service.servicers.tls import server_credentials
 from striate_service.servicers.unsent_replies import UnsentReplies
 from striate_service.stores.bases import BasisStore
@@ -72,6 +76,7 @@ from striate_service.stores.folder import Folder
 from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel
 from striate_service.stores.leases import Leases
+from striate_service.stores.monitors import MonitorStore
 from striate_service.stores.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
@@ -84,6 +89,7 @@ SERVICES = tuple(
         (labels_pb2, "LabelService"),
         (examples_pb2, "ExampleService"),
         (bases_pb2, "BasisService"),
+        (monitoring_pb2, "MonitoringService"),
     )
 )
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -117,7 +123,7 @@ class Server:
             self._metrics,
             slice_seconds=settings.render_slice,
         )
-        self._prerendering: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._metrics_server: MetricsServer | None = None
 
     async def start(self) -> None:
@@ -166,6 +172,7 @@ class Server:
             self._labels = LabelStore(
                 settings.database or f"sqlite:///{settings.home / 'labels.db'}", _shipped_labels(self._engine.models)
             )
+            self._monitor_store = MonitorStore(settings.database or f"sqlite:///{settings.home / 'monitors.db'}")
             await self._renderer.start()
             self._register()
             await self._grpc.start()
@@ -176,7 +183,10 @@ class Server:
         await self._tell_health(True)
         self._engine.on_health = self._health_changed
         prerendering = Prerendering(self._renderer, RecipeChoice.of(settings))
-        self._prerendering = asyncio.create_task(prerendering.render(prerendered))
+        self._background += [
+            asyncio.create_task(prerendering.render(prerendered)),
+            asyncio.create_task(self._gauges.keep()),
+        ]
 
     async def wait(self) -> None:
         """Wait until the server has been stopped."""
@@ -186,11 +196,12 @@ class Server:
         """Refuse new requests, answer accepted ones, then stop everything."""
         await self._health.enter_graceful_shutdown()
         await self._grpc.stop(self.settings.drain_timeout)
-        if self._prerendering:
-            self._prerendering.cancel()
+        for task in self._background:
+            task.cancel()
         await self._renderer.stop()
         await self._engine.stop()
         self._labels.close()
+        self._monitor_store.close()
         self._decode_threads.shutdown()
         self._close_metrics()
 
@@ -220,11 +231,17 @@ class Server:
         display = BasisDisplay(engine, library, icons, recipes, namer)
         building = BasisBuilding(streams, library, self._backend.spool, settings)
         bases = BasisServicer(engine, library, display, building, settings)
+        store = self._monitor_store
+        monitors = Monitors(engine, streams, library, store, self._decode_threads)
+        reports = DriftReports(engine, monitors, library, store, namer, icons, recipes, self._decode_threads)
+        self._gauges = DriftGauges(monitors, reports, self._metrics)
+        monitoring = MonitoringServicer(engine, monitors, reports, library, settings)
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         labels_pb2_grpc.add_LabelServiceServicer_to_server(labels, server)
         examples_pb2_grpc.add_ExampleServiceServicer_to_server(examples, server)
         bases_pb2_grpc.add_BasisServiceServicer_to_server(bases, server)
+        monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server(monitoring, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         reflection.enable_server_reflection((*SERVICES, health, reflection.SERVICE_NAME), server)

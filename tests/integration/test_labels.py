@@ -17,7 +17,8 @@ import striate
 from conftest import settings
 from sqlalchemy import create_engine
 from striate_service.local import LocalServer
-from striate_service.stores.labels import LabelSource, LabelStore, LabelStoreError, StoredLabel, direction_bytes
+from striate_service.stores.database import DatabaseError
+from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel, direction_bytes
 
 VERSION = "v" * 64
 OTHER = "w" * 64
@@ -131,7 +132,7 @@ def test_a_database_says_of_which_format_it_is(store_url: str) -> None:
     with engine.begin() as database:
         assert database.exec_driver_sql("SELECT version FROM striate_format").scalars().all() == [1]
         database.exec_driver_sql("UPDATE striate_format SET version = 2")
-    with pytest.raises(LabelStoreError, match="format 2, and this version of striate knows formats up to 1"):
+    with pytest.raises(DatabaseError, match="format 2, and this version of striate knows formats up to 1"):
         LabelStore(store_url)
     with engine.begin() as database:  # other tests use it
         database.exec_driver_sql("UPDATE striate_format SET version = 1")
@@ -147,7 +148,7 @@ def test_a_database_says_of_which_format_it_is(store_url: str) -> None:
     ],
 )
 def test_a_database_that_cannot_be_used_is_said(url: str, said: str) -> None:
-    with pytest.raises(LabelStoreError, match=said):
+    with pytest.raises(DatabaseError, match=said):
         LabelStore(url)
 
 

@@ -12,10 +12,11 @@ from striate._async.examples import ExampleCalls
 from striate._async.interpretability import InterpretabilityCalls
 from striate._async.labels import LabelCalls
 from striate._async.models import ModelCalls
+from striate._async.monitoring import MonitoringCalls
 from striate.transport import Connection, Priority, Tls, channel_credentials
 
 
-class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
+class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelCalls, MonitoringCalls):
     """A connection to a Striate server. Use it as a context manager, or `close` it.
 
     `striate.Client` blocks and can be shared by threads; `striate.aio.Client` is awaited and belongs to one event loop.

@@ -13,10 +13,11 @@ from striate._sync.examples import ExampleCalls
 from striate._sync.interpretability import InterpretabilityCalls
 from striate._sync.labels import LabelCalls
 from striate._sync.models import ModelCalls
+from striate._sync.monitoring import MonitoringCalls
 from striate.transport import Connection, Priority, Tls, channel_credentials
 
 
-class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelCalls):
+class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelCalls, MonitoringCalls):
     """A connection to a Striate server. Use it as a context manager, or `close` it.
 
     `striate.Client` blocks and can be shared by threads; `striate.aio.Client` is awaited and belongs to one event loop.

@@ -7,7 +7,8 @@ calls return them: so results know nothing of drawing, and yet `result.to_html()
 from __future__ import annotations
 
 from striate.show.dictionaries import SemanticDictionary
+from striate.show.drift import Drift
 from striate.show.groups import Factorization, FactorizedLayers
 from striate.show.html import page
 
-__all__ = ["Factorization", "FactorizedLayers", "SemanticDictionary", "page"]
+__all__ = ["Drift", "Factorization", "FactorizedLayers", "SemanticDictionary", "page"]

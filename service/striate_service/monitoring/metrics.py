@@ -113,6 +113,48 @@ class Metrics:
             "Icons that are queued or being rendered and that nobody needs to wait for.",
             registry=self.registry,
         )
+        self.drift_score = Gauge(
+            "striate_drift_score",
+            "The largest drift of a layer's channels: beyond 1 it is more than chance explains.",
+            ["monitor", "layer"],
+            registry=self.registry,
+        )
+        self.drift_significant = Gauge(
+            "striate_drift_significant_channels",
+            "Channels of a layer whose drift is more than chance explains.",
+            ["monitor", "layer"],
+            registry=self.registry,
+        )
+        self.drift_groups = Gauge(
+            "striate_drift_group",
+            "The drift of how much a group is used: beyond 1 it is more than chance explains.",
+            ["monitor", "basis", "group"],
+            registry=self.registry,
+        )
+        self.novelty = Gauge(
+            "striate_novelty",
+            "The mean share of an image's squared activations that no group of the basis explains.",
+            ["monitor", "basis"],
+            registry=self.registry,
+        )
+        self.prediction_drift = Gauge(
+            "striate_prediction_drift",
+            "The largest drift of how often a class is predicted: beyond 1 it is more than chance explains.",
+            ["monitor"],
+            registry=self.registry,
+        )
+        self.window_images = Gauge(
+            "striate_window_images",
+            "Newest images of traffic that are compared with the reference.",
+            ["monitor"],
+            registry=self.registry,
+        )
+        self.observed_images = Gauge(
+            "striate_observed_images",
+            "Images of traffic that a monitor has taken in since it was made.",
+            ["monitor"],
+            registry=self.registry,
+        )
         self.info = Info("striate_build", "The server's version.", registry=self.registry)
 
     def observe_batch(self, device: str, kind: str, model: str, images: int, seconds: float) -> None:

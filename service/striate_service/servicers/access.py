@@ -45,7 +45,7 @@ class Right(str, Enum):
     MODELS = "models"
     """Load and unload models."""
     MONITOR = "monitor"
-    """Ask how the server is."""
+    """Ask how the server is; make monitors, send them images and ask what has drifted."""
 
 
 READING_SERVICES = {"striate.v1.InterpretabilityService"}
@@ -64,6 +64,15 @@ RIGHTS: dict[str, dict[str, Right]] = {
         "GetBasis": Right.READ,
         "BuildBasis": Right.LABEL,
         "DeleteBasis": Right.LABEL,
+    },
+    "striate.v1.MonitoringService": {
+        "ListMonitors": Right.MONITOR,
+        "GetMonitor": Right.MONITOR,
+        "CreateMonitor": Right.MONITOR,
+        "DeleteMonitor": Right.MONITOR,
+        "Observe": Right.MONITOR,
+        "AddOutcomes": Right.MONITOR,
+        "GetDrift": Right.MONITOR,
     },
     "grpc.health.v1.Health": {"Check": Right.MONITOR, "List": Right.MONITOR, "Watch": Right.MONITOR},
     "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": Right.READ},

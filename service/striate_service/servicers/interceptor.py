@@ -24,6 +24,7 @@ from striate_service.errors import (
     CannotStore,
     Damaged,
     DeadlineExceeded,
+    FailedPrecondition,
     InvalidArgument,
     NotAllowed,
     NotFound,
@@ -56,6 +57,7 @@ _CODES: dict[type[RequestError], int] = {
     NotFound: code_pb2.NOT_FOUND,
     AlreadyExists: code_pb2.ALREADY_EXISTS,
     WrongWeights: code_pb2.FAILED_PRECONDITION,
+    FailedPrecondition: code_pb2.FAILED_PRECONDITION,
     Damaged: code_pb2.FAILED_PRECONDITION,
     CannotStore: code_pb2.FAILED_PRECONDITION,
     Unauthenticated: code_pb2.UNAUTHENTICATED,
@@ -82,8 +84,8 @@ are sent (both grow by up to 3), arrive as RESOURCE_EXHAUSTED, and nobody reads 
 def status_of(error: Exception) -> status_pb2.Status:
     """Return an error's status and details; what this code did not foresee is INTERNAL, and told to the log only."""
     if isinstance(error, DatabaseError):
-        logger.error("the label database does not answer: %s", error.orig)
-        error = Unavailable("the label database does not answer")
+        logger.error("the database does not answer: %s", error.orig)
+        error = Unavailable("the database does not answer")
     if not isinstance(error, RequestError):
         logger.error("unexpected error", exc_info=error)
         return status_pb2.Status(code=code_pb2.INTERNAL, message="the server made a mistake; its log says more")
@@ -109,6 +111,11 @@ def _details(error: RequestError) -> list[Message]:
         case WrongWeights():
             unmet = error_details_pb2.PreconditionFailure.Violation(
                 type="MODEL_VERSION", subject=error.basis, description=_cut(error.problem)
+            )
+            return [error_details_pb2.PreconditionFailure(violations=[unmet])]
+        case FailedPrecondition():
+            unmet = error_details_pb2.PreconditionFailure.Violation(
+                type="STATE", subject=_cut(error.subject), description=_cut(error.problem)
             )
             return [error_details_pb2.PreconditionFailure(violations=[unmet])]
         case QuotaExceeded() | TokenQuotaExceeded():

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
-    Engine,
     Float,
     Index,
     Integer,
@@ -27,14 +26,12 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    create_engine,
     insert,
-    inspect,
-    make_url,
     select,
     update,
 )
-from sqlalchemy.exc import SQLAlchemyError
+
+from striate_service.stores.database import connect
 
 SAME_DIRECTION = 0.99
 """Cosine similarity from which on two directions are the same: a new name replaces the old one."""
@@ -48,17 +45,7 @@ _WRITE_LOCKS = {
 }
 """The first statement of a transaction that changes names: it serializes writers. Readers do not wait."""
 
-_BOUNDED_WAITS: dict[str, dict[str, Any]] = {
-    "sqlite": {"timeout": 2},  # seconds, for a lock
-    "postgresql": {"connect_timeout": 2, "tcp_user_timeout": 5000},  # seconds to connect; milliseconds unacknowledged
-}
-"""How long a database that is locked or gone may hold up a thread."""
-
 Result = TypeVar("Result")
-
-
-class LabelStoreError(OSError):
-    """The database cannot be used. The text tells the operator why and what to do."""
 
 
 def _label_table(name: str, subject: Column[Any]) -> Table:
@@ -102,8 +89,6 @@ class LabelSource(IntEnum):
 
 _FORMAT = 1  # of the tables; databases before it had no number, and are taken over as they are
 _metadata = MetaData()
-_format = Table("striate_format", _metadata, Column("version", Integer, primary_key=True, autoincrement=False))
-"""One row: the format of the tables."""
 _channel_labels = _label_table("labels", Column("channel", Integer, nullable=False))
 _direction_labels = _label_table("direction_labels", Column("direction", LargeBinary, nullable=False))
 
@@ -139,9 +124,9 @@ class LabelStore:
             shipped: the names that a model comes with; a name in the database takes precedence.
 
         Raises:
-            LabelStoreError: there is no such database, no driver for it, or a later version of striate wrote it.
+            DatabaseError: there is no such database, no driver for it, or a later version of striate wrote it.
         """
-        self._engine = _connected(url)
+        self._engine = connect(url, _metadata, "striate_format", _FORMAT)
         self._shipped = {(label.model_version, label.layer, label.channel): label for label in shipped}
 
     def close(self) -> None:
@@ -262,52 +247,6 @@ def direction_bytes(direction: NDArray[np.floating]) -> bytes:
     """
     data: bytes = _unit(np.asarray(direction, np.float64)[None])[0].astype("<f4").tobytes()
     return data
-
-
-def _connected(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.drivername == "postgresql":  # SQLAlchemy would take an older driver
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        waits = _BOUNDED_WAITS.get(parsed.get_backend_name(), {})
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args=waits)  # which detects a restarted database
-        try:
-            _prepare(engine)
-        except SQLAlchemyError:
-            _prepare(engine)  # another server made the tables at the same time
-    except ImportError as error:
-        raise LabelStoreError(
-            f"there is no driver for the label database: pip install 'striate[postgres]' for PostgreSQL ({error})"
-        ) from error
-    except SQLAlchemyError as error:
-        reason = getattr(error, "orig", None) or error
-        raise LabelStoreError(f"the label database cannot be used; check `database`: {reason}") from error
-    return engine
-
-
-def _prepare(engine: Engine) -> None:
-    """Make the tables that are missing.
-
-    Raises:
-        LabelStoreError: a later version of this program made them otherwise.
-    """
-    if (version := _stored_format(engine)) > _FORMAT:
-        raise LabelStoreError(
-            f"the label database is of format {version}, and this version of striate knows formats up to {_FORMAT}: "
-            "use the later version that wrote it, or another `database`"
-        )
-    _metadata.create_all(engine)
-    if not version:
-        with engine.begin() as connection:
-            connection.execute(insert(_format).values(version=_FORMAT))
-
-
-def _stored_format(engine: Engine) -> int:
-    """Return the tables' format; 0: it does not say."""
-    if not inspect(engine).has_table(_format.name):
-        return 0
-    with engine.connect() as connection:
-        return max(connection.execute(select(_format.c.version)).scalars(), default=0)
 
 
 def _table(label: StoredLabel) -> Table:

@@ -59,6 +59,8 @@ class Canvas:
     rng: np.random.Generator
     style: Style
     size: int
+    without: frozenset[str] = frozenset()
+    """Parts that are not drawn."""
     pixels: NDArray[np.float32] = field(init=False)
     """[size, size, 3], 0 to 1."""
     masks: dict[str, Mask] = field(init=False, default_factory=dict)
@@ -94,7 +96,7 @@ class Canvas:
         """
         line = self.style.line if line is None else line
         box = self._box(outline, line)
-        if box is None:
+        if box is None or part in self.without:
             return
         left, top, right, bottom = box
         alpha = _coverage(outline, box)
@@ -107,7 +109,7 @@ class Canvas:
     def stroke(self, part: str | None, path: Points, width: float, surface: Surface, *, on: Sequence[str] = ()) -> None:
         """Draw an open path [N, 2] of a `width` in pixels."""
         box = self._box(path, width)
-        if box is None:
+        if box is None or part in self.without:
             return
         left, top, right, bottom = box
         alpha = _coverage(path, box, width, closed=False)
@@ -118,7 +120,7 @@ class Canvas:
     def mark(self, part: str, outline: Points) -> None:
         """Add the pixels that an outline encloses to the mask of `part`, without drawing."""
         box = self._box(outline, 0)
-        if box is not None:
+        if box is not None and part not in self.without:
             left, top, right, bottom = box
             mask = self.masks.setdefault(part, np.zeros((self.size, self.size), np.bool_))
             enclosed = _coverage(outline, box) > 0.5

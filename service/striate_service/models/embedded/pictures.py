@@ -74,18 +74,24 @@ class Picture:
     """By class: the pixels that show an object of it, [SIZE, SIZE]."""
 
 
-def draw(seed: int | np.random.Generator, class_name: str | None = None, difficulty: float = 1.0) -> Picture:
+def draw(
+    seed: int | np.random.Generator,
+    class_name: str | None = None,
+    difficulty: float = 1.0,
+    without: frozenset[str] = frozenset(),
+) -> Picture:
     """Draw a picture.
 
     Args:
         seed: the same one gives the same picture.
         class_name: one of `CLASSES`; random if None.
         difficulty: multiplies the noise and the share that is occluded.
+        without: parts that are left out, of `PARTS`.
     """
     rng = np.random.default_rng(seed)
     chosen = int(rng.integers(len(CLASSES)))
     label = chosen if class_name is None else CLASSES.index(class_name)
-    canvas = Canvas(rng, scenes.any_style(rng), SIZE)
+    canvas = Canvas(rng, scenes.any_style(rng), SIZE, without)
     scenes.background(canvas)
     for _ in range(int(rng.integers(0, 4))):
         scenes.bystander(canvas)

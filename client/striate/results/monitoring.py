@@ -1,0 +1,255 @@
+"""What monitors have seen, and what has drifted."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from PIL import Image as Pillow
+
+from striate.results.icons import Icon, Illustrated
+from striate.results.models import Model
+from striate.results.neurons import Label
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """What compares the images of traffic with a reference."""
+
+    name: str
+    model: Model = field(repr=False)
+    layers: tuple[str, ...]
+    """Paths."""
+    bases: tuple[str, ...]
+    window: int
+    """How many of the newest images of traffic are compared."""
+    reference_from_traffic: int
+    """So many first images of traffic become the reference."""
+    pictures: bool
+    """Whether small pictures are kept."""
+    created: datetime
+    """UTC."""
+    reference_images: int
+    """Taken in."""
+    observed_images: int
+    last_observed: datetime | None
+    """UTC. None: no image of traffic has been."""
+
+
+@dataclass(frozen=True)
+class ObserveProgress:
+    """How far a stream of images to a monitor is."""
+
+    stored: int
+    """Images that the server keeps now, and would after a crash."""
+    repeated: int
+    """Of them, those that it had before."""
+    skipped: list[tuple[str, str]]
+    """(id or number, why) of images that could not be read, since the last report."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How one number of each image is distributed in traffic, beside the reference."""
+
+    score: float
+    """The effect in units of what chance explains with so many images: beyond 1 it is significant."""
+    significant: bool
+    """No more than one window of a thousand without drift has anything called significant in it."""
+    p_value: float
+    """The share of windows without drift in which anything at all differs as much (Westfall and Young 1993)."""
+    effect: float
+    """Cohen's h where it is largest; positive: more images lie above a threshold of the reference."""
+    before: float
+    """The share of the reference's images that lie above it."""
+    now: float
+    """That of traffic's."""
+    standardized_difference: float
+    """Of the means, in standard deviations of the reference."""
+    population_stability: float
+    """The population stability index over ten bins. Without drift it grows as images get fewer."""
+    wasserstein: float
+    """Wasserstein's distance, in the number's own unit."""
+
+
+@dataclass(frozen=True)
+class _Drifted:
+    change: Change = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def score(self) -> float:
+        """Beyond 1 the drift is more than chance explains."""
+        return self.change.score
+
+    @property
+    def significant(self) -> bool:
+        """Whether the drift is more than chance explains."""
+        return self.change.significant
+
+    @property
+    def p_value(self) -> float:
+        """The share of windows without drift in which anything at all differs as much."""
+        return self.change.p_value
+
+
+@dataclass(frozen=True)
+class _Pictured(_Drifted):
+    label: Label
+    icon_file: Icon = field(repr=False)
+    reference_files: list[bytes] = field(repr=False)
+    """WebP files: the images of the reference that excite it most."""
+    window_files: list[bytes] = field(repr=False)
+    """The same of traffic."""
+    slices: dict[str, float]
+    """Cohen's h by slice, where it is worst first."""
+
+    @property
+    def icon(self) -> Pillow.Image | None:
+        """What excites it; None while it is not rendered."""
+        return self.icon_file.image
+
+    @property
+    def reference_pictures(self) -> list[Pillow.Image]:
+        return [Pillow.open(io.BytesIO(each)) for each in self.reference_files]
+
+    @property
+    def window_pictures(self) -> list[Pillow.Image]:
+        return [Pillow.open(io.BytesIO(each)) for each in self.window_files]
+
+
+@dataclass(frozen=True)
+class ChannelDrift(_Pictured):
+    """How often a channel is excited."""
+
+    layer: str
+    channel: int
+    mean: bool
+    """It is the mean over positions that drifted most, not the peak."""
+
+    @property
+    def name(self) -> str:
+        """The label's text, or else the channel's number."""
+        return self.label.text or f"channel {self.channel}"
+
+
+@dataclass(frozen=True)
+class GroupDrift(_Pictured):
+    """How much a group of a basis is used."""
+
+    basis: str
+    group: int
+
+    @property
+    def name(self) -> str:
+        """The label's text, or else the group's number."""
+        return self.label.text or f"group {self.group}"
+
+
+@dataclass(frozen=True)
+class ClassDrift(_Drifted):
+    """How often a class is predicted."""
+
+    class_name: str
+
+    @property
+    def name(self) -> str:
+        return self.class_name
+
+
+@dataclass(frozen=True)
+class LayerDrift:
+    """A layer: the largest of its channels."""
+
+    name: str
+    score: float
+    significant_channels: int
+    dead_channels: int
+    """Channels that no image of traffic excites."""
+    newly_dead_channels: int
+    """Of them, those that some image of the reference did."""
+    sparsity: Change = field(repr=False)
+    """The share of activations that are not positive."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether any of its channels has drifted."""
+        return self.significant_channels > 0
+
+
+@dataclass(frozen=True)
+class BasisDrift(_Drifted):
+    """What no group of a basis explains: its novelty."""
+
+    basis: str
+    layer: str
+    novelty_before: float
+    """The mean share of an image's squared activations, in the reference."""
+    novelty_now: float
+
+    @property
+    def name(self) -> str:
+        return self.basis
+
+
+@dataclass(frozen=True)
+class SliceSummary:
+    """Images of traffic of one slice."""
+
+    name: str
+    images: int
+    outcomes: int
+    """Of them, those whose outcomes are known."""
+    accuracy: float
+    """The share of these that were predicted rightly; NaN where none are known."""
+
+
+@dataclass(frozen=True)
+class DriftData(Illustrated):
+    """What the network sees in traffic, beside the reference. All lists are most drifted first."""
+
+    monitor: Monitor
+    images: int
+    """Of traffic, that are compared."""
+    reference_images: int
+    enough: bool
+    """A change of medium size would have been found with so many images (a share of 50% that becomes 74%)."""
+    significant: bool
+    """Anything is."""
+    layers: list[LayerDrift]
+    bases: list[BasisDrift]
+    channels: list[ChannelDrift] = field(repr=False)
+    groups: list[GroupDrift] = field(repr=False)
+    classes: list[ClassDrift] = field(repr=False)
+    confidence: Change | None
+    """Of the predicted class; None for a model without classes."""
+    slices: list[SliceSummary]
+
+    @property
+    def icons(self) -> list[Icon]:
+        """Groups' before channels'."""
+        return [each.icon_file for each in (*self.groups, *self.channels)]
+
+    def to_frame(self) -> Any:
+        """Return a pandas.DataFrame of a row for each channel, group, basis and class.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        rows = [
+            {"kind": kind, "of": of, "name": each.name, **vars(each.change)}
+            for kind, of, each in (
+                *(("group", each.basis, each) for each in self.groups),
+                *(("channel", each.layer, each) for each in self.channels),
+                *(("novelty", each.layer, each) for each in self.bases),
+                *(("class", self.monitor.model.name, each) for each in self.classes),
+            )
+        ]
+        return pandas.DataFrame(rows)
