@@ -19,16 +19,17 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
 from PIL import Image
 from striate.tensors import tensor_from_array
-from striate.v1 import bases_pb2, examples_pb2, interpretability_pb2, labels_pb2, models_pb2
+from striate.v1 import bases_pb2, examples_pb2, interpretability_pb2, labels_pb2, models_pb2, monitoring_pb2
 from striate.v1 import common_pb2 as pb
 from striate_service.models import embedded
 from striate_service.techniques.recipe import RECIPES
 
 METHODS: tuple[MethodDescriptor, ...] = tuple(
     method
-    for file in (bases_pb2, examples_pb2, interpretability_pb2, labels_pb2, models_pb2)
+    for file in (bases_pb2, examples_pb2, interpretability_pb2, labels_pb2, models_pb2, monitoring_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 )
@@ -123,6 +124,22 @@ def _sound(method: MethodDescriptor, chance: random.Random) -> Sequence[Message]
             bases_pb2.BuildBasisRequest(start=bases_pb2.BuildStart(name=name, layer=_LAYER, components=64)),
             bases_pb2.BuildBasisRequest(images=bases_pb2.BuildImages(images=[_IMAGE])),
         ],
+        "CreateMonitor": [monitoring_pb2.CreateMonitorRequest(name=name, layers=[_LAYER], bases=[name], window=30)],
+        "ListMonitors": [monitoring_pb2.ListMonitorsRequest(page_size=1, page_token="a")],
+        "GetMonitor": [monitoring_pb2.GetMonitorRequest(name=name)],
+        "DeleteMonitor": [monitoring_pb2.DeleteMonitorRequest(name=name)],
+        "Observe": [
+            monitoring_pb2.ObserveRequest(start=monitoring_pb2.ObserveStart(monitor=name, reference=True)),
+            monitoring_pb2.ObserveRequest(
+                images=monitoring_pb2.ObserveImages(
+                    images=[monitoring_pb2.ObservedImage(image=_IMAGE, id="a", slice="b", time=Timestamp(seconds=1))]
+                )
+            ),
+        ],
+        "AddOutcomes": [
+            monitoring_pb2.AddOutcomesRequest(monitor=name, outcomes=[monitoring_pb2.Outcome(id="a", class_name="dog")])
+        ],
+        "GetDrift": [monitoring_pb2.GetDriftRequest(monitor=name, items=1, pictures=1, omit_icons=True)],
         "ListModels": [models_pb2.ListModelsRequest()],
         "GetModel": [models_pb2.GetModelRequest(name="parts")],
         "LoadModel": [

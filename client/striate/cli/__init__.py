@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from striate import StriateError
-from striate.cli import bases, examples, explain, labels, status, tokens
+from striate.cli import bases, examples, explain, labels, monitors, status, tokens
 
 app = typer.Typer(
     help="See what the layers of a vision network respond to.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -20,6 +20,7 @@ app.add_typer(explain.app)
 app.add_typer(examples.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(bases.app, name="bases")
+app.add_typer(monitors.app, name="monitor")
 app.add_typer(tokens.app, name="token")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from striate import Basis, Factorization, Label, LayerExamples, Model, Neuron
+from striate import Basis, Drift, Factorization, Label, LayerExamples, Model, Monitor, Neuron
 
 
 def print_json(value: Any) -> None:
@@ -86,3 +86,45 @@ def examples_facts(found: LayerExamples) -> list[dict[str, Any]]:
 def label_facts(label: Label) -> dict[str, Any]:
     times = {name: time and time.isoformat() for name, time in (("created", label.created), ("ended", label.ended))}
     return vars(label) | times
+
+
+def monitor_facts(monitor: Monitor) -> dict[str, Any]:
+    return {
+        **vars(monitor),
+        "model": monitor.model.name,
+        "version": monitor.model.version,
+        "created": f"{monitor.created.isoformat()}Z",
+        "last_observed": f"{monitor.last_observed.isoformat()}Z" if monitor.last_observed else None,
+    }
+
+
+def drift_facts(found: Drift) -> dict[str, Any]:
+    return {
+        "monitor": found.monitor.name,
+        "images": found.images,
+        "reference_images": found.reference_images,
+        "enough": found.enough,
+        "significant": found.significant,
+        "layers": [{**vars(each), "sparsity": vars(each.sparsity)} for each in found.layers],
+        "bases": [
+            {"basis": each.basis, "before": each.novelty_before, "now": each.novelty_now, **vars(each.change)}
+            for each in found.bases
+        ],
+        "groups": [
+            {"basis": each.basis, "group": each.group, "name": each.name, "slices": each.slices, **vars(each.change)}
+            for each in found.groups
+        ],
+        "channels": [
+            {
+                "layer": each.layer,
+                "channel": each.channel,
+                "name": each.name,
+                "mean": each.mean,
+                "slices": each.slices,
+                **vars(each.change),
+            }
+            for each in found.channels
+        ],
+        "classes": [{"name": each.name, **vars(each.change)} for each in found.classes],
+        "slices": [vars(each) for each in found.slices],
+    }

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from striate.results.bases import Basis
@@ -14,6 +15,7 @@ from striate.results.examples import LayerExamples
 from striate.results.groups import FactorizationData, FactorizedLayersData, Group
 from striate.results.images import Predictions
 from striate.results.models import Model
+from striate.results.monitoring import DriftData, Monitor
 from striate.results.neurons import Label
 
 
@@ -95,6 +97,31 @@ def basis_groups_table(basis: Basis) -> Table:
     for group in basis.groups:
         channels = ", ".join(map(str, group.channels))
         table.add_row(_swatch(group), group.name, f"{group.importance:.0%}", channels)
+    return table
+
+
+def monitors_table(monitors: Iterable[Monitor]) -> Table:
+    """Return a row for each monitor."""
+    table = _table("name", "model", "watches", "reference", "seen", "last")
+    for each in monitors:
+        last = f"{each.last_observed:%Y-%m-%d %H:%M}" if each.last_observed else "never"
+        watched = ", ".join((*each.layers, *each.bases))
+        table.add_row(each.name, each.model.name, watched, str(each.reference_images), str(each.observed_images), last)
+    return table
+
+
+def drift_table(found: DriftData, count: int) -> Table:
+    """Return what has drifted most: groups, channels and classes; bold where it is more than chance explains."""
+    table = _table("", "of", "name", "strong in", "before", "times chance")
+    rows = [
+        *(("group", each.basis, each) for each in found.groups),
+        *(("channel", each.layer, each) for each in found.channels),
+        *(("class", found.monitor.model.name, each) for each in found.classes),
+    ]
+    for kind, of, each in sorted(rows, key=lambda row: -row[2].score)[:count]:
+        name = f"[bold]{escape(each.name)}[/bold]" if each.significant else escape(each.name)
+        shares = (f"{100 * share:.1f} %" for share in (each.change.now, each.change.before))
+        table.add_row(kind, of, name, *shares, f"{each.score:.1f}")
     return table
 
 
