@@ -286,7 +286,9 @@ class MonitorStore:
             rows = connection.execute(query).all()
         return Observations(
             ids=np.array([row.id for row in rows], np.int64),
-            codes=np.array([np.frombuffer(row.codes, np.uint8) for row in rows], np.uint8).reshape(len(rows), -1),
+            codes=np.frombuffer(b"".join(row.codes for row in rows), np.uint8).reshape(len(rows), -1)
+            if rows
+            else np.zeros((0, 0), np.uint8),
             predicted=np.array([row.predicted for row in rows], np.int32),
             outcomes=np.array([-1 if row.outcome is None else row.outcome for row in rows], np.int32),
             slices=np.array([row.slice for row in rows], dtype=np.str_),
