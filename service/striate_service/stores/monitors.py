@@ -220,7 +220,7 @@ class MonitorStore:
                     fresh.setdefault(key, each)
             missing = 0 if reference else max(0, monitor.reference_from_traffic - monitor.reference_images)
             slices = list(monitor.slices)
-            rows = []
+            rows: list[dict[str, Any]] = []
             for number, (key, each) in enumerate(fresh.items()):
                 if each.slice and each.slice not in slices and len(slices) < MAX_SLICES:
                     slices.append(each.slice)

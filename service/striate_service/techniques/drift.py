@@ -47,7 +47,8 @@ def encode(values: NDArray[np.floating]) -> Codes:
     """
     steps = np.log(np.maximum(np.abs(np.nan_to_num(values, posinf=_LARGEST, neginf=-_LARGEST)), 1e-30) / _SMALLEST)
     magnitudes = np.clip(np.floor(steps / _STEP) + 1, 0, _SIDE)
-    return (_SIDE + magnitudes * np.sign(np.nan_to_num(values))).astype(np.uint8)
+    codes: Codes = (_SIDE + magnitudes * np.sign(np.nan_to_num(values))).astype(np.uint8)
+    return codes
 
 
 @lru_cache(1)
@@ -176,13 +177,16 @@ def standardized_difference(reference: Codes, window: Codes) -> NDArray[np.float
 
 def _arcsine(count: NDArray[np.number], images: int) -> NDArray[np.floating]:
     """Return 2 arcsin sqrt(share), with Anscombe's correction for small numbers."""
-    return 2 * np.arcsin(np.sqrt((count + 3 / 8) / (images + 3 / 4)))
+    angles: NDArray[np.floating] = 2 * np.arcsin(np.sqrt((count + 3 / 8) / (images + 3 / 4)))
+    return angles
 
 
 def _share_of(angle: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.square(np.sin(angle / 2)).astype(np.float32)
+    share: NDArray[np.float32] = np.square(np.sin(angle / 2)).astype(np.float32)
+    return share
 
 
 def _bin_shares(codes: Codes, edges: NDArray[np.number]) -> NDArray[np.float64]:
     above = np.stack([np.ones(codes.shape[1]), *((codes > edge).mean(0) for edge in edges), np.zeros(codes.shape[1])])
-    return np.maximum(above[:-1] - above[1:], 0.5 / len(codes))  # an empty bin counts as half an image
+    shares: NDArray[np.float64] = np.maximum(above[:-1] - above[1:], 0.5 / len(codes))  # an empty one: half an image
+    return shares

@@ -194,7 +194,7 @@ class DriftReports:
         before = self._store.observations(monitor.name, reference=True)
         now = self._store.observations(monitor.name, reference=False)
         if question.slice:
-            now = _chosen(now, now.slices == question.slice)
+            now = _chosen(now, np.equal(now.slices, question.slice))
         for found, what, advice in (
             (before, "the reference", "send its images first"),
             (now, "traffic", "observe some"),
@@ -208,7 +208,8 @@ class DriftReports:
         groups = comparison.groups()[: question.items]
         if question.pictures and not monitor.omit_pictures:
             shown = _Pictures(self._store, before, now, question.pictures)
-            pairs = shown.of([comparison.column_of(each) for each in (*channels, *groups)])
+            columns = [comparison.column_of(each) for each in channels]
+            pairs = shown.of(columns + [comparison.column_of(each) for each in groups])
             channels = [
                 replace(each, reference_pictures=old, window_pictures=new)
                 for each, (old, new) in zip(channels, pairs, strict=False)
@@ -363,8 +364,8 @@ class _Comparison:
 
     def column_of(self, item: ChannelDrift | GroupDrift) -> int:
         if isinstance(item, GroupDrift):
-            return self._seen.uses[item.basis].start + item.group
-        return (self._seen.means if item.mean else self._seen.peaks)[item.layer].start + item.channel
+            return int(self._seen.uses[item.basis].start) + item.group
+        return int((self._seen.means if item.mean else self._seen.peaks)[item.layer].start) + item.channel
 
     def _slices_of(self, column: int) -> list[SliceDrift]:
         found = [SliceDrift(name, count, float(effects[column])) for name, count, effects in self._slices]
@@ -373,7 +374,7 @@ class _Comparison:
     def _effects_of_slices(self) -> list[tuple[str, int, NDArray[np.float32]]]:
         found = []
         for name in np.unique(self._window.slices).tolist():
-            chosen = self._window.slices == name
+            chosen: NDArray[np.bool_] = np.equal(self._window.slices, name)
             if name and (count := int(chosen.sum())) >= _SLICE_IMAGES:
                 found.append((name, count, self._reference.effects(self._codes[chosen])))
         return found
@@ -427,8 +428,8 @@ def _excited(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _summaries(window: Observations) -> list[SliceSummary]:
     found = []
     for name in np.unique(window.slices).tolist():
-        chosen = window.slices == name
-        known = chosen & (window.outcomes >= 0)
+        chosen: NDArray[np.bool_] = np.equal(window.slices, name)
+        known = np.logical_and(chosen, window.outcomes >= 0)
         right = (window.outcomes == window.predicted) & known
         outcomes = int(known.sum())
         found.append(SliceSummary(name, int(chosen.sum()), outcomes, float(right.sum() / max(outcomes, 1))))
