@@ -428,9 +428,9 @@ def _excited(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _summaries(window: Observations) -> list[SliceSummary]:
     found = []
     for name in np.unique(window.slices).tolist():
-        chosen: NDArray[np.bool_] = np.equal(window.slices, name)
-        known = np.logical_and(chosen, window.outcomes >= 0)
-        right = (window.outcomes == window.predicted) & known
-        outcomes = int(known.sum())
-        found.append(SliceSummary(name, int(chosen.sum()), outcomes, float(right.sum() / max(outcomes, 1))))
+        chosen = np.flatnonzero(window.slices == name)
+        outcomes, predicted = window.outcomes[chosen], window.predicted[chosen]
+        known = np.flatnonzero(outcomes >= 0)
+        right = int(np.sum(outcomes[known] == predicted[known]))
+        found.append(SliceSummary(name, len(chosen), len(known), right / max(len(known), 1)))
     return found
