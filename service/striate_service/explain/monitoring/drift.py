@@ -421,7 +421,7 @@ def _chosen(observations: Observations, chosen: NDArray[np.bool_]) -> Observatio
 
 def _excited(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which channels are positive in any image: [C]."""
-    excited: NDArray[np.bool_] = (codes > drift.ZERO).any(0)
+    excited: NDArray[np.bool_] = codes.max(0) > drift.ZERO
     return excited
 
 
