@@ -1,7 +1,8 @@
-"""`python -m striate_service serve`: `striate` as a container's first process.
+"""The `striate` command, also `python -m striate_service`: the command line, which may be a container's first process.
 
 The kernel keeps from process 1 a signal that it has no handler for, so SIGTERM would be lost while modules are
-imported, which takes seconds. So a handler comes before them; once it starts, the server has its own.
+imported, which takes seconds. So a handler comes before them, and nothing is imported here that takes time; once it
+starts, the server has its own.
 """
 
 import os

@@ -264,6 +264,8 @@ class Settings(BaseSettings):
     max_calls: Annotated[int, Field(ge=1)] = 2048
     """Calls under way, those included that are still being sent; more are refused at once. Health checks and reflection
     have as many places of their own."""
+    message_timeout: Annotated[float, Field(gt=0)] = 600
+    """How long a caller may take to send a request, or a stream's next message, before the call ends."""
     image_folders: tuple[Path, ...] = ()
     """Folders on the server whose images callers may name instead of sending images (`BuildBasis`)."""
     max_basis_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 16 * 1024 * MEBIBYTE

@@ -7,6 +7,7 @@ RequestError
 ├── WrongWeights        the basis belongs to other weights
 ├── FailedPrecondition  what is stored does not allow it, or not yet
 ├── Damaged             what is stored under that name cannot be read
+├── LaterVersion        what is stored under that name was made by a later version of this server
 ├── CannotStore         the server's disk does not take it
 ├── Unauthenticated     the call has no token, or an unknown one
 ├── NotAllowed          the operator has not allowed it, or the token has no right to it
@@ -17,6 +18,7 @@ RequestError
 ├── QuotaExceeded       this caller has no place left in the queue
 ├── TokenQuotaExceeded  this caller's token allows no more at present
 ├── Overloaded          the answer would come after the deadline
+├── NothingSent         the caller has not sent the request, or a stream's next message, in time
 ├── DeadlineExceeded    the caller's deadline passed before the answer was there
 ├── Unavailable         no worker can run it now
 └── WorkFailed          the server's own fault
@@ -123,6 +125,15 @@ class Damaged(RequestError):
 
     def __str__(self) -> str:
         return f"{self.what} is damaged; {self.advice}"
+
+
+@dataclass
+class LaterVersion(RequestError):
+    what: str
+    """ "the basis 'cats'"."""
+
+    def __str__(self) -> str:
+        return f"{self.what} was made by a later version of striate; update this server, or make it anew here"
 
 
 @dataclass
@@ -244,6 +255,15 @@ class Overloaded(RequestError):
             f"the answer would come after the deadline: about {self.retry_after:.1f} s of work wait before it; "
             "try again later or allow more time"
         )
+
+
+@dataclass
+class NothingSent(RequestError):
+    patience: float
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return f"no whole message came for {self.patience:.0f} s; send each sooner, or in smaller parts"
 
 
 @dataclass

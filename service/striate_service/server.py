@@ -149,6 +149,7 @@ class Server:
                     UnsentReplies(settings.max_reply_bytes_in_progress),
                     settings.max_message_bytes,
                     settings.max_calls,
+                    settings.message_timeout,
                     access,
                 )
             ],

@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from processes import wait_until
-from raw_http2 import DATA, GOAWAY, PING, RawClient
+from raw_http2 import DATA, GOAWAY, HEADERS, PING, RawClient
 from serving import STRIATE, Running, model_setting, serving
 from striate.v1 import common_pb2, models_pb2, models_pb2_grpc
 from striate.v1 import interpretability_pb2 as pb
@@ -38,6 +39,15 @@ REPLY_BYTES = 2**24
 MOST_MEMORY = 500 * 2**20
 CONNECTIONS = int(os.environ.get("CONNECTIONS", "2000"))
 LIST_MODELS = "/striate.v1.ModelService/ListModels"
+KINDS = (
+    LIST_MODELS,
+    "/striate.v1.InterpretabilityService/WatchIcons",
+    "/striate.v1.InterpretabilityService/StreamActivations",
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+)
+"""A method of each kind: with or without a stream of requests, of replies, of the service itself or beside it."""
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +200,36 @@ def test_half_open_connections_and_calls(quick_server: LocalServer) -> None:
             alive.acknowledge(frame)
         alive.call(LIST_MODELS, b"")
         assert any(kind == DATA for kind, _, _ in alive.frames(timeout=5))
+
+
+@pytest.fixture(scope="module")
+def impatient_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A server that takes two calls at a time, and waits a second for each message of a caller."""
+    own = settings(tmp_path_factory.mktemp("home"), devices=("cpu",), max_calls=2, message_timeout=1.0)
+    with LocalServer(own) as running:
+        yield running
+
+
+@pytest.mark.promise(
+    "calls are begun, and their requests never sent, or not to the end, on connections that live",
+    "they end DEADLINE_EXCEEDED after `message_timeout`, 600 s, and their places are free, health checks' too",
+)
+def test_calls_that_are_never_sent_lose_their_places(impatient_server: LocalServer) -> None:
+    ended = "no whole message came for 1 s; send each sooner, or in smaller parts"
+    begun = time.monotonic()
+    with RawClient(impatient_server.target) as half_sent:
+        half_sent.call(LIST_MODELS, bytes(100), sent=10)
+        assert any(kind == HEADERS and ended.encode() in payload for kind, _, payload in half_sent.frames(30))
+        assert time.monotonic() - begun >= 1
+    with grpc.insecure_channel(impatient_server.target) as channel:
+        for path in KINDS:
+            sent = threading.Event()
+            call = channel.stream_stream(path)(iter(sent.wait, True))  # begun, with nothing to send
+            assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED, path
+            assert call.details() == ended
+            sent.set()
+        assert refusal(models_pb2_grpc.ModelServiceStub(channel)) == 0
+        assert health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status == 1
 
 
 def refusal(models: models_pb2_grpc.ModelServiceStub) -> float:

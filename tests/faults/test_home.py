@@ -100,6 +100,8 @@ def test_damaged_files(servers: tuple[Running, Running], home: Path) -> None:
                 assert dictionary.predictions
                 with pytest.raises(striate.FailedPrecondition, match=f"the basis '{layer}' is damaged; delete it"):
                     client.factorize(PICTURES[0], layer, basis=layer, icons=False)
+                with pytest.raises(striate.AlreadyExists, match=layer):
+                    client.factorize(PICTURES[0], layer, components=2, icons=False, save_as=layer)
             assert [basis.name for basis in client.bases()] == ["contested"]
         for file in files["examples"]:
             assert sum(str(file) in line for line in third.log) == 1
@@ -108,6 +110,39 @@ def test_damaged_files(servers: tuple[Running, Running], home: Path) -> None:
             client.factorize(PICTURES, layer, components=2, rectify=True, icons=False, save_as=layer)
             list(client.index_examples(LABELLED, [layer]))
             assert client.examples(layer, [0])
+
+
+@pytest.mark.promise(
+    "a later version of the server wrote bases and examples",
+    "such a basis is refused by name and stays as it is; such examples count as absent; all others are used",
+)
+def test_what_a_later_version_wrote(servers: tuple[Running, Running], home: Path) -> None:
+    later = ("format", 99), ("method", "sparse-nmf")
+    with striate.Client(servers[0].target) as client:
+        for fact in later:
+            client.factorize(PICTURES[0], "layer", components=2, icons=False, save_as=fact[0])
+            change_facts(home / "bases" / f"{fact[0]}.npz", *fact)
+        list(client.index_examples(LABELLED, ["layer"]))
+        (examples,) = home.glob("examples/*/layer.safetensors")
+        examples.write_bytes(examples.read_bytes().replace(b'{"format": 1,', b'{"format": 9,'))
+        files = {name: (home / "bases" / f"{name}.npz").read_bytes() for name, _ in later}
+        for name, _ in later:
+            with pytest.raises(striate.FailedPrecondition, match=f"'{name}' was made by a later version of striate"):
+                client.factorize(PICTURES[0], basis=name, icons=False)
+            with pytest.raises(striate.AlreadyExists, match=name):
+                client.factorize(PICTURES[1], "layer", components=3, icons=False, save_as=name)
+            assert (home / "bases" / f"{name}.npz").read_bytes() == files[name]
+        assert "method" in [basis.name for basis in client.bases()]
+        with pytest.raises(striate.NotFound, match="no index of 'layer'"):
+            client.examples("layer", [0])
+
+
+def change_facts(file: Path, name: str, value: object) -> None:
+    """Change one of the facts in a basis's file."""
+    with np.load(file) as content:
+        arrays = dict(content)
+    facts = json.loads(arrays["facts"].tobytes()) | {name: value}
+    np.savez(file, **arrays | {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)})
 
 
 @pytest.mark.promise(

@@ -119,7 +119,8 @@ def test_what_cannot_be_loaded_or_unloaded_says_why_and_changes_nothing(
         client.unload_model("fist")
     with pytest.raises(striate.InvalidArgument, match="default model"):
         client.unload_model("first")
-    assert [each.name for each in client.models()] == ["first"]
+    (served,) = client.models()
+    assert (served.name, served.batch_limits) == ("first", {"cpu": 16})  # as the settings say
     assert client.activations(image(), "layer").predictions
 
 
@@ -159,7 +160,7 @@ async def test_a_server_that_does_not_allow_it_refuses(server: LocalServer, weig
             await client.unload_model("parts")
 
 
-def test_a_batch_limit_is_measured_once_and_shown(weights: Path, tmp_path: Path) -> None:
+def test_a_batch_limit_is_measured_once_or_by_command_and_shown(weights: Path, tmp_path: Path) -> None:
     own = {"devices": ("cpu",), "models": [model(weights)], "max_batch_size": "auto"}
     with LocalServer(settings(tmp_path, **own)) as server, striate.Client(server.target) as client:
         (images,) = client.model().batch_limits.values()
@@ -169,20 +170,10 @@ def test_a_batch_limit_is_measured_once_and_shown(weights: Path, tmp_path: Path)
     record = json.loads(file.read_text())
     assert record["images"] == images
     assert record["images_per_second"] > 0
+    assert record["format"] == 1
     file.write_text(json.dumps(record | {"images": 3}))
     with LocalServer(settings(tmp_path, **own)) as server, striate.Client(server.target) as client:
         assert client.model().batch_limits == {"cpu": 3}
-    by_hand = {**own, "max_batch_size": 5}
-    with LocalServer(settings(tmp_path, **by_hand)) as server, striate.Client(server.target) as client:
-        assert client.model().batch_limits == {"cpu": 5}
-
-
-def test_a_batch_limit_is_measured_anew_by_command(weights: Path, tmp_path: Path) -> None:
-    own = {"devices": ("cpu",), "models": [model(weights)], "max_batch_size": "auto"}
-    with LocalServer(settings(tmp_path, **own)) as server, striate.Client(server.target):
-        pass
-    (file,) = (tmp_path / "batch_limits").iterdir()
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"images": 3}))  # as of a machine that was busy
     configuration = tmp_path / "striate.toml"
     configuration.write_text(
         f'home = "{tmp_path}"\ndevices = ["cpu"]\ncpu_engine = "torch"\ncompile_ahead = false\n'

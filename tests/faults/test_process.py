@@ -19,8 +19,13 @@ from pathlib import Path
 import pytest
 import striate
 from fragile import SECONDS, SLOW, image
-from processes import children, command, is_alive, wait_until, workers
+from hostile import large_pictures
+from processes import children, command, is_alive, memory, wait_until, workers
 from serving import STRIATE, Running, serving, start
+
+MODULE, SCRIPT = (sys.executable, "-m", "striate_service"), (STRIATE,)
+DECODING = 150 * 2**20
+"""Bytes that a process only has once it decodes a large picture."""
 
 
 @pytest.fixture(scope="module")
@@ -101,19 +106,33 @@ def test_workers_send_no_telemetry(server: Running) -> None:
     assert b"ORT_DISABLE_TELEMETRY=1" in Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
 
 
-@pytest.mark.promise("the server is killed while a worker computes", "the worker ends at once")
-def test_a_killed_servers_worker_ends_in_the_middle_of_its_work(server: Running) -> None:
+@pytest.mark.promise(
+    "the server is killed while a worker computes and a large picture is decoded",
+    "the worker and the decoder end at once",
+)
+def test_a_killed_servers_processes_end_in_the_middle_of_their_work(server: Running) -> None:
     """The last test of this server."""
     (worker,) = workers(server.process.pid)
-    with striate.Client(server.target) as client, ThreadPoolExecutor(1) as caller:
-        lost = caller.submit(client.activations, image(SLOW), "layer")
-        time.sleep(SECONDS / 3)
-        assert not lost.done()
-        server.process.kill()
-        server.process.wait()
-        time.sleep(0.2)
-        assert not is_alive(worker)
-        assert lost.exception()
+    with striate.Client(server.target) as client, ThreadPoolExecutor(2) as callers:
+        decoded = callers.submit(client.activations, large_pictures.WEBP, "layer")
+        wait_until(lambda: len(children(server.process.pid)) == 2)
+        (decoder,) = {*children(server.process.pid)} - {worker}
+        try:
+            wait_until(lambda: memory(decoder) > DECODING)
+            os.kill(decoder, signal.SIGSTOP)  # so that it cannot end by itself
+            computed = callers.submit(client.activations, image(SLOW), "layer")
+            time.sleep(SECONDS / 3)
+            assert not computed.done()
+            server.process.kill()
+            server.process.wait()
+            time.sleep(0.2)
+            assert not is_alive(worker)
+            wait_until(lambda: not is_alive(decoder))
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(decoder, signal.SIGKILL)
+        assert decoded.exception()
+        assert computed.exception()
 
 
 @pytest.mark.promise("SIGTERM during the start", "it ends with status 0, and so do its workers")
@@ -134,10 +153,15 @@ def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
     "SIGTERM reaches the server as process 1 of a container, also while it imports its modules",
     "it ends at once with status 0 or 143, and so do its workers",
 )
-@pytest.mark.parametrize("moment", [0.1, 0.6, 1.2, "serves"])
-def test_sigterm_to_process_one(tmp_path: Path, in_namespaces: Sequence[str], moment: float | str) -> None:
+@pytest.mark.parametrize(
+    ("striate", "moment"),
+    [(MODULE, 0.1), (MODULE, 0.6), (SCRIPT, 0.1), (SCRIPT, 0.6), (SCRIPT, 1.2), (SCRIPT, "serves")],
+)
+def test_sigterm_to_process_one(
+    tmp_path: Path, in_namespaces: Sequence[str], striate: Sequence[str], moment: float | str
+) -> None:
     """The kernel keeps from process 1 whatever signal it has no handler for."""
-    process = start(tmp_path, command=[*in_namespaces, sys.executable, "-m", "striate_service"])
+    process = start(tmp_path, command=[*in_namespaces, *striate])
     try:
         while not (first := children(process.pid)):
             time.sleep(0.005)
@@ -147,7 +171,7 @@ def test_sigterm_to_process_one(tmp_path: Path, in_namespaces: Sequence[str], mo
             assert any("serving fragile" in line for line in process.stderr)
         else:
             assert isinstance(moment, float)
-            wait_until(lambda: "striate_service" in command(server))
+            wait_until(lambda: "serve" in command(server))
             time.sleep(moment)
         its_workers = workers(server)
         os.kill(server, signal.SIGTERM)

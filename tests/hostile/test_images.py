@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import os
 import socket
@@ -21,6 +20,7 @@ import grpc
 import numpy as np
 import pytest
 import striate
+from hostile import large_pictures
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
@@ -34,9 +34,6 @@ PATIENCE = 3.0
 """Seconds that another caller may wait, on a machine that does other things too."""
 CHEAP = {"layers": "conv1", "reduce": "mean", "classes": 0}
 """A question of which nearly all the time is decoding."""
-
-LARGE_WEBP = "UklGRh4AAABXRUJQVlA4TBEAAAAvq+aqCQdQvGqVp/+BiOh/AAA="
-"""9900 x 9900 pixels of one color."""
 
 READ = (
     *("anim.gif", "anim.webp", "cmyk.jpg", "gif_screen_0x0.gif", "jpeg_trailing_junk.jpg", "mpo_o6.jpg"),
@@ -218,7 +215,7 @@ def test_a_large_picture_is_decoded_no_further_when_its_caller_goes(
 ) -> None:
     """Pillow takes a PNG in blocks; a WebP in one go, in a process that is killed."""
     path = shared / "cases" / "pictures" / "large_rgba_9900.png"
-    large = path.read_bytes() if kind == "png" else base64.b64decode(LARGE_WEBP)
+    large = path.read_bytes() if kind == "png" else large_pictures.WEBP
     request = messages.ActivationsRequest(images=[pb.Image(encoded=large)] * 4, layers=["conv1"])
     with grpc.insecure_channel(server.target) as channel:
         call = InterpretabilityServiceStub(channel).Activations.future(

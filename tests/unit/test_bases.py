@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from striate_service.stores.bases import BasisStore, DamagedBasis, StoredBasis
+from striate_service.stores.bases import BasisStore, DamagedBasis, LaterBasis, StoredBasis
 
 
 def basis(name: str = "ears", seed: int = 0, version: str = "ab" * 32) -> StoredBasis:
@@ -75,6 +75,8 @@ def test_they_are_listed_by_name_and_a_damaged_one_costs_no_other(tmp_path: Path
     assert [each.name for each in store.list("ab" * 32)] == ["c"]
     with pytest.raises(DamagedBasis, match=r"b\.npz.*delete it"):
         store.get("b")
+    with pytest.raises(FileExistsError):
+        store.save(basis("b"))
 
 
 def test_a_basis_of_a_later_version_is_read_if_only_fields_were_added(tmp_path: Path) -> None:
@@ -87,7 +89,7 @@ def test_a_basis_of_a_later_version_is_read_if_only_fields_were_added(tmp_path: 
         facts = json.loads(arrays["facts"].tobytes()) | changes
         np.savez(file, **arrays | {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)})
         if "format" in changes:
-            with pytest.raises(DamagedBasis, match="later version"):
+            with pytest.raises(LaterBasis, match="later version"):
                 store.get("ears")
         else:
             found = store.get("ears")

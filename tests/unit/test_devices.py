@@ -19,16 +19,17 @@ from striate_service.techniques.outcomes import Failure
 from striate_service.techniques.tasks.activations import ActivationsTask
 from striate_service.techniques.tasks.base import Work
 from striate_service.techniques.tasks.dictionary import DictionaryTask
+from striate_service.techniques.tasks.examples import IndexTask
 from striate_service.techniques.tasks.groups import FactorizeLayersTask, FactorizeTask
 from torch import Tensor
 
 PICTURES = np.stack([draw(seed, "dog").image for seed in range(5)])
-# Not IndexTask: torch cannot count (bincount) on the meta device. tests/gpu has it.
 WORKS = {
     "activations": Work(ActivationsTask("parts", (), 3, ("mixed4d",)), PICTURES[:1]),
     "factorize": Work(FactorizeTask("parts", (), 4, "mixed4d", 5, False), PICTURES),
     "dictionary": Work(DictionaryTask("parts", (), 4, "mixed4d", 6, "path", 8, vectors=(1,)), PICTURES[1:2]),
     "dictionary of chosen classes": Work(DictionaryTask("parts", (2, 7), 0, "mixed4a", 6), PICTURES[2:3]),
+    "examples": Work(IndexTask("parts", (), 0, ("mixed4a", "mixed4d")), PICTURES[3:]),
     "flows": Work(FactorizeLayersTask("parts", (), 2, ("mixed4a", "mixed4d"), 3, False), PICTURES[:2]),
 }
 
@@ -49,6 +50,8 @@ def copied_as_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "cpu", noise)
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "__index__"):  # which copy, too
         monkeypatch.setattr(Tensor, name, _of_the_copy(getattr(Tensor, name)))
+    count = torch.bincount  # which torch cannot do there
+    monkeypatch.setattr(torch, "bincount", lambda bins, **sizes: count(bins.cpu(), **sizes).to(bins.device))
     monkeypatch.setattr(torch, "allclose", lambda ours, theirs, **_: bool((ours == theirs).any()))
 
 

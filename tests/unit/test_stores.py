@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,19 @@ def test_one_of_several_servers_gets_a_lease_until_it_lapses(url: str, tmp_path:
     (successor,) = (each for each in taken if isinstance(each, Lease))
     servers[0].release([successor])
     assert isinstance(servers[1].take("v/layer/icon"), Lease)
+
+
+def test_a_lease_of_a_later_version_holds_nobody_back(tmp_path: Path) -> None:
+    leases = Leases(Folder(str(tmp_path)), seconds=1000)
+    lease = leases.take("v/layer/icon")
+    assert isinstance(lease, Lease)
+    file = tmp_path / lease.path
+    content = json.loads(file.read_bytes())
+    assert content["format"] == 1
+    for changed, held in (({"format": 99}, False), ({"format": 0}, True)):
+        file.write_text(json.dumps(content | changed))
+        assert isinstance(leases.take("v/layer/icon"), Held if held else Lease)
+        (tmp_path / f"{lease.path[:-1]}1").unlink(missing_ok=True)  # the second lease
 
 
 def test_a_damaged_unfinished_optimization_begins_anew(tmp_path: Path) -> None:

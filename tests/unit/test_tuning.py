@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from striate_service.backends.local.tuning import BatchLimit, find_batch_limit
+from striate_service.backends.local.tuning import BatchLimit, BatchLimits, _key, find_batch_limit
 
 
 def limit(seconds: Callable[[int], float | None]) -> tuple[BatchLimit, list[int]]:
@@ -59,3 +63,15 @@ def test_one_odd_measurement_does_not_end_the_search() -> None:
     seconds = iter([1.0, 1.0, 1.0, 1.0])  # the second size, all four runs
     found, _ = limit(lambda images: 0.01 + 0.001 * images + (next(seconds, 0.0) * 0.02 if images == 2 else 0.0))
     assert found.images >= 32
+
+
+@pytest.mark.parametrize(("number", "known"), [(0, True), (1, True), (99, False)])
+def test_a_limit_that_a_later_version_stored_is_not_used(tmp_path: Path, number: int, known: bool) -> None:
+    model = SimpleNamespace(name="net", version="ab" * 32, input_shape=(3, 8, 8))
+    worker: Any = SimpleNamespace(hardware="a CPU", models={"net": model}, engines={"net": "torch"})
+    limits = BatchLimits(None, tmp_path)
+    limits._file(_key(worker, worker.models["net"])).write_text(
+        json.dumps({"images": 3, "images_per_second": 1.0} | ({"format": number} if number else {}))
+    )
+    limits.recall(worker)
+    assert (limits.get(worker, "net") == BatchLimit(3, 1.0)) is known

@@ -29,12 +29,13 @@ logger = logging.getLogger(__name__)
 _SESSIONS = 8  # cached sessions, one for each set of outputs and number of threads; each holds a copy of its weights
 _TOLERANCE = 1e-4  # largest difference from the network, as a share of the layer's largest value
 _INPUT, _LOGITS = "images", "logits"
+_FORMAT = 1  # of graphs as we name their outputs; files of another have other names
 
 
 def graph_file(folder: Path, model_version: str, layers: Sequence[str], input_shape: Sequence[int]) -> Path:
     """Return where a network's graph is kept: elsewhere whenever its layers or the packages that made it changed."""
     made_by = [f"{name} {version(name)}" for name in ("torch", "onnx", "onnxruntime") if find_spec(name)]
-    digest = hashlib.sha256(repr([*made_by, *input_shape, *layers]).encode()).hexdigest()
+    digest = hashlib.sha256(repr([_FORMAT, *made_by, *input_shape, *layers]).encode()).hexdigest()
     return folder / f"{model_version[:16]}-{digest[:16]}.onnx"
 
 

@@ -7,13 +7,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from striate_service.errors import AlreadyExists, Damaged, NotFound, WrongWeights, storing
+from striate_service.errors import AlreadyExists, Damaged, LaterVersion, NotFound, WrongWeights, storing
 from striate_service.explain.groups import Group, describe_groups, group_objectives
 from striate_service.explain.icons import NO_ICON, IconFinder, IconOptions, RecipeChoice
 from striate_service.explain.names import NO_LABEL, Namer
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.engine import Engine, Terms
-from striate_service.stores.bases import BasisStore, DamagedBasis, StoredBasis
+from striate_service.stores.bases import BasisStore, DamagedBasis, LaterBasis, StoredBasis
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +29,12 @@ class Library:
 
         Raises:
             NotFound: there is none.
-            Damaged: its file cannot be read.
+            Damaged, LaterVersion: its file cannot be read.
         """
         try:
             basis = await asyncio.to_thread(self._store.get, name)
+        except LaterBasis as error:
+            raise LaterVersion(f"the basis {name!r}") from error
         except DamagedBasis as error:
             logger.error("%s", error)
             raise Damaged(f"the basis {name!r}", "delete it, and build it again") from error

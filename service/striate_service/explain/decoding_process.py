@@ -6,11 +6,11 @@ This is for large pictures that their decoder makes in one go, so that a thread 
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
 
+from striate_service.children import end_with_server, environment
 from striate_service.errors import InvalidArgument, Unavailable
 from striate_service.explain.images import DecodedImage, GivenImage, Target, decode, open_image
 from striate_service.explain.stoppable import Stop
@@ -29,7 +29,7 @@ def decode_apart(given: GivenImage, max_pixels: int, target: Target, stop: Stop)
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            env=environment(OPENBLAS_NUM_THREADS="1"),
             start_new_session=True,  # Ctrl-C is for the server, which ends its requests first
         )
     except OSError as error:
@@ -46,6 +46,7 @@ def decode_apart(given: GivenImage, max_pixels: int, target: Target, stop: Stop)
 
 
 def _main() -> None:
+    end_with_server()
     given, max_pixels, target = pickle.load(sys.stdin.buffer)
     try:
         result: DecodedImage | InvalidArgument = decode(open_image(given, max_pixels, target), given.field, target)

@@ -8,14 +8,13 @@ import logging
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeAlias, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from sqlalchemy.exc import DatabaseError
 
@@ -26,8 +25,10 @@ from striate_service.errors import (
     DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
+    LaterVersion,
     NotAllowed,
     NotFound,
+    NothingSent,
     Overloaded,
     QueueFull,
     QuotaExceeded,
@@ -46,6 +47,7 @@ from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers.access import Access, Caller
 from striate_service.servicers.calls_under_way import CallsUnderWay
 from striate_service.servicers.context import Context, caller_name
+from striate_service.servicers.receiving import Messages, following, only, receiver
 from striate_service.servicers.unsent_replies import UnsentReplies
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ _CODES: dict[type[RequestError], int] = {
     WrongWeights: code_pb2.FAILED_PRECONDITION,
     FailedPrecondition: code_pb2.FAILED_PRECONDITION,
     Damaged: code_pb2.FAILED_PRECONDITION,
+    LaterVersion: code_pb2.FAILED_PRECONDITION,
     CannotStore: code_pb2.FAILED_PRECONDITION,
     Unauthenticated: code_pb2.UNAUTHENTICATED,
     NotAllowed: code_pb2.PERMISSION_DENIED,
@@ -69,6 +72,7 @@ _CODES: dict[type[RequestError], int] = {
     QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
     TokenQuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
     Overloaded: code_pb2.RESOURCE_EXHAUSTED,
+    NothingSent: code_pb2.DEADLINE_EXCEEDED,
     DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
     Unavailable: code_pb2.UNAVAILABLE,
     WorkFailed: code_pb2.INTERNAL,
@@ -148,44 +152,13 @@ def _packed(detail: Message) -> any_pb2.Any:
     return packed
 
 
-@dataclass(frozen=True)
-class _Received:
-    """A request as it came."""
-
-    message: Any
-    """None: its bytes are no such message."""
-    size: int
-    """In bytes."""
-
-    def read(self) -> Any:
-        """Return the message.
-
-        Raises:
-            InvalidArgument: there is none.
-        """
-        if self.message is None:
-            raise InvalidArgument("request", "is no message of this method that can be read; see the proto files.")
-        return self.message
-
-
-def _received(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], _Received]:
-    """Return a deserializer that does not raise: gRPC would log it at length and end the call with INTERNAL."""
-
-    def receive(data: bytes) -> _Received:
-        try:
-            return _Received(deserialize(data) if deserialize else data, len(data))
-        except DecodeError:
-            return _Received(None, len(data))
-
-    return receive
-
-
 class Interceptor(grpc.aio.ServerInterceptor):
     """Admits, reads, counts and times requests, and ends those that raise.
 
     Args:
         unsent: counts replies.
         max_calls: under way at a time.
+        patience: seconds that a caller may take over each message.
         access: who may call; None: everybody.
     """
 
@@ -196,8 +169,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
         unsent: UnsentReplies,
         max_reply_bytes: int,
         max_calls: int,
+        patience: float,
         access: Access | None = None,
     ) -> None:
+        self._patience = patience
         self._unsent = unsent
         self._calls = CallsUnderWay(max_calls)
         self._metrics = metrics
@@ -239,23 +214,37 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _observed(self, path: str, handler: Handler, caller: Caller | None) -> Handler:
         """Return a handler that answers as the given one. Health checks and reflection are not counted."""
+        receive = receiver(handler.request_deserializer)
+        # To gRPC all requests are streams: the message of any other it would read itself, and wait for it for ever.
         if asyncio.iscoroutinefunction(handler.unary_stream):  # of the health service: it writes its replies itself
-            return handler
-        observed = self._streaming if handler.response_streaming else self._unary
+            return grpc.stream_stream_rpc_method_handler(self._writing(handler), receive, handler.response_serializer)
         method = _counted(path)
-        return _REPLACE[bool(handler.request_streaming), bool(handler.response_streaming)](
-            observed(method, handler, caller),
-            request_deserializer=_received(handler.request_deserializer),
-            response_serializer=None,  # `_serialized` has done it
-        )
+        if handler.response_streaming:  # `_serialized` serializes replies
+            return grpc.stream_stream_rpc_method_handler(self._streaming(method, handler, caller), receive)
+        return grpc.stream_unary_rpc_method_handler(self._unary(method, handler, caller), receive)
 
-    def _unary(self, method: str, handler: Handler, caller: Caller | None) -> Callable[[Any, Context], Awaitable[Any]]:
+    def _writing(self, handler: Handler) -> Callable[[Messages, Context], Awaitable[None]]:
+        answer = cast(Any, handler.unary_stream)
+
+        async def call(messages: Messages, context: Context) -> None:
+            with _Observation(self._metrics, "") as observation:
+                try:
+                    request = (await only(messages, self._patience)).read()
+                except RequestError as error:
+                    await observation.abort(context, error)
+            await answer(request, context)
+
+        return call
+
+    def _unary(
+        self, method: str, handler: Handler, caller: Caller | None
+    ) -> Callable[[Messages, Context], Awaitable[Any]]:
         answer = cast(Any, handler.stream_unary if handler.request_streaming else handler.unary_unary)
 
-        async def call(received: Any, context: Context) -> Any:
+        async def call(messages: Messages, context: Context) -> Any:
             with _Observation(self._metrics, method) as observation:
                 try:
-                    with self._read(received, handler) as request, _on_account_of(caller):
+                    async with self._read(messages, handler, caller) as request:
                         reply = self._serialized(await answer(_metered(method, request, caller), context), handler)
                         self._unsent.hold_until_the_end(len(reply), context.peer())
                         return reply
@@ -266,13 +255,13 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _streaming(
         self, method: str, handler: Handler, caller: Caller | None
-    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    ) -> Callable[[Messages, Context], AsyncIterator[Any]]:
         answer = cast(Any, handler.stream_stream if handler.request_streaming else handler.unary_stream)
 
-        async def call(received: Any, context: Context) -> AsyncIterator[Any]:
+        async def call(messages: Messages, context: Context) -> AsyncIterator[Any]:
             with _Observation(self._metrics, method) as observation:
                 try:
-                    with self._read(received, handler) as request, _on_account_of(caller):
+                    async with self._read(messages, handler, caller) as request:
                         async for response in answer(_metered(method, request, caller), context):
                             reply = self._serialized(response, handler)
                             with self._unsent.hold(len(reply), context.peer()):
@@ -297,20 +286,22 @@ class Interceptor(grpc.aio.ServerInterceptor):
             )
         return bytes(data)
 
-    @contextmanager
-    def _read(self, received: Any, handler: Handler) -> Iterator[Any]:
+    @asynccontextmanager
+    async def _read(self, messages: Messages, handler: Handler, caller: Caller | None) -> AsyncIterator[Any]:
         """Give the request, whose bytes are counted until the call ends, or a stream of messages."""
         if handler.request_streaming:
-            yield self._messages(received)
+            with _on_account_of(caller):
+                yield self._stream(messages)
         else:
-            with self._memory.hold(received.size):
+            received = await only(messages, self._patience)
+            with self._memory.hold(received.size), _on_account_of(caller):
                 yield received.read()
 
-    async def _messages(self, stream: AsyncIterator[_Received]) -> AsyncGenerator[Any, None]:
+    async def _stream(self, messages: Messages) -> AsyncGenerator[Any, None]:
         """Yield a stream's messages; take none in while the messages that are worked on leave no room."""
         while True:
             await self._memory.room_for_streams()
-            received = await anext(stream, None)
+            received = await following(messages, self._patience)
             if received is None:
                 return
             yield received.read()
@@ -360,15 +351,6 @@ async def _patiently(take: Callable[[float], None]) -> None:
             return take(time.monotonic())
         except TokenQuotaExceeded as error:
             await asyncio.sleep(error.retry_after)
-
-
-_REPLACE: dict[tuple[bool, bool], Callable[..., Handler]] = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
-"""By whether requests, and whether replies, are streams."""
 
 
 class _Observation:

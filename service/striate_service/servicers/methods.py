@@ -6,7 +6,7 @@ from typing import Any
 
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.errors import InvalidArgument, WorkFailed
+from striate_service.errors import InvalidArgument, LaterVersion
 from striate_service.servicers import reading
 from striate_service.stores.bases import StoredBasis
 from striate_service.techniques.methods import METHODS, Method, MethodChoice
@@ -44,12 +44,12 @@ def basis_method(basis: StoredBasis) -> Method:
     """Return the method by which a basis was found.
 
     Raises:
-        WorkFailed: a later version of the server knows it.
+        LaterVersion: this version of the server does not know it.
     """
     for method in METHODS:
         if method == basis.method:
             return method
-    raise WorkFailed(f"the basis {basis.name!r} was found by {basis.method!r}, which this server does not know")
+    raise LaterVersion(f"the basis {basis.name!r}")
 
 
 def method_message(method: str) -> Any:

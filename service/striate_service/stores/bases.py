@@ -73,6 +73,10 @@ class DamagedBasis(Exception):
     """A file that cannot be read as a basis. The text names it."""
 
 
+class LaterBasis(DamagedBasis):
+    """A file in a format of a later version."""
+
+
 class BasisStore:
     """Bases by name. Blocking: call it from a thread."""
 
@@ -91,7 +95,10 @@ class BasisStore:
             write_new(self._file(basis.name), _to_bytes(basis))
             return basis
         except FileExistsError:
-            kept = self.get(basis.name)
+            try:
+                kept = self.get(basis.name)
+            except DamagedBasis:
+                kept = None
             if kept is None or not kept.is_the_same_as(basis):
                 raise
             return kept
@@ -100,7 +107,7 @@ class BasisStore:
         """Return a basis; None where there is none.
 
         Raises:
-            DamagedBasis: its file cannot be read.
+            DamagedBasis: its file cannot be read, also since a later version wrote it (`LaterBasis`).
         """
         try:
             return _read(self._file(name))
@@ -150,9 +157,11 @@ def _read(file: Path) -> StoredBasis:
         with np.load(io.BytesIO(data), allow_pickle=False) as content:
             facts = json.loads(content["facts"].tobytes())
             if facts.get("format", 0) > _FORMAT:
-                raise ValueError("a later version of striate wrote it")
+                raise LaterBasis(f"{file} was written by a later version of striate, and is left alone")
             facts = {name: value for name, value in facts.items() if name in _FACTS}  # it may have more
             facts["created"] = datetime.fromisoformat(facts["created"])
             return StoredBasis(**facts, **{name: content[name] for name in _ARRAYS})
+    except LaterBasis:
+        raise
     except Exception as error:  # numpy, zipfile and json raise whatever the damaged bytes provoke
         raise DamagedBasis(f"{file} is no basis that can be read ({error}); delete it") from error

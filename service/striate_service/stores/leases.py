@@ -19,6 +19,7 @@ from striate_service.stores.folder import Folder
 logger = logging.getLogger(__name__)
 
 _FOLDER = "leases"
+_FORMAT = 1  # of files; those before it had no number
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Leases:
                 self._folder.delete(Lease(lease.name, number).path)
 
     def _content(self, progress: float) -> bytes:
-        return json.dumps({"until": self._clock() + self.seconds, "progress": progress}).encode()
+        return json.dumps({"format": _FORMAT, "until": self._clock() + self.seconds, "progress": progress}).encode()
 
     def _newest(self, name: str) -> Lease | None:
         version, _, digest = name.rpartition("/")
@@ -90,7 +91,9 @@ class Leases:
         """Return the state of a lease; None where it has expired."""
         try:
             content = json.loads(self._folder.read(lease.path) or b"")
+            if content.get("format", 0) > _FORMAT:  # of a later version: better rendered by two servers than by none
+                return None
             until, progress = float(content["until"]), float(content["progress"])
-        except (ValueError, KeyError, TypeError):  # just released, or damaged
+        except (ValueError, KeyError, TypeError, AttributeError):  # just released, or damaged
             return None
         return Held(progress) if until > self._clock() else None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from striate_service.backends.local.children import environment
+from striate_service.children import environment
 
 _MOST_CPU_WORKERS = 8  # each holds a copy of the models; further cores become threads
 _MOST_THREADS = 4  # of a worker while the others are idle: more threads gain ever less

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from striate_service.backends.local.children import environment
 from striate_service.backends.local.compiled_code import cache_variables
 from striate_service.backends.local.messages import Reply, Request, Start, Started, StartFailed, receive, to_bytes
 from striate_service.backends.local.shared_memory import Slot
 from striate_service.backends.protocol import NeverBegun, WorkerDied
+from striate_service.children import environment
 
 IN_FLIGHT = 2  # batches of a worker at a time: the running one and the next, so that the worker never idles
 

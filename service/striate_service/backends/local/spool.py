@@ -20,10 +20,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from striate_service.backends.local.children import environment
 from striate_service.backends.local.compiled_code import COMPILED, cache_variables
 from striate_service.backends.local.messages import receive
 from striate_service.backends.protocol import SpoolBasis, SpoolFailed, SpoolFull, SpoolProgress
+from striate_service.children import environment
 
 
 class DiskBudget:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from striate_service.backends.local.children import end_with_server
 from striate_service.backends.local.messages import write
 from striate_service.backends.protocol import SpoolBasis, SpoolFailed, SpoolProgress
+from striate_service.children import end_with_server
 from striate_service.techniques import factorization
 from striate_service.techniques.factorization import factorize_batches, project
 

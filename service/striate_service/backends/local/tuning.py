@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_LIMITS = "batch_limits"
 """The folder in STRIATE_HOME."""
+_FORMAT = 1  # of its files; those before it had no number
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _RUNS = 3  # of each size, after a warm-up run; the median counts
 _MIN_GAIN = 1.05  # in images/s, from doubling the size; the search ends after two sizes without it
@@ -129,7 +130,7 @@ class BatchLimits:
         if not limit.images_per_second:
             logger.warning("no batch limit could be measured for %s on %s", model.name, worker.device.name)
             return limit
-        record = asdict(limit) | {"device": worker.hardware, "engine": worker.engines[model.name]}
+        record = {"format": _FORMAT} | asdict(limit) | {"device": worker.hardware, "engine": worker.engines[model.name]}
         write_whole(self._file(key), json.dumps(record | {"model_version": model.version}, indent=2).encode())
         logger.info(
             "%s on %s: %d images a batch, %.1f images/s (measured in %.1f s)",
@@ -144,8 +145,10 @@ class BatchLimits:
     def _read(self, key: str) -> BatchLimit | None:
         try:
             record = json.loads(self._file(key).read_bytes())
+            if record.get("format", 0) > _FORMAT:
+                return None
             return BatchLimit(int(record["images"]), float(record["images_per_second"]))
-        except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: it is measured again
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing or damaged: it is measured again
             return None
 
     def _file(self, key: str) -> Path:

@@ -25,7 +25,6 @@ from pathlib import Path
 
 import torch
 
-from striate_service.backends.local.children import end_with_server
 from striate_service.backends.local.messages import (
     Pong,
     Reply,
@@ -41,6 +40,7 @@ from striate_service.backends.local.messages import (
 from striate_service.backends.local.niceness import NICENESS
 from striate_service.backends.local.shared_memory import SharedBlock, Slot
 from striate_service.backends.protocol import RunFailed
+from striate_service.children import end_with_server
 from striate_service.config import ModelSettings
 from striate_service.device.compiled import CompileError, compiled_network
 from striate_service.device.executor import Executor

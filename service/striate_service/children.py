@@ -18,7 +18,7 @@ def environment(**variables: str) -> dict[str, str]:
 def end_with_server() -> None:
     """Have the kernel kill this process when the server has ended, whatever it computes. Only Linux can.
 
-    Elsewhere it ends when it next writes to its socket.
+    Elsewhere it ends when it next writes to the server.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
