@@ -28,12 +28,13 @@ from striate_service.local import LocalServer
 PREPROCESSING = {"resize": SIDE, "crop": SIDE}
 
 
-@pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    file = tmp_path / "fragile.pth"
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    file = tmp_path_factory.mktemp("weights") / "fragile.pth"
     torch.save(factory().state_dict(), file)
-    return file
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        yield file
 
 
 def model(weights: Path, **changes: object) -> ModelSettings:
@@ -41,10 +42,11 @@ def model(weights: Path, **changes: object) -> ModelSettings:
     return ModelSettings(**{**own, "preprocessing": PreprocessingSettings(**PREPROCESSING), **changes})
 
 
-@pytest.fixture
-def changeable(weights: Path, tmp_path: Path) -> Iterator[LocalServer]:
+@pytest.fixture(scope="module")
+def changeable(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A server of one model, as each test leaves it."""
     own = {"devices": ("cpu",), "models": [model(weights)], "allow_model_changes": True}
-    with LocalServer(settings(tmp_path, **own)) as running:
+    with LocalServer(settings(tmp_path_factory.mktemp("home"), **own)) as running:
         yield running
 
 
@@ -125,7 +127,9 @@ def test_what_cannot_be_loaded_or_unloaded_says_why_and_changes_nothing(
 
 
 @pytest.mark.promise(
-    "a caller goes away while a model is loaded or unloaded", "no process keeps a model that nobody serves"
+    "a caller goes away while a model is loaded or unloaded",
+    "no process keeps a model that nobody serves",
+    seen="an orphan kept its memory",
 )
 def test_a_change_of_models_that_nobody_waits_for_leaves_nothing(client: striate.Client, weights: Path) -> None:
     others = set(workers())
@@ -142,6 +146,7 @@ def test_a_change_of_models_that_nobody_waits_for_leaves_nothing(client: striate
     wait_until(lambda: [model.name for model in client.models()] == ["first"])
     load(client, weights)
     assert len(workers()) == len(others)
+    client.unload_model("second")
 
 
 def wait_until(happened: Callable[[], bool]) -> None:

@@ -8,7 +8,8 @@ import os
 import sqlite3
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -21,46 +22,22 @@ from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
 
 
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[LocalServer]:
-    with LocalServer(settings(tmp_path, devices=("cpu",))) as running:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def local(home: Path) -> Iterator[LocalServer]:
+    with LocalServer(settings(home, devices=("cpu",))) as running:
         yield running
-
-
-@pytest.mark.parametrize("fault", ["locked", "broken"])
-@pytest.mark.promise(
-    "the label database is locked, or broken", "answers come without names and say so; changes of names end UNAVAILABLE"
-)
-def test_names_are_optional(local: LocalServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str) -> None:
-    image = draw(0, "dog").image
-    database = tmp_path / "labels.db"
-    lock = sqlite3.connect(database)
-    with striate.Client(local.target) as client:
-        client.semantic_dictionary(image, "mixed4d", positions=[(1, 1)], neurons=2, icons=False)
-        if fault == "locked":
-            lock.execute("BEGIN EXCLUSIVE")
-        else:
-            database.write_bytes(b"no database" * 1000)
-        seconds = []
-        for _ in range(4):
-            started = time.monotonic()
-            dictionary = client.semantic_dictionary(image, "mixed4d", positions=[(1, 1)], neurons=2, icons=False)
-            assert {neuron.label.source for neuron in dictionary.at(1, 1)} == {"unavailable"}
-            seconds.append(time.monotonic() - started)
-        assert min(seconds) < 2, "not every answer waits for the database"
-        with pytest.raises(striate.Unavailable, match="label database"):
-            client.set_label("mixed4d", 0, "dog")
-    told = [record for record in caplog.records if "answers have no names" in record.message]
-    assert [record.levelno for record in told] == [logging.ERROR]
-    metrics = urllib.request.urlopen(f"http://127.0.0.1:{local.metrics_port}/metrics").read().decode()
-    assert "striate_names_unavailable_total 0.0" not in metrics
-    lock.close()
 
 
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.promise(
     "the disk is full, or read-only",
     "save_as, IndexExamples and BuildBasis end FAILED_PRECONDITION with the reason; the rest is answered",
+    seen="INTERNAL",
 )
 def test_what_the_disk_does_not_take_is_told(local: LocalServer, monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
     def full(*_: object, **__: object) -> None:
@@ -82,9 +59,56 @@ def test_what_the_disk_does_not_take_is_told(local: LocalServer, monkeypatch: py
         assert not client.bases()
         client.factorize(images, "mixed5b", components=2, icons=False, save_as="dogs")
         assert [basis.name for basis in client.bases()] == ["dogs"]
+        client.delete_basis("dogs")
 
 
-@pytest.mark.promise("several bases are built at a time", "together they take at most `max_basis_bytes`")
+@pytest.mark.promise(
+    "the label database is locked",
+    "answers come without names and say so; changes of names end UNAVAILABLE",
+    seen="dictionaries failed, after 5 s each",
+)
+def test_names_are_optional(local: LocalServer, home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(sqlite3.connect(home / "labels.db")) as lock:
+        check_names_are_optional(local, lambda: lock.execute("BEGIN EXCLUSIVE"), caplog)
+
+
+@pytest.mark.promise(
+    "the label database is broken",
+    "answers come without names and say so; changes of names end UNAVAILABLE",
+    seen="dictionaries failed",
+)
+def test_names_are_optional_also_if_their_file_is_broken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with LocalServer(settings(tmp_path, devices=("cpu",))) as server:
+        check_names_are_optional(server, lambda: (tmp_path / "labels.db").write_bytes(b"no database" * 1000), caplog)
+
+
+def check_names_are_optional(
+    server: LocalServer, spoil: Callable[[], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    image = draw(0, "dog").image
+    with striate.Client(server.target) as client:
+        client.semantic_dictionary(image, "mixed4d", positions=[(1, 1)], neurons=2, icons=False)
+        spoil()
+        seconds = []
+        for _ in range(4):
+            started = time.monotonic()
+            dictionary = client.semantic_dictionary(image, "mixed4d", positions=[(1, 1)], neurons=2, icons=False)
+            assert {neuron.label.source for neuron in dictionary.at(1, 1)} == {"unavailable"}
+            seconds.append(time.monotonic() - started)
+        assert min(seconds) < 2, "not every answer waits for the database"
+        with pytest.raises(striate.Unavailable, match="label database"):
+            client.set_label("mixed4d", 0, "dog")
+    told = [record for record in caplog.records if "answers have no names" in record.message]
+    assert [record.levelno for record in told] == [logging.ERROR]
+    metrics = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read().decode()
+    assert "striate_names_unavailable_total 0.0" not in metrics
+
+
+@pytest.mark.promise(
+    "several bases are built at a time",
+    "together they take at most `max_basis_bytes`",
+    seen="the limit was each one's own, so that several filled the disk",
+)
 def test_bases_that_are_built_at_a_time_share_the_disk(tmp_path: Path) -> None:
     budget = DiskBudget(2**20)
     some = np.zeros((1, 64, 64, 64), np.float16)  # half of it

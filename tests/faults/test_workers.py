@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import io
 import os
 import signal
-import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,9 +18,8 @@ import solitary
 import striate
 import torch
 from conftest import needs_compiler, settings
-from fragile import BREAKING, DEADLY, GREEDY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
+from fragile import DEADLY, MANY, SECONDS, SIDE, SLOW, factory, image, many_classes
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from PIL import Image
 from processes import workers
 from striate_service.backends.protocol import StartError
 from striate_service.config import ModelSettings, PreprocessingSettings
@@ -132,25 +128,10 @@ def test_a_layer_to_compile_that_there_is_not_is_named(serve: Serve, tmp_path: P
         serve(models=[saved(solitary.factory, tmp_path, compiled_layers=("elsewhere",))])
 
 
-@pytest.mark.promise("a worker dies while it is idle", "it is replaced at once")
-def test_a_worker_that_dies_idle_is_replaced(serve: Serve) -> None:
-    server = serve()
-    pid = only_worker()
-    os.kill(pid, signal.SIGKILL)
-    wait_for_metrics(
-        server,
-        'striate_worker_restarts_total{device="cpu"} 1.0',
-        'striate_workers{device="cpu",state="idle"} 1.0',
-        'striate_workers{device="cpu",state="down"} 0.0',
-    )
-    assert only_worker() != pid
-    with striate.Client(server.target) as client:
-        assert client.activations(image(), "layer").predictions[0]
-
-
 @pytest.mark.promise(
     "requests reach a worker that has just died",
     "all are answered, and nothing is written to files that have its descriptors' numbers by then",
+    seen="INTERNAL for 5 s though another worker was well; a label database was overwritten with a picture",
 )
 def test_an_idle_workers_death_costs_nobody_an_answer_and_no_file_its_content(serve: Serve, tmp_path: Path) -> None:
     """Batches are written through descriptors, whose numbers other files get once they are closed."""
@@ -176,18 +157,6 @@ def wait_for_descriptors(before: int) -> int:
     while _descriptors() >= before and time.monotonic() < end:
         time.sleep(0.001)
     return before
-
-
-@pytest.mark.promise("a worker is killed at work", "its requests are answered by another")
-def test_a_worker_killed_at_work_costs_nobody_an_answer(serve: Serve) -> None:
-    server = serve()
-    with striate.Client(server.target) as client, ThreadPoolExecutor(4) as callers:
-        victim = only_worker()
-        answers = [callers.submit(client.activations, image(SLOW), "layer") for _ in range(4)]
-        time.sleep(SECONDS / 2)
-        os.kill(victim, signal.SIGKILL)
-        assert all(answer.result(timeout=60)["layer"].shape == (1, 4, 14, 14) for answer in answers)
-        assert only_worker() != victim
 
 
 @pytest.mark.promise("a worker is killed with two batches in flight", "both are answered")
@@ -218,47 +187,10 @@ def test_who_waits_behind_a_deadly_request_is_answered(serve: Serve, monkeypatch
         assert all(answer.result(timeout=60)["layer"].shape == (1, 4, 14, 14) for answer in behind)
 
 
-@pytest.mark.promise("a request that kills workers shares a batch with others", "it alone fails")
-def test_a_deadly_request_fails_alone(serve: Serve) -> None:
-    server = serve()
-    with striate.Client(server.target) as client, ThreadPoolExecutor(6) as callers:
-        first = callers.submit(client.activations, image(SLOW), "layer")  # the others gather behind it
-        time.sleep(SECONDS / 2)
-        harmless = [callers.submit(client.activations, image(), "layer") for _ in range(4)]
-        deadly = callers.submit(client.activations, image(DEADLY), "layer")
-        with pytest.raises(striate.InternalError, match="every worker that takes this request dies"):
-            deadly.result(timeout=120)
-        expected = first.result()["layer"].shape
-        assert all(answer.result(timeout=60)["layer"].shape == expected for answer in harmless)
-        assert client.activations(image(), "layer")["layer"].shape == expected
-
-
 @pytest.mark.promise(
-    "a GPU computes nothing more (illegal access, device assert, ECC error)", "its worker ends and is replaced"
-)
-def test_a_worker_whose_device_is_broken_ends(serve: Serve) -> None:
-    """It would answer every batch with an error at once, and so be free before all others."""
-    server = serve()
-    with striate.Client(server.target, timeout=60) as client:
-        first = only_worker()
-        with pytest.raises(striate.InternalError, match="every worker that takes this request dies"):
-            client.activations(image(BREAKING), "layer")
-        assert client.activations(image(), "layer").predictions
-        assert only_worker() != first
-
-
-@pytest.mark.promise("a worker lacks memory", "UNAVAILABLE; the worker stays")
-def test_a_lack_of_memory_is_no_mistake(serve: Serve) -> None:
-    server = serve()
-    with striate.Client(server.target) as client:
-        first = only_worker()
-        with pytest.raises(striate.Unavailable, match="can't allocate memory"):
-            client.activations(image(GREEDY), "layer")
-        assert only_worker() == first
-
-
-@pytest.mark.promise(
-    "a worker hangs", "it is replaced after ten times what its batch should take; the request is answered"
+    "a worker hangs",
+    "it is replaced after ten times what its batch should take; the request is answered",
+    seen="its calls waited for 120 s",
 )
 def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
     server = serve(batch_timeout=2)
@@ -272,6 +204,7 @@ def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
 @pytest.mark.promise(
     "no worker can be started (its weights are gone)",
     "NOT_SERVING, requests end UNAVAILABLE at once, failed starts are counted; SERVING as soon as one starts",
+    seen="health said SERVING; requests without a deadline waited for ever",
 )
 def test_health_tells_whether_any_worker_can_answer(serve: Serve, tmp_path: Path) -> None:
     server = serve()
@@ -293,33 +226,9 @@ def test_health_tells_whether_any_worker_can_answer(serve: Serve, tmp_path: Path
         assert client.activations(image(), "layer").predictions
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many open files"), ValueError("a mistake")])
 @pytest.mark.promise(
-    "a worker dies while the server has no descriptors left, or makes a mistake", "it is replaced as soon as it can be"
+    "the label database cannot be opened at the start", "no worker is left behind", seen="workers were left behind"
 )
-def test_a_worker_is_replaced_as_soon_as_the_machine_allows(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    server = serve()
-    tries = []
-
-    def none_left() -> tuple[socket.socket, socket.socket]:
-        tries.append(error)
-        raise error
-
-    with striate.Client(server.target, timeout=60) as client:
-        with monkeypatch.context() as poor:
-            poor.setattr("striate_service.backends.local.process.socket.socketpair", none_left)
-            before = _descriptors()
-            os.kill(only_worker(), signal.SIGKILL)
-            while len(tries) < 2:
-                time.sleep(0.01)
-            assert _descriptors() <= before
-        wait_for_metrics(server, 'striate_worker_restarts_total{device="cpu"} 1.0')
-        assert client.activations(image(), "layer").predictions
-
-
-@pytest.mark.promise("the label database cannot be opened at the start", "no worker is left behind")
 def test_the_workers_of_a_server_that_cannot_start_end(serve: Serve, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="label database"):
         serve(database=f"sqlite:///{tmp_path}/no/such/folder/labels.db")
@@ -356,29 +265,6 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(serve: Serve) 
         assert all(answer.result().predictions for answer in accepted)
 
 
-def test_large_pictures_do_not_wait_in_memory_for_their_turn(serve: Serve) -> None:
-    """Only what the network sees of them does."""
-    file = io.BytesIO()
-    Image.new("RGB", (3000, 3000), "red").save(file, "PNG")
-    whole = 3000 * 3000 * 4  # bytes, as Pillow keeps it
-    server = serve()
-    with striate.Client(server.target) as client, ThreadPoolExecutor(17) as callers:
-        client.activations(file.getvalue(), "layer")
-        slow = callers.submit(client.activations, image(SLOW), "layer")
-        wait_for(server, begun=2, waiting=0)
-        Path("/proc/self/clear_refs").write_text("5")  # from now on the peak is counted anew
-        before = peak_memory()
-        answers = [callers.submit(client.activations, file.getvalue(), "layer") for _ in range(16)]
-        assert all(answer.result(timeout=60) for answer in [slow, *answers])
-        assert peak_memory() - before < 8 * whole, "two decode threads have one picture each, and what they make of it"
-
-
-def peak_memory() -> int:
-    """Return the most bytes that this process, which has the server, has held."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-
-
 @pytest.mark.promise("one caller sends more than its quota", "others are answered")
 def test_one_callers_quota_leaves_room_for_others(serve: Serve) -> None:
     server = serve(max_queue_per_caller=1, max_batch_size=1)
@@ -410,44 +296,7 @@ def test_a_caller_who_gives_up_frees_the_place(serve: Serve) -> None:
         assert running.result().predictions
 
 
-@pytest.mark.promise("workers are killed again and again", "no shared memory and no process is left")
-def test_nothing_is_left_behind(serve: Serve) -> None:
-    server = serve()
-    with striate.Client(server.target) as client:
-        for _ in range(2):
-            os.kill(only_worker(), signal.SIGKILL)
-            assert client.activations(image(), "layer", timeout=60).predictions
-        before = _descriptors()
-        for _ in range(2):
-            os.kill(only_worker(), signal.SIGKILL)
-            assert client.activations(image(), "layer", timeout=60).predictions
-    assert _descriptors() <= before
-    assert len([pid for pid in workers() if pid not in _others]) == 1
-
-
 def _descriptors() -> int:
     """Return how many blocks of shared memory this process has open."""
     links = (os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
     return sum("memfd:striate" in link for link in links)
-
-
-@pytest.mark.parametrize("place", ["striate_service.monitoring.metrics.Metrics.observe_batch", "sending"])
-@pytest.mark.promise("the server makes a mistake in a batch", "the batch ends INTERNAL; the next is answered")
-def test_a_mistake_of_the_servers_own_costs_one_batch_and_no_worker(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    server = serve()
-    with striate.Client(server.target, timeout=60) as client:
-        client.activations(image(), "layer")
-        with monkeypatch.context() as broken:
-
-            def fail(*_: object) -> None:
-                raise RuntimeError("a mistake")
-
-            if place == "sending":
-                broken.setattr("striate_service.backends.local.process.WorkerProcess.ask", fail)
-            else:
-                broken.setattr(place, fail)
-            with pytest.raises(striate.InternalError):
-                client.activations(image(), "layer")
-        assert client.activations(image(), "layer")["layer"].shape[0] == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import struct
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 import striate
 from hostile import large_pictures
+from serving import serving
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2 as messages
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
@@ -50,7 +50,7 @@ LARGE = ("large_gray16_9900.png", "large_rgba_9900.png")
 class Running:
     """A server in a process of its own."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[str]
     target: str
 
     @contextmanager
@@ -108,38 +108,17 @@ class Running:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    environment = os.environ | {
+    variables = {
         "OMP_NUM_THREADS": "1",
-        "STRIATE_HOME": str(tmp_path_factory.mktemp("home")),
-        "STRIATE_DEVICES": '["cpu"]',
-        "STRIATE_CPU_ENGINE": "torch",
-        "STRIATE_COMPILE_AHEAD": "false",
-        "STRIATE_MAX_BATCH_SIZE": "16",
+        "STRIATE_MODELS": '["parts"]',
         "STRIATE_MAX_DECODING_BYTES": str(128 * MEBIBYTE),
     }
-    command = [str(Path(sys.executable).with_name("striate")), "serve", "--port", str(port), "--metrics-port", "-1"]
-    running = Running(subprocess.Popen(command, env=environment), f"127.0.0.1:{port}")
-    try:
-        with striate.Client(running.target, timeout=60) as client:
-            while not _answers(client):
-                assert running.process.poll() is None, "it has ended"
-                time.sleep(0.1)
+    with serving(tmp_path_factory.mktemp("home"), **variables) as started:
+        with striate.Client(started.target, timeout=60) as client:
             client.activations(
                 np.zeros((50, 50, 3), np.uint8), **CHEAP
             )  # what a first request loads is no image's cost
-        yield running
-    finally:
-        running.process.terminate()
-        running.process.wait()
-
-
-def _answers(client: striate.Client) -> bool:
-    try:
-        return bool(client.models())
-    except striate.StriateError:
-        return False
+        yield Running(started.process, started.target)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import striate
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from striate_service.dissect import MaskedImages, dissect_layers
 from striate_service.local import LocalServer
 from striate_service.models.embedded import WEIGHTS
 from striate_service.models.embedded.feed import normalize
@@ -24,19 +26,20 @@ _CONCEPTS = ("wheel", "window", "eye")
 _LAYER = "mixed4d"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures of cars and cats with the masks of three parts, and borders that the network does not see."""
-    (tmp_path / "images").mkdir()
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "images").mkdir()
     for number in range(20):
         picture = draw(number, "car" if number % 2 else "cat")
-        _bordered(picture.image).save(tmp_path / "images" / f"{number}.png")
+        _bordered(picture.image).save(folder / "images" / f"{number}.png")
         for concept in _CONCEPTS:
             if concept in picture.masks:
-                (tmp_path / "masks" / concept).mkdir(parents=True, exist_ok=True)
+                (folder / "masks" / concept).mkdir(parents=True, exist_ok=True)
                 mask = picture.masks[concept].astype(np.uint8) * 255
-                _bordered(mask).save(tmp_path / "masks" / concept / f"{number}.png")
-    return tmp_path
+                _bordered(mask).save(folder / "masks" / concept / f"{number}.png")
+    return folder
 
 
 def _bordered(pixels: np.ndarray) -> Image.Image:
@@ -80,10 +83,17 @@ def _dissect(server: LocalServer, *arguments: str | Path) -> subprocess.Complete
     return subprocess.run([*command, "--server", server.target], capture_output=True, text=True, timeout=120)
 
 
-def test_channels_are_matched_with_masks_as_the_definition_says(server: LocalServer, folder: Path) -> None:
+@pytest.fixture(scope="module")
+def facts(server: LocalServer, folder: Path) -> list[dict[str, Any]]:
+    """What `striate dissect --json` says of the folder."""
     done = _dissect(server, folder, "--json")
     assert done.returncode == 0, done.stderr
-    found = {fact["channel"]: fact for fact in json.loads(done.stdout)}
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_channels_are_matched_with_masks_as_the_definition_says(facts: list[dict[str, Any]]) -> None:
+    found = {fact["channel"]: fact for fact in facts}
     expected = _brute_force()
     best = expected.max(1)
     sure = np.flatnonzero(np.abs(best - 0.04) > 0.003)
@@ -95,9 +105,9 @@ def test_channels_are_matched_with_masks_as_the_definition_says(server: LocalSer
 
 
 def test_detectors_are_named_but_not_over_a_persons_name(
-    server: LocalServer, cleared: striate.Client, folder: Path
+    server: LocalServer, cleared: striate.Client, folder: Path, facts: list[dict[str, Any]]
 ) -> None:
-    first, second = (fact["channel"] for fact in json.loads(_dissect(server, folder, "--json").stdout)[:2])
+    first, second = (fact["channel"] for fact in facts[:2])
     cleared.set_label(_LAYER, first, "my name for it")
     try:
         done = _dissect(server, folder, "--save")
@@ -112,19 +122,19 @@ def test_detectors_are_named_but_not_over_a_persons_name(
         cleared.delete_label(_LAYER, first)
 
 
-def test_what_is_wrong_with_a_folder_is_said(server: LocalServer, folder: Path, tmp_path: Path) -> None:
-    (folder / "masks" / "wheel" / "99.png").write_bytes((folder / "masks" / "wheel" / "1.png").read_bytes())
+def test_what_is_wrong_with_a_folder_is_said(server: LocalServer, client: striate.Client, folder: Path) -> None:
+    wheel = (folder / "masks" / "wheel" / "1.png").read_bytes()
+    (folder / "masks" / "wheel" / "99.png").write_bytes(wheel)
     stranger = _dissect(server, folder)
     assert stranger.returncode == 1
     assert "99.png is a mask of no image" in stranger.stderr
+    assert "Traceback" not in stranger.stderr
     (folder / "masks" / "wheel" / "99.png").unlink()
 
     Image.new("L", (10, 10)).save(folder / "masks" / "wheel" / "1.png")
-    small = _dissect(server, folder)
-    assert small.returncode == 1
-    assert "10 x 10, but its image is 172 x 112" in small.stderr
+    with pytest.raises(ValueError, match="10 x 10, but its image is 172 x 112"):
+        dissect_layers(client, client.model(), MaskedImages(folder), [_LAYER])
+    (folder / "masks" / "wheel" / "1.png").write_bytes(wheel)
 
-    nothing = _dissect(server, folder / "images")
-    assert nothing.returncode == 1
-    assert "should hold images" in nothing.stderr
-    assert "Traceback" not in stranger.stderr + small.stderr + nothing.stderr
+    with pytest.raises(FileNotFoundError, match="should hold images"):
+        MaskedImages(folder / "images")
