@@ -26,8 +26,8 @@ test: $(INSTALLED) check ## all tests, two files at a time: most wait for server
 models: $(INSTALLED) ## load all of torchvision's networks, with random weights (half an hour, 8 GB)
 	ALL_MODELS=1 $(PYTHON) -m pytest -s tests/unit/test_all_models.py
 
-fuzz: $(INSTALLED) ## send CASES spoilt requests (100,000 unless given) to a real server; SEED chooses others
-	CASES=$(or $(CASES),100000) $(PYTHON) -m pytest -s tests/hostile
+fuzz: $(INSTALLED) ## send CASES spoilt requests (100,000 unless given) to a real server, and as many spoilt image files; SEED chooses others
+	CASES=$(or $(CASES),100000) $(PYTHON) -m pytest -s tests/hostile tests/unit/test_image_files.py
 
 faults: $(INSTALLED) ## the tests of faults, with those that take long; CONNECTIONS at once (5,000 unless given)
 	LONG=1 CONNECTIONS=$(or $(CONNECTIONS),5000) $(PYTHON) -m pytest tests/faults

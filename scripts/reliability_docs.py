@@ -1,6 +1,6 @@
 """Generate docs/reliability.md from the tests' own marks, or with --check tell whether it is up to date.
 
-A test promises what `@pytest.mark.promise("fault", "what is promised")` above it says.
+A test promises what `@pytest.mark.promise("fault", "what is promised", seen="what happened before")` above it says.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
 
 
-def promises() -> Iterator[tuple[str, str, str, str]]:
-    """Yield each promise: the fault, what is promised, the test's file and its name."""
+def promises() -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield each promise: the fault, what was seen before, what is promised, the test's file and its name."""
     for file in sorted((ROOT / "tests").rglob("test_*.py")):
         for test in ast.parse(file.read_text()).body:
             if not isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -24,7 +24,8 @@ def promises() -> Iterator[tuple[str, str, str, str]]:
             for mark in test.decorator_list:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.promise":
                     fault, promised = map(ast.literal_eval, mark.args)
-                    yield fault, promised, file.relative_to(ROOT).as_posix(), test.name
+                    seen = "".join(ast.literal_eval(word.value) for word in mark.keywords)
+                    yield fault, seen, promised, file.relative_to(ROOT).as_posix(), test.name
 
 
 def render() -> str:
@@ -32,13 +33,16 @@ def render() -> str:
     head = [
         "# Reliability",
         "",
-        "What goes wrong, what is promised then, and the test that holds us to it, most of them on a real server.",
+        "What goes wrong, what was seen before it was mended (where that was noted), what is promised now, and the",
+        "test that holds us to it, most of them on a real server.",
         "Written by `make docs` from the tests' marks; do not edit.",
         "",
-        "| fault | promised | test |",
-        "|---|---|---|",
+        "| fault | seen | promised | test |",
+        "|---|---|---|---|",
     ]
-    rows = (f"| {fault} | {promised} | [{name}](../{file}) |" for fault, promised, file, name in promises())
+    rows = (
+        f"| {fault} | {seen} | {promised} | [{name}](../{file}) |" for fault, seen, promised, file, name in promises()
+    )
     return "\n".join([*head, *rows]) + "\n"
 
 

@@ -161,12 +161,10 @@ class Server:
                 self._grpc.add_secure_port(place, credentials) if credentials else self._grpc.add_insecure_port(place)
             )
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {place}: is another server there?") from error
+            raise _taken(place) from error
         try:
             if settings.metrics_port >= 0:
-                self._metrics_server = MetricsServer(
-                    self._metrics.registry, settings.metrics_host or settings.host, settings.metrics_port
-                )
+                self._metrics_server = self._metrics_server_at(settings.metrics_host or settings.host)
                 self.metrics_port = self._metrics_server.port
             await self._engine.start()
             prerendered = _prerendered(settings, self._engine.models)
@@ -256,6 +254,12 @@ class Server:
         for service in ("", *SERVICES):
             await self._health.set(service, _SERVING if answers else _NOT_SERVING)
 
+    def _metrics_server_at(self, host: str) -> MetricsServer:
+        try:
+            return MetricsServer(self._metrics.registry, host, self.settings.metrics_port)
+        except OSError as error:
+            raise _taken(address(host, self.settings.metrics_port)) from error
+
     def _close_metrics(self) -> None:
         if self._metrics_server:
             self._metrics_server.close()
@@ -303,6 +307,10 @@ async def _started(server: Server, stop: asyncio.Event) -> bool:
 def address(host: str, port: int) -> str:
     """Return HOST:PORT as gRPC and URLs have it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _taken(place: str) -> OSError:
+    return OSError(f"cannot listen on {place}: is another server there?")
 
 
 def _icon_folder(settings: Settings) -> Folder:

@@ -109,7 +109,11 @@ def watch(stub: InterpretabilityServiceStub, keys: list[pb.IconKey], **options: 
     return found
 
 
-@pytest.mark.promise("200 callers ask for icons and go away", "what they alone waited for is not rendered")
+@pytest.mark.promise(
+    "200 callers ask for icons and go away",
+    "what they alone waited for is not rendered",
+    seen="1,200 renderings that nobody waited for, before those of who waited",
+)
 def test_callers_who_leave_leave_no_icons_behind(server: LocalServer, stub: InterpretabilityServiceStub) -> None:
     rendered = metric(server, "striate_icons_rendered_total")
     stub.Factorize(factorize(CALLS, wait=False))  # the first one, which compiles or loads what was compiled, alone

@@ -24,6 +24,7 @@ from processes import children, command, is_alive, memory, wait_until, workers
 from serving import STRIATE, Running, serving, start
 
 MODULE, SCRIPT = (sys.executable, "-m", "striate_service"), (STRIATE,)
+PATIENCE = 8  # seconds that a worker may take over a batch
 DECODING = 150 * 2**20
 """Bytes that a process only has once it decodes a large picture."""
 
@@ -40,12 +41,14 @@ def in_namespaces() -> Sequence[str]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server on IPv6, in Kubernetes."""
-    variables = {"STRIATE_HOST": "::1", "STRIATE_PORT": "tcp://10.0.0.1:50051"}
+    variables = {"STRIATE_HOST": "::1", "STRIATE_PORT": "tcp://10.0.0.1:50051", "STRIATE_BATCH_TIMEOUT": str(PATIENCE)}
     with serving(tmp_path_factory.mktemp("home"), **variables) as running:
         yield running
 
 
-@pytest.mark.promise("the host is an IPv6 address", "requests and /metrics are answered")
+@pytest.mark.promise(
+    "the host is an IPv6 address", "requests and /metrics are answered", seen="the start failed, with metrics on"
+)
 def test_a_host_may_be_an_ipv6_address(server: Running) -> None:
     assert server.target.startswith("[::1]:")
     assert b"striate_workers" in urllib.request.urlopen(server.metrics).read()
@@ -53,12 +56,35 @@ def test_a_host_may_be_an_ipv6_address(server: Running) -> None:
         assert client.activations(image(), "layer").predictions
 
 
-@pytest.mark.promise("Kubernetes sets STRIATE_PORT", "one warning")
+@pytest.mark.promise("Kubernetes sets STRIATE_PORT", "one warning", seen="the server crashed at each start")
 def test_what_kubernetes_sets_is_told_once_and_ignored(server: Running) -> None:
     assert len([line for line in server.log if "STRIATE_PORT is of a Kubernetes service" in line]) == 1
 
 
-@pytest.mark.promise("the environment names a proxy", "`striate health` asks the server itself")
+@pytest.mark.promise("the server's port, or that of its metrics, is taken", "the start ends with a sentence")
+@pytest.mark.parametrize("option", ["--port", "--metrics-port"])
+def test_a_port_that_is_taken_is_told_in_a_sentence(server: Running, tmp_path: Path, option: str) -> None:
+    ports = {"--port": "0", "--metrics-port": "0", option: server.target.rpartition(":")[2]}
+    command = [
+        STRIATE,
+        "serve",
+        "--host",
+        "::1",
+        "--home",
+        str(tmp_path),
+        *(word for each in ports.items() for word in each),
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert f"striate serve: cannot listen on [::1]:{ports[option]}: is another server there?" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.promise(
+    "the environment names a proxy",
+    "`striate health` asks the server itself",
+    seen="the probe asked the proxy, and failed",
+)
 def test_a_proxy_is_not_asked_for_health(server: Running) -> None:
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
     asked = subprocess.run(
@@ -87,7 +113,11 @@ def own_address() -> str:
     pytest.skip("this machine has no address but the loopback's")
 
 
-@pytest.mark.promise("hundreds of slow readers of /metrics", "at most 32 threads for them; requests are answered")
+@pytest.mark.promise(
+    "hundreds of slow readers of /metrics",
+    "at most 32 threads for them; requests are answered",
+    seen="800 held 800 threads",
+)
 def test_slow_readers_of_metrics_hold_no_threads(server: Running) -> None:
     host, port = re.findall(r"//\[(.*?)\]:(\d+)", server.metrics)[0]
     slow = [socket.create_connection((host, int(port))) for _ in range(200)]
@@ -100,15 +130,37 @@ def test_slow_readers_of_metrics_hold_no_threads(server: Running) -> None:
         assert client.activations(image(), "layer").predictions
 
 
-@pytest.mark.promise("ONNX Runtime sends telemetry unless told not to", "every worker is told")
+@pytest.mark.promise(
+    "ONNX Runtime sends telemetry unless told not to", "every worker is told", seen="it sent, from 1.29 on"
+)
 def test_workers_send_no_telemetry(server: Running) -> None:
     (worker,) = workers(server.process.pid)
     assert b"ORT_DISABLE_TELEMETRY=1" in Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
 
 
 @pytest.mark.promise(
+    "the server's process stands still for longer than a worker may take (a suspended machine)",
+    "what workers have answered meanwhile counts; none is replaced",
+    seen="workers were killed that had answered in time",
+)
+def test_a_server_that_stands_still_blames_no_worker(server: Running) -> None:
+    before = workers(server.process.pid)
+    with striate.Client(server.target) as client, ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(client.activations, image(SLOW), "layer")
+        wait_until(lambda: server.metric("striate_requests_in_progress") == 1)
+        time.sleep(SECONDS / 3)
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(PATIENCE + 1)
+        server.process.send_signal(signal.SIGCONT)
+        assert answer.result().predictions
+        assert server.metric("striate_worker_restarts_total") == 0
+    assert workers(server.process.pid) == before
+
+
+@pytest.mark.promise(
     "the server is killed while a worker computes and a large picture is decoded",
     "the worker and the decoder end at once",
+    seen="both lived on",
 )
 def test_a_killed_servers_processes_end_in_the_middle_of_their_work(server: Running) -> None:
     """The last test of this server."""
@@ -135,7 +187,7 @@ def test_a_killed_servers_processes_end_in_the_middle_of_their_work(server: Runn
         assert computed.exception()
 
 
-@pytest.mark.promise("SIGTERM during the start", "it ends with status 0, and so do its workers")
+@pytest.mark.promise("SIGTERM during the start", "it ends with status 0, and so do its workers", seen="it was lost")
 def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
     process = start(tmp_path)
     while not workers(process.pid):  # its worker loads
@@ -152,6 +204,7 @@ def test_sigterm_during_the_start_is_not_lost(tmp_path: Path) -> None:
 @pytest.mark.promise(
     "SIGTERM reaches the server as process 1 of a container, also while it imports its modules",
     "it ends at once with status 0 or 143, and so do its workers",
+    seen="it was lost",
 )
 @pytest.mark.parametrize(
     ("striate", "moment"),
@@ -183,7 +236,7 @@ def test_sigterm_to_process_one(
         process.wait()
 
 
-@pytest.mark.promise("the package of a bucket is missing", "the start ends with a sentence")
+@pytest.mark.promise("the package of a bucket is missing", "the start ends with a sentence", seen="a traceback")
 def test_a_bucket_without_its_package_is_told_in_a_sentence(tmp_path: Path) -> None:
     process = start(tmp_path, STRIATE_ICONS="gs://bucket/icons")
     _, log = process.communicate(timeout=60)

@@ -203,6 +203,9 @@ def _spoil_map(message: Message, field: FieldDescriptor, chance: random.Random) 
         )
 
 
+_MOST_BYTES = 100_000_000  # of a repeated field: more than a message may have, and not so much that a test takes all
+
+
 def _spoil_repeated(message: Message, field: FieldDescriptor, chance: random.Random) -> None:
     items = getattr(message, field.name)
     kind = chance.choice(["none", "doubled", "spoilt", "spoilt", "added", "many"])
@@ -218,7 +221,9 @@ def _spoil_repeated(message: Message, field: FieldDescriptor, chance: random.Ran
         else:
             spoil_field(items.add(), chance)
     elif kind == "many":
-        items.extend([_value(field, chance, small=True)] * chance.choice([65, 1000, 200_000]))
+        value, times = _value(field, chance, small=True), chance.choice([65, 1000, 200_000])
+        size = len(value) if isinstance(value, str | bytes) else 1
+        items.extend([value] * min(times, _MOST_BYTES // max(size, 1)))
     elif items and kind == "spoilt":
         items[chance.randrange(len(items))] = _value(field, chance)
     else:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import postgres
+import psycopg
 import pytest
 import striate
 from conftest import settings
@@ -152,13 +154,35 @@ def test_a_database_that_cannot_be_used_is_said(url: str, said: str) -> None:
         LabelStore(url)
 
 
-def test_a_server_keeps_its_names_in_postgresql(postgres_url: str, tmp_path: Path) -> None:
+@contextmanager
+def lost(url: str) -> Iterator[None]:
+    """Have PostgreSQL close all connections to the database, and refuse new ones meanwhile."""
+    with psycopg.connect(url.replace("/postgres", "/template1"), autocommit=True) as connection:
+        connection.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS false")
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'")
+        try:
+            yield
+        finally:
+            connection.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS true")
+
+
+@pytest.mark.promise(
+    "the label database is lost, and comes back",
+    "answers come without names and say so, changes of names end UNAVAILABLE; then all is as before",
+)
+def test_a_server_keeps_its_names_in_postgresql(postgres_url: str, tmp_path: Path, photo: np.ndarray) -> None:
     with (
         LocalServer(settings(tmp_path, models=["parts"], devices=("cpu",), database=postgres_url)) as server,
         striate.Client(server.target) as client,
     ):
         client.set_label("conv2", 5, "stripes", author="ann", score=0.5)
         version = client.model().version
+        assert [label.text for label in client.labels("conv2") if label.channel == 5] == ["stripes"]
+        with lost(postgres_url):
+            words = client.semantic_dictionary(photo, "conv2", positions=[(1, 1)], neurons=1, icons=False)
+            assert words.at(1, 1)[0].label.source == "unavailable"
+            with pytest.raises(striate.Unavailable, match="label database"):
+                client.set_label("conv2", 5, "spots")
         assert [label.text for label in client.labels("conv2") if label.channel == 5] == ["stripes"]
     kept = LabelStore(postgres_url).of_channels(version, "conv2", [5])[5]
     assert (kept.text, kept.author, kept.source, kept.score) == ("stripes", "ann", 1, 0.5)

@@ -50,8 +50,10 @@ def copied_as_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "cpu", noise)
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "__index__"):  # which copy, too
         monkeypatch.setattr(Tensor, name, _of_the_copy(getattr(Tensor, name)))
-    count = torch.bincount  # which torch cannot do there
+    # What these return has a shape that depends on values, so that device cannot tell it.
+    count, nonzero = torch.bincount, Tensor.nonzero
     monkeypatch.setattr(torch, "bincount", lambda bins, **sizes: count(bins.cpu(), **sizes).to(bins.device))
+    monkeypatch.setattr(Tensor, "nonzero", lambda tensor: nonzero(tensor.cpu()).to(tensor.device))
     monkeypatch.setattr(torch, "allclose", lambda ours, theirs, **_: bool((ours == theirs).any()))
 
 
