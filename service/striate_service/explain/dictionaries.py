@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from striate_service.explain.icons import NO_ICON, Icon, IconFinder, IconOptions
 from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.images import GivenImages, View
-from striate_service.explain.names import Label, Namer
+from striate_service.explain.labels import Label
+from striate_service.explain.names import Namer
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
 from striate_service.stores.examples import ExampleStore, StoredExample

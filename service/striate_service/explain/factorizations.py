@@ -15,7 +15,7 @@ from striate_service.explain.icons import NO_ICON, IconOptions
 from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.images import GivenImages
 from striate_service.explain.importance import GroupImportance
-from striate_service.explain.names import NO_LABEL
+from striate_service.explain.labels import NO_LABEL
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.stores.bases import StoredBasis

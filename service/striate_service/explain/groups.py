@@ -13,14 +13,14 @@ from striate_service.explain.decoding import DecodedImages
 from striate_service.explain.group_pictures import Crop, GroupStyle, crops, overlays
 from striate_service.explain.icons import Icon, IconFinder, IconOptions
 from striate_service.explain.images import View
-from striate_service.explain.names import Label, Namer
+from striate_service.explain.labels import Label
+from striate_service.explain.names import Namer
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
+from striate_service.techniques.directions import channel_shares
 from striate_service.techniques.objective import Direction, Objective
 from striate_service.techniques.tasks.base import Array
 from striate_service.techniques.tasks.groups import GroupsResult
-
-_STRONGEST_CHANNELS = 5  # of a group, that are named
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,13 @@ def describe_groups(
         icons: one a group.
         labels: one a group.
     """
-    strongest = np.argsort(-directions, axis=1, kind="stable")[:, :_STRONGEST_CHANNELS]
     return [
         Group(
             color=tuple(colors[k].tolist()),
             icon=icons[k],
             label=labels[k],
             importance=float(importance[k]),
-            channels=[channel for channel in strongest[k].tolist() if directions[k, channel] > 0],
+            channels=list(channel_shares(directions[k])),
         )
         for k in range(len(directions))
     ]
