@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from striate import Factorization, Model, Neuron, NotFound, SemanticDictionary, StriateError
+from striate import Factorization, Neuron, SemanticDictionary, StriateError
 from striate.calls.options import Method
 from striate.cli.facts import groups_facts, neuron_facts, print_json
 from striate.cli.options import (
@@ -29,6 +29,7 @@ from striate.cli.options import (
     row_and_column,
 )
 from striate.cli.waiting import write_page
+from striate.cli.report_layers import report_layers
 from striate.show.sheets import contact_sheet
 from striate.show.tables import fidelity_sentence, flow_tables, groups_table, positions_table, predictions_text
 
@@ -270,19 +271,3 @@ def report(
                 sections.append(client.factorize(photo, name, model=model, components=components, recipe=recipe))
                 sections.append(client.semantic_dictionary(photo, name, model=model, examples=3, recipe=recipe))
         write_page(client, photo.name, sections, output, wait=wait, every=every)
-
-
-def report_layers(model: Model) -> list[str]:
-    """Choose two layers for a report: the last that is a map, and the last that is a larger map. In usual networks
-    these are of about 7 and 14 positions a side, where neurons respond to whole objects and to their parts.
-
-    Raises:
-        NotFound: no layer of the model is a map.
-    """
-    maps = [layer for layer in model.layers if min(layer.grid) > 1]
-    blocks = [layer for layer in maps if "." not in layer.name or layer.name.count(".") == 1] or maps
-    if not blocks:
-        raise NotFound(f"{model.name} has no layer that holds a map to report on", "layer", "")
-    last = blocks[-1]
-    wider = [layer for layer in blocks if layer.grid > last.grid]
-    return list(dict.fromkeys([*([wider[-1].name] if wider else []), last.name]))
