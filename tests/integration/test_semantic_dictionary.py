@@ -43,6 +43,33 @@ def test_the_strongest_neurons_are_those_of_the_activations(
     assert [neuron.channel for neuron in dictionary.at(2, 3)] == dictionary.channels[2 * layer.shape[2] + 3].tolist()
 
 
+def test_strong_neurons_before_a_max_pool_do_not_read_0_where_one_asks_for_it(
+    client: striate.Client, dog_cat: np.ndarray
+) -> None:
+    """features.7 is the layer before squeezenet's last max pool."""
+    usual, smooth = (
+        client.semantic_dictionary(
+            dog_cat, LAYER, model="squeezenet", neurons=4, classes=3, icons=False, smooth_max_pool=asked
+        )
+        for asked in (False, True)
+    )
+    assert (usual.smooth_max_pool, smooth.smooth_max_pool) == (False, True)
+    np.testing.assert_array_equal(usual.activations, smooth.activations)
+    active = usual.activations > 0
+    silent, spoken = ((each.effects == 0).all(2)[active].mean() for each in (usual, smooth))
+    assert silent > 0.3
+    assert spoken < silent / 4
+    groups = client.factorize(
+        dog_cat, LAYER, model="squeezenet", components=3, classes=3, icons=False, smooth_max_pool=True
+    )
+    assert groups.smooth_max_pool
+    with pytest.raises(striate.InvalidArgument) as refused:
+        client.semantic_dictionary(
+            dog_cat, LAYER, model="squeezenet", attribution="integrated_gradients", smooth_max_pool=True
+        )
+    assert "smooth_max_pool" in refused.value.violations
+
+
 def test_effects_are_gradient_times_activation(
     dictionary: striate.SemanticDictionary, client: striate.Client, squeezenet: torch.nn.Module, dog_cat: np.ndarray
 ) -> None:

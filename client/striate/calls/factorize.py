@@ -60,6 +60,7 @@ class FactorizeCall(ExplanationOptions, MethodOptions):
             wait_for_icons=self.wait_for_icons,
             omit_icons=not self.icons,
             recipe=self.recipe,
+            smooth_max_pool=self.smooth_max_pool,
         )
         if self.images is None:
             array = np.asarray(self.activations)
@@ -98,6 +99,7 @@ def read_factorization(
         choices=[Choice(each.components, each.relative_error, each.explained_variance) for each in response.choices],
         sobol_indices=array_from_tensor(response.sobol_indices) if response.HasField("sobol_indices") else None,
         basis=response.basis,
+        smooth_max_pool=response.smooth_max_pool,
         client=client,
         method=read_method(response.method),
         convergence=Convergence(response.convergence.iterations, response.convergence.ran_out)

@@ -40,6 +40,7 @@ class FactorizeLayersCall(ExplanationOptions, MethodOptions):
             wait_for_icons=self.wait_for_icons,
             omit_icons=not self.icons,
             recipe=self.recipe,
+            smooth_max_pool=self.smooth_max_pool,
         )
         for image in as_list(self.images):
             write_image(request.images.add(), image)

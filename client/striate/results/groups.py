@@ -132,6 +132,8 @@ class FactorizationData(Illustrated):
     """By which they were found, as `calls.options.Method` names it. Empty: an earlier server does not say."""
     convergence: Convergence | None = None
     """None where nothing was iterated."""
+    smooth_max_pool: bool = False
+    """Whether effects passed max pools by the gradient that `smooth_max_pool` asks for."""
 
     @property
     def icons(self) -> list[Icon]:

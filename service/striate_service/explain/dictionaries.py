@@ -44,6 +44,8 @@ class DictionaryQuestion:
     attribution: Literal["gradient", "path", "none"]
     steps: int
     """On the path."""
+    smooth_max_pool: bool
+    """Let gradients pass max pools as `techniques.max_pooling` says."""
     examples: int
     """How many natural examples of each neuron."""
     position_icons: bool
@@ -156,6 +158,7 @@ def _task(question: DictionaryQuestion) -> DictionaryTask:
         prefix=bool(question.prefix_tokens),
         vectors=tuple(_places(question).tolist()) if question.position_icons else (),
         by_magnitude=question.by_magnitude,
+        smooth_max_pool=question.smooth_max_pool,
     )
 
 

@@ -50,6 +50,8 @@ class ImageGroupsQuestion:
     """Keep the groups as a basis of this name. Empty: do not."""
     sobol_points: int
     """At which the groups' strengths are varied for Sobol indices. 0: compute none."""
+    smooth_max_pool: bool
+    """Let gradients pass max pools as `techniques.max_pooling` says."""
     icons: IconOptions
 
 
@@ -96,7 +98,9 @@ class Factorizations:
             answer = _with_sobol_indices(answer, indices)
         if question.save_as:
             await self._library.save(_basis(question, result, style))
-        return replace(answer, basis=basis.name if basis else question.save_as)
+        return replace(
+            answer, basis=basis.name if basis else question.save_as, smooth_max_pool=question.smooth_max_pool
+        )
 
     async def _in_activations(self, question: ActivationGroupsQuestion, terms: Terms) -> GroupsAnswer:
         activations, components = question.activations, question.components
@@ -122,6 +126,7 @@ def _task(question: ImageGroupsQuestion) -> FactorizeTask:
         rectify=question.rectify,
         method=question.method,
         directions=question.basis.directions if question.basis else None,
+        smooth_max_pool=question.smooth_max_pool,
     )
 
 

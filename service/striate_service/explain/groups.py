@@ -61,6 +61,8 @@ class GroupsAnswer:
     """[N, K, M]; None where they were not asked for."""
     basis: str = ""
     """What the groups are kept as. Empty: they are not."""
+    smooth_max_pool: bool = False
+    """Whether gradients passed max pools as `techniques.max_pooling` says."""
 
 
 class GroupExplainer:

@@ -51,6 +51,7 @@ def read_flows(request: messages.FactorizeLayersRequest, reader: Reader) -> Flow
         components=min(_components(request, (images, *layer.map_shape)) for layer in layers),
         method=read_method(request.method, request.rectify),
         rectify=request.rectify,
+        smooth_max_pool=request.smooth_max_pool,
         images=reader.images(request.images, "images", request.fit, model),
     )
 
@@ -72,6 +73,7 @@ def write(answer: GroupsAnswer) -> messages.FactorizeResponse:
         basis=answer.basis,
         method=method_message(result.method),
         convergence=_convergence(result),
+        smooth_max_pool=answer.smooth_max_pool,
     )
     if answer.model and answer.layer:
         response.model.CopyFrom(encoding.model_ref(answer.model))
@@ -123,6 +125,7 @@ def _image_groups(request: messages.FactorizeRequest, reader: Reader, basis: Sto
         basis=basis,
         save_as=request.save_as,
         sobol_points=request.sobol_points,
+        smooth_max_pool=request.smooth_max_pool,
         icons=reading.read_icon_options(request, model, reader.recipes),
         images=reader.images(request.images.images, "images.images", request.images.fit, model),
     )
