@@ -41,6 +41,7 @@ class FactorizeLayersCall(ExplanationOptions, MethodOptions):
             omit_icons=not self.icons,
             recipe=self.recipe,
             smooth_max_pool=self.smooth_max_pool,
+            omit_overlays=True,  # the result draws them, when they are looked at
         )
         for image in as_list(self.images):
             write_image(request.images.add(), image)

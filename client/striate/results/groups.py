@@ -116,8 +116,9 @@ class FactorizationData(Illustrated):
     """[N, K, M]: the groups' effects on `classes`."""
     residual_effects: NDArray[np.float32] = field(repr=False)
     """[N, M]: the effects of what the groups leave out."""
-    overlays: list[bytes] = field(repr=False)
-    """One an image: WebP files of the groups' colors over it."""
+    overlays: Sequence[bytes] = field(repr=False)
+    """One an image: WebP files of the groups' colors over it, at most 640 pixels a side, drawn when they are looked at.
+    """
     images: list[Pillow.Image | None] = field(repr=False)
     """What the network saw of each image; None if the image was preprocessed."""
     fidelity: list[Fidelity] = field(default_factory=list)

@@ -261,7 +261,7 @@ class ImageBatch(_message.Message):
     def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class FactorizeRequest(_message.Message):
-    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points", "recipe", "method", "smooth_max_pool")
+    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points", "recipe", "method", "smooth_max_pool", "omit_overlays")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -277,6 +277,7 @@ class FactorizeRequest(_message.Message):
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
+    OMIT_OVERLAYS_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: ImageBatch
     activations: _common_pb2.Tensor
@@ -292,7 +293,8 @@ class FactorizeRequest(_message.Message):
     recipe: str
     method: FactorizationMethod
     smooth_max_pool: bool
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ...) -> None: ...
+    omit_overlays: bool
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ..., omit_overlays: _Optional[bool] = ...) -> None: ...
 
 class Crop(_message.Message):
     __slots__ = ("image", "box", "strength")
@@ -343,7 +345,7 @@ class Choice(_message.Message):
     def __init__(self, components: _Optional[int] = ..., relative_error: _Optional[float] = ..., explained_variance: _Optional[float] = ...) -> None: ...
 
 class FactorizeResponse(_message.Message):
-    __slots__ = ("model", "layer", "views", "predictions", "spatial", "directions", "relative_error", "groups", "classes", "effects", "residual_effects", "overlays", "fidelity", "choices", "sobol_indices", "basis", "method", "convergence", "smooth_max_pool")
+    __slots__ = ("model", "layer", "views", "predictions", "spatial", "directions", "relative_error", "groups", "classes", "effects", "residual_effects", "overlays", "fidelity", "choices", "sobol_indices", "basis", "method", "convergence", "smooth_max_pool", "overlay_scale")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     VIEWS_FIELD_NUMBER: _ClassVar[int]
@@ -363,6 +365,7 @@ class FactorizeResponse(_message.Message):
     METHOD_FIELD_NUMBER: _ClassVar[int]
     CONVERGENCE_FIELD_NUMBER: _ClassVar[int]
     SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
+    OVERLAY_SCALE_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     layer: _common_pb2.Layer
     views: _containers.RepeatedCompositeFieldContainer[_common_pb2.View]
@@ -382,10 +385,11 @@ class FactorizeResponse(_message.Message):
     method: FactorizationMethod
     convergence: Convergence
     smooth_max_pool: bool
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., convergence: _Optional[_Union[Convergence, _Mapping]] = ..., smooth_max_pool: _Optional[bool] = ...) -> None: ...
+    overlay_scale: float
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., convergence: _Optional[_Union[Convergence, _Mapping]] = ..., smooth_max_pool: _Optional[bool] = ..., overlay_scale: _Optional[float] = ...) -> None: ...
 
 class FactorizeLayersRequest(_message.Message):
-    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "recipe", "method", "smooth_max_pool")
+    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "recipe", "method", "smooth_max_pool", "omit_overlays")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     FIT_FIELD_NUMBER: _ClassVar[int]
@@ -399,6 +403,7 @@ class FactorizeLayersRequest(_message.Message):
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
+    OMIT_OVERLAYS_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     fit: _common_pb2.Fit
@@ -412,7 +417,8 @@ class FactorizeLayersRequest(_message.Message):
     recipe: str
     method: FactorizationMethod
     smooth_max_pool: bool
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ...) -> None: ...
+    omit_overlays: bool
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ..., omit_overlays: _Optional[bool] = ...) -> None: ...
 
 class Flow(_message.Message):
     __slots__ = ("influence", "residual")

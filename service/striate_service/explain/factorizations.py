@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from striate_service.explain.bases import Library
-from striate_service.explain.group_pictures import GroupStyle, overlays
+from striate_service.explain.group_pictures import GroupStyle
 from striate_service.explain.groups import GroupExplainer, GroupsAnswer, describe_groups
 from striate_service.explain.icons import NO_ICON, IconOptions
 from striate_service.explain.image_runner import ImageRunner
@@ -22,8 +21,6 @@ from striate_service.stores.bases import StoredBasis
 from striate_service.techniques.methods import MethodChoice
 from striate_service.techniques.tasks.base import Array
 from striate_service.techniques.tasks.groups import FactorizeActivationsTask, FactorizeTask, GroupsResult
-
-_NO_PICTURE = (224, 224)  # pixels of an overlay over nothing
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ class Factorizations:
             result,
             describe_groups(result.directions, result.importance, style.colors, [NO_ICON] * found, [NO_LABEL] * found),
             np.zeros((images, found, 0), np.float32),
-            await asyncio.to_thread(overlays, result.spatial, style, None, _NO_PICTURE),
+            style,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate_service.explain.decoding import DecodedImages
-from striate_service.explain.group_pictures import Crop, GroupStyle, crops, overlays
+from striate_service.explain.group_pictures import Crop, GroupStyle, crops
 from striate_service.explain.icons import Icon, IconFinder, IconOptions
 from striate_service.explain.images import View
 from striate_service.explain.labels import Label
@@ -50,8 +49,9 @@ class GroupsAnswer:
     groups: Sequence[Group]
     effects: Array
     """[N, K, M]; M is 0 where no classes are explained."""
-    overlays: Sequence[bytes]
-    """One WebP file an image."""
+    style: GroupStyle
+    pictures: Sequence[NDArray[np.uint8]] | None = None
+    """What the network saw, [H, W, 3] each, as large as its input; None where that is nothing to look at."""
     model: ModelDescription | None = None
     """None where the activations come from elsewhere."""
     layer: LayerDescription | None = None
@@ -104,7 +104,8 @@ class GroupExplainer:
                 for k, group in enumerate(groups)
             ],
             effects,
-            await asyncio.to_thread(overlays, result.spatial, style, pictures, model.input_shape[1:]),
+            style,
+            pictures,
             model,
             layer,
             decoded.views,
