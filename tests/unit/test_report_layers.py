@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny_networks
 import torch
 from striate import Layer, Model, NotFound
 from striate.calls.replies import read_layer
@@ -18,6 +17,14 @@ from torch import nn
 
 torchvision = import_torchvision()
 import timm  # noqa: E402  which imports torchvision
+
+
+def plain() -> nn.Module:
+    """Without blocks, as VGG is."""
+    layers: list[nn.Module] = []
+    for before, after in ((3, 8), (8, 12), (12, 16)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
 
 
 def model(network: nn.Module, size: int, classes: int, **options: Any) -> Model:
@@ -33,10 +40,10 @@ def model(network: nn.Module, size: int, classes: int, **options: Any) -> Model:
         (torchvision.models.squeezenet1_0, 128, 1000, ["features.10", "features.12"]),
         (torchvision.models.resnet18, 96, 1000, ["layer3.1", "layer4.1"]),
         (torchvision.models.efficientnet_b0, 96, 1000, ["features.5.2", "features.7.0"]),
-        (torchvision.models.vgg11, 96, 1000, ["features.14", "features.19"]),
+        (plain, 32, 10, ["4", "7"]),
         (lambda: timm.create_model("tf_efficientnet_lite0"), 96, 1000, ["blocks.4.2", "blocks.6.0"]),
         (lambda: timm.create_model("vit_tiny_patch16_224", img_size=64), 64, 1000, ["blocks.5", "blocks.10"]),
-        (tiny_networks.swin, 32, 5, ["features.1.1", "features.3.0"]),
+        (torchvision.models.swin_t, 64, 1000, ["features.5.5", "features.7.1"]),
     ],
 )
 def test_a_report_is_about_blocks(make: Any, size: int, classes: int, chosen: list[str]) -> None:

@@ -24,6 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+_LEAST = 1e-30  # of a window's sum of squares: what is divided by less overflows
+
 _POOLS = {functional.max_pool2d, torch.max_pool2d, torch.ops.aten.max_pool2d.default}
 _POOLS_WITH_INDICES = {functional.max_pool2d_with_indices, torch.ops.aten.max_pool2d_with_indices.default}
 
@@ -101,11 +103,12 @@ class _MaxPool(torch.autograd.Function):
         if not ctx.pools.smooth:
             return to_maxima(gradient), None, None
         kernel, stride, padding, dilation, _ceil = ctx.window
-        squares = x.float().clamp(min=0).square()
+        squares = x.clamp(min=0).to(torch.promote_types(x.dtype, torch.float32)).square()
         sums = _Sums(kernel, stride, padding, dilation, x.shape[-2:], gradient.shape[-2:])
         total = sums.of_windows(squares)
-        shared = squares * sums.to_entries(torch.where(total > 0, gradient / total, 0.0))
-        return shared.to(x.dtype) + to_maxima(torch.where(total > 0, 0.0, gradient).to(gradient.dtype)), None, None
+        active = total > _LEAST
+        shared = squares * sums.to_entries(torch.where(active, gradient / total, 0.0))
+        return shared.to(x.dtype) + to_maxima(gradient.masked_fill(active, 0)), None, None
 
 
 class _Sums:
