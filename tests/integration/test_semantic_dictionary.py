@@ -14,6 +14,7 @@ from PIL import Image
 from striate_service.models.layers import capture
 
 LAYER = "features.7"
+BEFORE_POOL = "features.10"
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +47,10 @@ def test_the_strongest_neurons_are_those_of_the_activations(
 def test_strong_neurons_before_a_max_pool_do_not_read_0_where_one_asks_for_it(
     client: striate.Client, dog_cat: np.ndarray
 ) -> None:
-    """features.7 is the layer before squeezenet's last max pool."""
+    """features.10 feeds squeezenet's last max pool, and nothing else."""
     usual, smooth = (
         client.semantic_dictionary(
-            dog_cat, LAYER, model="squeezenet", neurons=4, classes=3, icons=False, smooth_max_pool=asked
+            dog_cat, BEFORE_POOL, model="squeezenet", neurons=4, classes=3, icons=False, smooth_max_pool=asked
         )
         for asked in (False, True)
     )
@@ -60,12 +61,12 @@ def test_strong_neurons_before_a_max_pool_do_not_read_0_where_one_asks_for_it(
     assert silent > 0.3
     assert spoken < silent / 4
     groups = client.factorize(
-        dog_cat, LAYER, model="squeezenet", components=3, classes=3, icons=False, smooth_max_pool=True
+        dog_cat, BEFORE_POOL, model="squeezenet", components=3, classes=3, icons=False, smooth_max_pool=True
     )
     assert groups.smooth_max_pool
     with pytest.raises(striate.InvalidArgument) as refused:
         client.semantic_dictionary(
-            dog_cat, LAYER, model="squeezenet", attribution="integrated_gradients", smooth_max_pool=True
+            dog_cat, BEFORE_POOL, model="squeezenet", attribution="integrated_gradients", smooth_max_pool=True
         )
     assert "smooth_max_pool" in refused.value.violations
 

@@ -100,6 +100,5 @@ def test_halves_have_a_gradient_of_halves() -> None:
     own, usual, smooth, weights = gradients(nn.MaxPool2d(3, 2), x)
     assert smooth.dtype == own.dtype == torch.bfloat16
     torch.testing.assert_close(usual, own, rtol=0, atol=0)
-    np.testing.assert_allclose(
-        smooth.float(), reference(x.double().numpy(), weights.double().numpy(), kernel_size=3, stride=2), atol=0.02
-    )
+    expected = reference(x.double().numpy(), weights.double().numpy(), kernel_size=3, stride=2)
+    np.testing.assert_allclose(smooth.float(), expected, rtol=0.02, atol=0.03)
