@@ -58,7 +58,7 @@ async def test_a_position_has_its_strongest_neurons(either: Any, photo: np.ndarr
 async def test_groups_are_found_and_fed_by_those_of_another_layer(either: Any, photo: np.ndarray) -> None:
     groups = await answer(either.factorize(photo, LAYER, components=3, icons=False))
     assert isinstance(groups, striate.Factorization)
-    assert groups.overlay(0).size == (112, 112)
+    assert groups.overlay(0).size == groups.images[0].size
     flows = await answer(either.factorize_layers(photo, [LAYER, "mixed4d"], components=3, icons=False))
     assert isinstance(flows, striate.FactorizedLayers)
     np.testing.assert_array_equal(flows.layers[0].directions, groups.directions)

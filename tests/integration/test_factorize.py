@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from conftest import preprocess
 from PIL import Image
 from sklearn.decomposition import NMF
-from striate.calls.factorize import FactorizeCall
+from striate.calls.factorize import FactorizeCall, read_factorization
 from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
 from striate_service.local import LocalServer
 from striate_service.techniques.sobol import masks, total_indices
@@ -146,7 +147,7 @@ def test_the_same_question_has_the_same_answer(client: striate.Client, photo: np
     first, second = (client.factorize(photo, "mixed4b", components=5, icons=False) for _ in range(2))
     np.testing.assert_array_equal(first.spatial, second.spatial)
     assert first.groups == second.groups
-    assert first.overlays == second.overlays
+    assert list(first.overlays) == list(second.overlays)
 
 
 def test_a_group_has_a_color_an_icon_an_importance_and_its_channels(client: striate.Client, photo: np.ndarray) -> None:
@@ -157,7 +158,24 @@ def test_a_group_has_a_color_an_icon_an_importance_and_its_channels(client: stri
         assert group.icon is not None
         assert group.channels[0] == found.directions[k].argmax()
         assert list(group.effects) == found.classes
-    assert found.overlay(0).size == (112, 112)
+    assert found.images[0] is not None
+    assert found.overlay(0).size == found.images[0].size
+
+
+def test_overlays_are_sent_to_callers_who_do_not_draw_themselves(server: LocalServer, photo: np.ndarray) -> None:
+    """As every caller was, before there was `omit_overlays`."""
+    request = FactorizeCall(images=[photo, photo], layer="mixed5b", components=2, classes=0, icons=False).request()
+    with grpc.insecure_channel(server.target) as channel:
+        stub = InterpretabilityServiceStub(channel)
+        drawn = stub.Factorize(request, timeout=60)
+        request.omit_overlays = False
+        sent = stub.Factorize(request, timeout=60)
+    assert (len(drawn.overlays), len(sent.overlays)) == (0, 2)
+    assert drawn.overlay_scale == sent.overlay_scale > 0
+    theirs = np.asarray(Image.open(io.BytesIO(sent.overlays[0])).convert("RGB"), float)
+    assert theirs.shape == (112, 112, 3)
+    ours = read_factorization(drawn, [photo, photo], None).overlay(1).resize((112, 112))
+    assert np.abs(np.asarray(ours.convert("RGB"), float) - theirs).mean() < 8, "the same picture, but for its size"
 
 
 def test_animals_are_separated_from_the_background(client: striate.Client, shared: Path) -> None:
@@ -208,7 +226,8 @@ def test_scikit_learns_methods_answer_with_the_same_fields(
     assert (found.spatial.min() < 0) == (method in ("pca", "fast_ica"))
     assert (found.convergence is None) == (method == "pca")
     assert found.effects.shape == (1, 3, 5)
-    assert found.overlay(0).size == (112, 112)
+    assert found.images[0] is not None
+    assert found.overlay(0).size == found.images[0].size
 
 
 def test_a_basis_of_a_signed_layer_is_found_again(client: striate.Client, photos: list[np.ndarray]) -> None:

@@ -208,6 +208,54 @@ def test_a_group_bears_the_name_of_a_direction_like_it(client: striate.Client, p
         client.delete_label("mixed4c", groups.directions[1])
 
 
+@contextmanager
+def names_of_channels(client: striate.Client, layer: str, names: dict[int, str]) -> Iterator[None]:
+    for channel, text in names.items():
+        client.set_label(layer, channel, text)
+    try:
+        yield
+    finally:
+        for channel in names:
+            client.delete_label(layer, channel)
+
+
+def test_a_group_takes_no_name_of_a_channel_that_has_little_of_its_direction(
+    client: striate.Client, photo: np.ndarray
+) -> None:
+    """A name that one channel has is that of the groups of which the channel is a good part, and of no others. No other
+    channel of the layer has a name."""
+    found = client.factorize(photo, "conv3", components=6, classes=0, icons=False)
+    shares = np.square(found.directions)
+    strongest = shares.max(1)
+    channel = int(found.groups[0].channels[0])
+    with names_of_channels(client, "conv3", {channel: "eaves"}):
+        named = client.factorize(photo, "conv3", components=6, classes=0, icons=False).groups
+    for group, share, most in zip(named, shares[:, channel], strongest, strict=True):
+        if group.name.startswith("eaves"):
+            assert channel in group.channels
+            assert share >= max(0.05, most / 2)
+    assert named[0].name == "eaves"
+    assert not all(group.name.startswith("eaves") for group in named), "it says something"
+
+
+def test_groups_of_one_reply_with_one_name_are_told_apart(client: striate.Client, photo: np.ndarray) -> None:
+    """All channels that the groups list have one name."""
+    found = client.factorize(photo, "mixed4c", components=4, classes=0, icons=False)
+    lists = [set(group.channels) for group in found.groups]
+    everywhere = dict.fromkeys(sorted(set.union(*lists)), "stone")
+    with names_of_channels(client, "mixed4c", everywhere):
+        names = [
+            group.name for group in client.factorize(photo, "mixed4c", components=4, classes=0, icons=False).groups
+        ]
+        flowing = client.factorize_layers(photo, ["mixed4c", "mixed5b"], components=4, classes=0, icons=False)
+    assert names[0] == "stone"
+    for number, name in enumerate(names[1:], start=1):
+        own = lists[number].difference(*(each for other, each in enumerate(lists) if other != number))
+        assert name in {f"stone (channel {channel})" for channel in own}, name
+    assert len(set(names)) == len(names)
+    assert [group.name for group in flowing.layers[0].groups] == names
+
+
 def test_history_tells_when_names_ended(client: striate.Client) -> None:
     client.set_label("conv2", 6, "first")
     client.set_label("conv2", 6, "second")

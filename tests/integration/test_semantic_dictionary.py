@@ -14,6 +14,7 @@ from PIL import Image
 from striate_service.models.layers import capture
 
 LAYER = "features.7"
+BEFORE_POOL = "features.10"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,33 @@ def test_the_strongest_neurons_are_those_of_the_activations(
     np.testing.assert_allclose(dictionary.magnitude, layer.norm(dim=0), rtol=1e-4)
     assert dictionary.predictions[0][0] == "golden retriever"
     assert [neuron.channel for neuron in dictionary.at(2, 3)] == dictionary.channels[2 * layer.shape[2] + 3].tolist()
+
+
+def test_strong_neurons_before_a_max_pool_do_not_read_0_where_one_asks_for_it(
+    client: striate.Client, dog_cat: np.ndarray
+) -> None:
+    """features.10 feeds squeezenet's last max pool, and nothing else."""
+    usual, smooth = (
+        client.semantic_dictionary(
+            dog_cat, BEFORE_POOL, model="squeezenet", neurons=4, classes=3, icons=False, smooth_max_pool=asked
+        )
+        for asked in (False, True)
+    )
+    assert (usual.smooth_max_pool, smooth.smooth_max_pool) == (False, True)
+    np.testing.assert_array_equal(usual.activations, smooth.activations)
+    active = usual.activations > 0
+    silent, spoken = ((each.effects == 0).all(2)[active].mean() for each in (usual, smooth))
+    assert silent > 0.3
+    assert spoken < silent / 4
+    groups = client.factorize(
+        dog_cat, BEFORE_POOL, model="squeezenet", components=3, classes=3, icons=False, smooth_max_pool=True
+    )
+    assert groups.smooth_max_pool
+    with pytest.raises(striate.InvalidArgument) as refused:
+        client.semantic_dictionary(
+            dog_cat, BEFORE_POOL, model="squeezenet", attribution="integrated_gradients", smooth_max_pool=True
+        )
+    assert "smooth_max_pool" in refused.value.violations
 
 
 def test_effects_are_gradient_times_activation(

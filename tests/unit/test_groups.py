@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from striate_service.models.torchvision_compat import import_torchvision
 from striate_service.techniques.outcomes import Refusal
 from striate_service.techniques.tasks.activations import ActivationsTask
 from striate_service.techniques.tasks.base import Array, Predictions, Task, Work
+from striate_service.techniques.tasks.dictionary import DictionaryTask
 from striate_service.techniques.tasks.groups import (
     FactorizeActivationsTask,
     FactorizeLayersTask,
@@ -179,6 +180,72 @@ def test_flows_are_the_slopes_of_the_later_groups_strengths(tmp_path: Path) -> N
         np.testing.assert_allclose(flow.residual, left_out, rtol=0.01, atol=5e-3 * scale)
         total = flow.influence.sum(1) + flow.residual
         np.testing.assert_allclose(total, whole, rtol=0.01, atol=5e-3 * scale)
+
+
+class _SharedOut(torch.nn.Module):
+    """Max pooling's values, with a gradient that is shared out by x^2: by unfolding, for windows without margins."""
+
+    def __init__(self, pool: torch.nn.MaxPool2d) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maxima = self.pool(x)
+        size, stride, padding = self.pool.kernel_size, self.pool.stride, self.pool.padding
+        windows = torch.nn.functional.unfold(x, size, stride=stride, padding=padding).unflatten(1, (x.shape[1], -1))
+        squares = windows.detach().square()
+        total = squares.sum(2, keepdim=True)
+        linear = (windows * squares / total.clamp(min=1e-30)).sum(2).view_as(maxima)
+        return torch.where(total.view_as(maxima) > 0, maxima.detach() + (linear - linear.detach()), maxima)
+
+
+def test_smoothed_max_pools_give_effects_to_whom_asks_and_to_nobody_else(executor: Executor) -> None:
+    """Against a network whose pools are unfolded; beside callers who did not ask, whose numbers stay to the bit."""
+    usual, smooth = task(), task(smooth_max_pool=True)
+    words = DictionaryTask("parts", (), 2, "mixed3b", 4, smooth_max_pool=True)
+    flows = FactorizeLayersTask("parts", (), 2, ("mixed3b", "mixed4a"), 2, False, smooth_max_pool=True)
+    works = [
+        Work(usual, images(1)),
+        Work(smooth, images(1)),
+        Work(words, images(2)),
+        Work(flows, images(3)),
+        Work(replace(flows, smooth_max_pool=False), images(3)),
+    ]
+    together = run(executor, *works)
+    plain = [Work(replace(work.task, smooth_max_pool=False), work.images) for work in works]
+    nobody_asks = run(executor, *plain)
+    for name, array in arrays(nobody_asks[0]).items():
+        np.testing.assert_array_equal(arrays(together[0])[name], array)
+    np.testing.assert_array_equal(together[4].flows[0].influence, nobody_asks[4].flows[0].influence)
+    in_pieces, (alone,) = run(executor, *works, images_at_once=2), run(executor, works[2])
+    for others in (in_pieces[2], alone):
+        np.testing.assert_allclose(together[2].effects, others.effects, atol=1e-3 * np.abs(others.effects).max())
+    assert np.abs(together[1].effects - together[0].effects).max() > 0.01
+    assert np.abs(together[3].flows[0].influence - together[4].flows[0].influence).max() > 0.01
+
+    unfolded = load_model(EMBEDDED)
+    for path, module in list(unfolded.network.named_modules()):
+        if isinstance(module, torch.nn.MaxPool2d):
+            parent, _, name = path.rpartition(".")
+            setattr(unfolded.network.get_submodule(parent), name, _SharedOut(module))
+    reference = executor_of(unfolded)
+    expected = run(reference, *plain)
+    for number in (1, 2, 3):
+        scale = np.abs(expected[number].layers[0].effects if number == 3 else expected[number].effects).max()
+        pairs = [(together[number], expected[number])]
+        if number == 3:
+            pairs = list(zip(together[3].layers, expected[3].layers, strict=True))
+            ours, theirs = together[3].flows[0].influence, expected[3].flows[0].influence
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+        for ours, theirs in pairs:
+            np.testing.assert_allclose(ours.effects, theirs.effects, rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_a_network_without_max_pools_after_the_layer_has_the_same_effects(executor: Executor) -> None:
+    last = task(layer="mixed5b")
+    found = run(executor, Work(last, images(1)), Work(replace(last, smooth_max_pool=True), images(1)))
+    np.testing.assert_array_equal(found[0].effects, found[1].effects)
+    np.testing.assert_array_equal(found[0].residual, found[1].residual)
 
 
 def test_given_directions_stay_as_they_are(executor: Executor) -> None:

@@ -6,7 +6,8 @@ import colorsys
 
 import numpy as np
 import pytest
-from striate_service.techniques.palette import colors, overlay
+from striate.show.overlays import overlay
+from striate_service.techniques.palette import colors
 
 
 def lightness(color: np.ndarray) -> float:

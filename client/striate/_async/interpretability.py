@@ -103,6 +103,7 @@ class InterpretabilityCalls(IconCalls):
         position_icons: bool = False,
         order: Order = "magnitude",
         recipe: str = "",
+        smooth_max_pool: bool = False,
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> SemanticDictionary:
@@ -126,6 +127,7 @@ class InterpretabilityCalls(IconCalls):
             position_icons=position_icons,
             order=order,
             recipe=recipe,
+            smooth_max_pool=smooth_max_pool,
             fit=fit,
         )
         request = call.request()
@@ -151,6 +153,7 @@ class InterpretabilityCalls(IconCalls):
         wait_for_icons: bool = False,
         icons: bool = True,
         recipe: str = "",
+        smooth_max_pool: bool = False,
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> Factorization:
@@ -173,6 +176,7 @@ class InterpretabilityCalls(IconCalls):
             wait_for_icons=wait_for_icons,
             icons=icons,
             recipe=recipe,
+            smooth_max_pool=smooth_max_pool,
             fit=fit,
         )
         request = call.request()
@@ -194,6 +198,7 @@ class InterpretabilityCalls(IconCalls):
         wait_for_icons: bool = False,
         icons: bool = True,
         recipe: str = "",
+        smooth_max_pool: bool = False,
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> FactorizedLayers:
@@ -212,6 +217,7 @@ class InterpretabilityCalls(IconCalls):
             wait_for_icons=wait_for_icons,
             icons=icons,
             recipe=recipe,
+            smooth_max_pool=smooth_max_pool,
             fit=fit,
         )
         request = call.request()

@@ -102,6 +102,7 @@ class InterpretabilityCalls(IconCalls):
         position_icons: bool = False,
         order: Order = "magnitude",
         recipe: str = "",
+        smooth_max_pool: bool = False,
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> SemanticDictionary:
@@ -125,6 +126,7 @@ class InterpretabilityCalls(IconCalls):
             position_icons=position_icons,
             order=order,
             recipe=recipe,
+            smooth_max_pool=smooth_max_pool,
             fit=fit,
         )
         request = call.request()
@@ -150,6 +152,7 @@ class InterpretabilityCalls(IconCalls):
         wait_for_icons: bool = False,
         icons: bool = True,
         recipe: str = "",
+        smooth_max_pool: bool = False,
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> Factorization:
@@ -172,6 +175,7 @@ class InterpretabilityCalls(IconCalls):
             wait_for_icons=wait_for_icons,
             icons=icons,
             recipe=recipe,
+            smooth_max_pool=smooth_max_pool,
             fit=fit,
         )
         request = call.request()
@@ -193,6 +197,7 @@ class InterpretabilityCalls(IconCalls):
         wait_for_icons: bool = False,
         icons: bool = True,
         recipe: str = "",
+        smooth_max_pool: bool = False,
         fit: Fit = "crop",
         timeout: float | None = None,
     ) -> FactorizedLayers:
@@ -211,6 +216,7 @@ class InterpretabilityCalls(IconCalls):
             wait_for_icons=wait_for_icons,
             icons=icons,
             recipe=recipe,
+            smooth_max_pool=smooth_max_pool,
             fit=fit,
         )
         request = call.request()

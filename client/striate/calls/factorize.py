@@ -16,6 +16,7 @@ from striate.images import Image, as_list, seen_part, write_image
 from striate.results.groups import Choice, Convergence, Fidelity
 from striate.results.icons import IconSource
 from striate.show import Factorization
+from striate.show.overlays import DrawnOverlays
 from striate.tensors import array_from_tensor, write_tensor
 from striate.v1 import interpretability_pb2 as messages
 
@@ -60,6 +61,8 @@ class FactorizeCall(ExplanationOptions, MethodOptions):
             wait_for_icons=self.wait_for_icons,
             omit_icons=not self.icons,
             recipe=self.recipe,
+            smooth_max_pool=self.smooth_max_pool,
+            omit_overlays=True,  # the result draws them, when they are looked at
         )
         if self.images is None:
             array = np.asarray(self.activations)
@@ -80,24 +83,29 @@ def read_factorization(
 ) -> Factorization:
     """Return a factorization of images as they were given."""
     classes = [each.name for each in response.classes]
+    spatial = array_from_tensor(response.spatial)
+    seen = [seen_part(image, view) for image, view in zip(images, response.views, strict=True)]
+    colors = np.array([group.color for group in response.groups], ">u4").view(np.uint8).reshape(-1, 4)[:, 1:]
     return Factorization(
         model=read_model_ref(response.model) if response.HasField("model") else None,
         layer=read_layer(response.layer) if response.HasField("layer") else None,
         views=[read_view(view) for view in response.views],
         predictions=[read_predictions(each) for each in response.predictions],
-        spatial=array_from_tensor(response.spatial),
+        spatial=spatial,
         directions=array_from_tensor(response.directions),
         relative_error=response.relative_error,
         groups=[read_group(group, classes) for group in response.groups],
         classes=classes,
         effects=array_from_tensor(response.effects),
         residual_effects=array_from_tensor(response.residual_effects),
-        overlays=list(response.overlays),
-        images=[seen_part(image, view) for image, view in zip(images, response.views, strict=True)],
+        # An earlier server draws them, unasked.
+        overlays=list(response.overlays) or DrawnOverlays(seen, spatial, colors, response.overlay_scale),
+        images=seen,
         fidelity=[Fidelity(each.kl_divergence, each.same_top_class) for each in response.fidelity],
         choices=[Choice(each.components, each.relative_error, each.explained_variance) for each in response.choices],
         sobol_indices=array_from_tensor(response.sobol_indices) if response.HasField("sobol_indices") else None,
         basis=response.basis,
+        smooth_max_pool=response.smooth_max_pool,
         client=client,
         method=read_method(response.method),
         convergence=Convergence(response.convergence.iterations, response.convergence.ran_out)

@@ -40,6 +40,8 @@ class FactorizeLayersCall(ExplanationOptions, MethodOptions):
             wait_for_icons=self.wait_for_icons,
             omit_icons=not self.icons,
             recipe=self.recipe,
+            smooth_max_pool=self.smooth_max_pool,
+            omit_overlays=True,  # the result draws them, when they are looked at
         )
         for image in as_list(self.images):
             write_image(request.images.add(), image)

@@ -85,6 +85,10 @@ class ExplanationOptions(ImageOptions, IconOptions, RecipeOption):
 
     classes: int | Sequence[str] | None = None
     """Give effects on so many of the most probable classes, 5 by default, or on classes by name."""
+    smooth_max_pool: bool = False
+    """Let effects pass max pools that follow the layer by a gradient of which every positive activation of a window has
+    a share, by its square. Max pooling's own gives all to the largest, so that a neuron that loses by a hair reads 0 on
+    every class."""
 
     @property
     def class_count(self) -> int | None:

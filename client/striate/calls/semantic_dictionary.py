@@ -61,6 +61,7 @@ class SemanticDictionaryCall(ExplanationOptions):
             steps=self.steps,
             position_icons=self.position_icons,
             recipe=self.recipe,
+            smooth_max_pool=self.smooth_max_pool,
             order=enum_value(messages.NeuronOrder, "NEURON_ORDER", self.order, "order"),
             prefix_tokens=map(str, self.prefix_tokens),
         )
@@ -102,5 +103,6 @@ class SemanticDictionaryCall(ExplanationOptions):
             baseline_logits=dict(zip(classes, response.baseline_logits, strict=False)),
             position_icons=icons[:count],
             prefix_tokens=prefix,
+            smooth_max_pool=response.smooth_max_pool,
             client=client,
         )

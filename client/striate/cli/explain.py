@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from striate import Factorization, Model, Neuron, NotFound, SemanticDictionary, StriateError
+from striate import Factorization, Neuron, SemanticDictionary, StriateError
 from striate.calls.options import Method
 from striate.cli.facts import groups_facts, neuron_facts, print_json
 from striate.cli.options import (
@@ -21,6 +21,7 @@ from striate.cli.options import (
     Photos,
     Recipe,
     Server,
+    SmoothMaxPool,
     Wait,
     asks_server,
     channel_ranges,
@@ -28,6 +29,7 @@ from striate.cli.options import (
     progress_console,
     row_and_column,
 )
+from striate.cli.report_layers import report_layers
 from striate.cli.waiting import write_page
 from striate.show.sheets import contact_sheet
 from striate.show.tables import fidelity_sentence, flow_tables, groups_table, positions_table, predictions_text
@@ -77,6 +79,7 @@ def dictionary(
     attribution: Annotated[
         str, typer.Option(help="gradient_times_activation, integrated_gradients or none.")
     ] = "gradient_times_activation",
+    smooth: SmoothMaxPool = True,
     recipe: Recipe = "",
     grid: Annotated[bool, typer.Option("--grid", help="Also an icon of the whole layer at each position.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
@@ -94,6 +97,7 @@ def dictionary(
                 icons=icons,
                 examples=examples,
                 attribution=attribution,  # type: ignore[arg-type]
+                smooth_max_pool=smooth and attribution == "gradient_times_activation",
                 position_icons=grid,
                 recipe=recipe,
             )
@@ -129,6 +133,7 @@ def factorize(
         typer.Option(help="auto, nmf, semi_nmf, pca, fast_ica, k_means or dictionary_learning.", show_default="auto"),
     ] = None,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    smooth: SmoothMaxPool = True,
     recipe: Recipe = "",
     sobol: Annotated[int, typer.Option(help="Points for Sobol indices; 32 is usual. 0: none.")] = 0,
     wait: Wait = True,
@@ -148,6 +153,7 @@ def factorize(
                 method=cast("Method | None", method),
                 classes=classes,
                 sobol_points=sobol,
+                smooth_max_pool=smooth,
                 recipe=recipe,
             )
         if as_json:
@@ -177,6 +183,7 @@ def flows(
         typer.Option("--components", "-k", help="Groups a layer. 0: as many as it takes.", show_default="6"),
     ] = None,
     classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    smooth: SmoothMaxPool = True,
     recipe: Recipe = "",
     wait: Wait = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
@@ -186,7 +193,13 @@ def flows(
     with server.client() as client:
         with console.status("asking"):
             found = client.factorize_layers(
-                photos, layers, model=model, components=components, classes=classes, recipe=recipe
+                photos,
+                layers,
+                model=model,
+                components=components,
+                classes=classes,
+                smooth_max_pool=smooth,
+                recipe=recipe,
             )
         if as_json:
             print_json(
@@ -267,22 +280,14 @@ def report(
         sections: list[SemanticDictionary | Factorization] = []
         with console.status("asking"):
             for name in layers or report_layers(client.model(model)):
-                sections.append(client.factorize(photo, name, model=model, components=components, recipe=recipe))
-                sections.append(client.semantic_dictionary(photo, name, model=model, examples=3, recipe=recipe))
+                sections.append(
+                    client.factorize(
+                        photo, name, model=model, components=components, recipe=recipe, smooth_max_pool=True
+                    )
+                )
+                sections.append(
+                    client.semantic_dictionary(
+                        photo, name, model=model, examples=3, recipe=recipe, smooth_max_pool=True
+                    )
+                )
         write_page(client, photo.name, sections, output, wait=wait, every=every)
-
-
-def report_layers(model: Model) -> list[str]:
-    """Choose two layers for a report: the last that is a map, and the last that is a larger map. In usual networks
-    these are of about 7 and 14 positions a side, where neurons respond to whole objects and to their parts.
-
-    Raises:
-        NotFound: no layer of the model is a map.
-    """
-    maps = [layer for layer in model.layers if min(layer.grid) > 1]
-    blocks = [layer for layer in maps if "." not in layer.name or layer.name.count(".") == 1] or maps
-    if not blocks:
-        raise NotFound(f"{model.name} has no layer that holds a map to report on", "layer", "")
-    last = blocks[-1]
-    wider = [layer for layer in blocks if layer.grid > last.grid]
-    return list(dict.fromkeys([*([wider[-1].name] if wider else []), last.name]))

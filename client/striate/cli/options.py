@@ -24,6 +24,13 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Complete the page 
 Every = Annotated[
     bool, typer.Option("--all", help="Icons of all neurons, not only of those at the strongest positions.")
 ]
+SmoothMaxPool = Annotated[
+    bool,
+    typer.Option(
+        "--smooth-max-pool/--max-pool-gradient",
+        help="Share effects out among all that is active in a max pool's window, or give all to the largest.",
+    ),
+]
 Recipe = Annotated[
     str, typer.Option(help="How icons are made: fourier, soft or maco.", show_default="as the server is set up")
 ]

@@ -70,6 +70,8 @@ class SemanticDictionaryData(Illustrated):
     """One a position, where they were asked for: icons of the positions' whole activation vectors."""
     prefix_tokens: list[PrefixToken] = field(default_factory=list, repr=False)
     """The tokens before the first position that were asked for."""
+    smooth_max_pool: bool = False
+    """Whether `effects` passed max pools by the gradient that `smooth_max_pool` asks for."""
 
     def at(self, row: int, column: int) -> list[Neuron]:
         """Return the strongest neurons of a position, strongest first.

@@ -116,8 +116,9 @@ class FactorizationData(Illustrated):
     """[N, K, M]: the groups' effects on `classes`."""
     residual_effects: NDArray[np.float32] = field(repr=False)
     """[N, M]: the effects of what the groups leave out."""
-    overlays: list[bytes] = field(repr=False)
-    """One an image: WebP files of the groups' colors over it."""
+    overlays: Sequence[bytes] = field(repr=False)
+    """One an image: WebP files of the groups' colors over it, at most 640 pixels a side, drawn when they are looked at.
+    """
     images: list[Pillow.Image | None] = field(repr=False)
     """What the network saw of each image; None if the image was preprocessed."""
     fidelity: list[Fidelity] = field(default_factory=list)
@@ -132,6 +133,8 @@ class FactorizationData(Illustrated):
     """By which they were found, as `calls.options.Method` names it. Empty: an earlier server does not say."""
     convergence: Convergence | None = None
     """None where nothing was iterated."""
+    smooth_max_pool: bool = False
+    """Whether effects passed max pools by the gradient that `smooth_max_pool` asks for."""
 
     @property
     def icons(self) -> list[Icon]:

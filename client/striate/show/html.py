@@ -105,6 +105,7 @@ def _flows(found: FactorizedLayersData) -> dict[str, Any]:
         "layer": " to ".join(each.layer.name for each in found.layers if each.layer),
         "shape": [],
         "predictions": found.layers[0].predictions[0] if found.layers[0].predictions else [],
+        "smooth": found.layers[0].smooth_max_pool,
         "columns": [
             {
                 "layer": each.layer.name if each.layer else "",
@@ -132,6 +133,7 @@ def _dictionary(found: SemanticDictionaryData) -> dict[str, Any]:
         "activations": _rounded(found.activations),
         "classes": found.classes,
         "effects": _rounded(found.effects),
+        "smooth": found.smooth_max_pool,
         "neurons": {
             channel: {
                 "name": neuron.name,
@@ -157,6 +159,7 @@ def _factorization(found: FactorizationData) -> dict[str, Any]:
         "relative_error": found.relative_error,
         "fidelity": [[each.kl_divergence, each.same_top_class] for each in found.fidelity],
         "basis": found.basis,
+        "smooth": found.smooth_max_pool,
         "residual": _rounded(found.residual_effects.sum(0)),
         "choices": [[each.components, float(f"{each.explained_variance:.{_DIGITS}g}")] for each in found.choices],
         "groups": [

@@ -149,7 +149,7 @@ class Position(_message.Message):
     def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
 
 class SemanticDictionaryRequest(_message.Message):
-    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons", "recipe", "order", "prefix_tokens")
+    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons", "recipe", "order", "prefix_tokens", "smooth_max_pool")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +167,7 @@ class SemanticDictionaryRequest(_message.Message):
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
     model: str
     image: _common_pb2.Image
     layer: str
@@ -184,7 +185,8 @@ class SemanticDictionaryRequest(_message.Message):
     recipe: str
     order: NeuronOrder
     prefix_tokens: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., order: _Optional[_Union[NeuronOrder, str]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ...) -> None: ...
+    smooth_max_pool: bool
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., order: _Optional[_Union[NeuronOrder, str]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ..., smooth_max_pool: _Optional[bool] = ...) -> None: ...
 
 class Neuron(_message.Message):
     __slots__ = ("channel", "label", "icon", "examples", "other_facets", "negative_icon")
@@ -203,7 +205,7 @@ class Neuron(_message.Message):
     def __init__(self, channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., examples: _Optional[_Iterable[_Union[_common_pb2.Example, _Mapping]]] = ..., other_facets: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ..., negative_icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ...) -> None: ...
 
 class SemanticDictionaryResponse(_message.Message):
-    __slots__ = ("model", "layer", "view", "predictions", "magnitude", "positions", "channels", "activations", "classes", "effects", "neurons", "logits", "baseline_logits", "position_icons", "prefix_tokens", "prefix_magnitudes")
+    __slots__ = ("model", "layer", "view", "predictions", "magnitude", "positions", "channels", "activations", "classes", "effects", "neurons", "logits", "baseline_logits", "position_icons", "prefix_tokens", "prefix_magnitudes", "smooth_max_pool")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
@@ -220,6 +222,7 @@ class SemanticDictionaryResponse(_message.Message):
     POSITION_ICONS_FIELD_NUMBER: _ClassVar[int]
     PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     PREFIX_MAGNITUDES_FIELD_NUMBER: _ClassVar[int]
+    SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     layer: _common_pb2.Layer
     view: _common_pb2.View
@@ -236,7 +239,8 @@ class SemanticDictionaryResponse(_message.Message):
     position_icons: _containers.RepeatedCompositeFieldContainer[_common_pb2.Icon]
     prefix_tokens: _containers.RepeatedScalarFieldContainer[str]
     prefix_magnitudes: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, _Mapping]] = ..., predictions: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ..., magnitude: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., channels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., baseline_logits: _Optional[_Iterable[float]] = ..., position_icons: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ..., prefix_magnitudes: _Optional[_Iterable[float]] = ...) -> None: ...
+    smooth_max_pool: bool
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., view: _Optional[_Union[_common_pb2.View, _Mapping]] = ..., predictions: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ..., magnitude: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., channels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ..., logits: _Optional[_Iterable[float]] = ..., baseline_logits: _Optional[_Iterable[float]] = ..., position_icons: _Optional[_Iterable[_Union[_common_pb2.Icon, _Mapping]]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ..., prefix_magnitudes: _Optional[_Iterable[float]] = ..., smooth_max_pool: _Optional[bool] = ...) -> None: ...
 
 class Convergence(_message.Message):
     __slots__ = ("iterations", "ran_out")
@@ -257,7 +261,7 @@ class ImageBatch(_message.Message):
     def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class FactorizeRequest(_message.Message):
-    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points", "recipe", "method")
+    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points", "recipe", "method", "smooth_max_pool", "omit_overlays")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -272,6 +276,8 @@ class FactorizeRequest(_message.Message):
     SOBOL_POINTS_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
+    SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
+    OMIT_OVERLAYS_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: ImageBatch
     activations: _common_pb2.Tensor
@@ -286,7 +292,9 @@ class FactorizeRequest(_message.Message):
     sobol_points: int
     recipe: str
     method: FactorizationMethod
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ...) -> None: ...
+    smooth_max_pool: bool
+    omit_overlays: bool
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ..., omit_overlays: _Optional[bool] = ...) -> None: ...
 
 class Crop(_message.Message):
     __slots__ = ("image", "box", "strength")
@@ -337,7 +345,7 @@ class Choice(_message.Message):
     def __init__(self, components: _Optional[int] = ..., relative_error: _Optional[float] = ..., explained_variance: _Optional[float] = ...) -> None: ...
 
 class FactorizeResponse(_message.Message):
-    __slots__ = ("model", "layer", "views", "predictions", "spatial", "directions", "relative_error", "groups", "classes", "effects", "residual_effects", "overlays", "fidelity", "choices", "sobol_indices", "basis", "method", "convergence")
+    __slots__ = ("model", "layer", "views", "predictions", "spatial", "directions", "relative_error", "groups", "classes", "effects", "residual_effects", "overlays", "fidelity", "choices", "sobol_indices", "basis", "method", "convergence", "smooth_max_pool", "overlay_scale")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     VIEWS_FIELD_NUMBER: _ClassVar[int]
@@ -356,6 +364,8 @@ class FactorizeResponse(_message.Message):
     BASIS_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     CONVERGENCE_FIELD_NUMBER: _ClassVar[int]
+    SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
+    OVERLAY_SCALE_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     layer: _common_pb2.Layer
     views: _containers.RepeatedCompositeFieldContainer[_common_pb2.View]
@@ -374,10 +384,12 @@ class FactorizeResponse(_message.Message):
     basis: str
     method: FactorizationMethod
     convergence: Convergence
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., convergence: _Optional[_Union[Convergence, _Mapping]] = ...) -> None: ...
+    smooth_max_pool: bool
+    overlay_scale: float
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., convergence: _Optional[_Union[Convergence, _Mapping]] = ..., smooth_max_pool: _Optional[bool] = ..., overlay_scale: _Optional[float] = ...) -> None: ...
 
 class FactorizeLayersRequest(_message.Message):
-    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "recipe", "method")
+    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "recipe", "method", "smooth_max_pool", "omit_overlays")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     FIT_FIELD_NUMBER: _ClassVar[int]
@@ -390,6 +402,8 @@ class FactorizeLayersRequest(_message.Message):
     OMIT_ICONS_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
+    SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
+    OMIT_OVERLAYS_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     fit: _common_pb2.Fit
@@ -402,7 +416,9 @@ class FactorizeLayersRequest(_message.Message):
     omit_icons: bool
     recipe: str
     method: FactorizationMethod
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ...) -> None: ...
+    smooth_max_pool: bool
+    omit_overlays: bool
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ..., omit_overlays: _Optional[bool] = ...) -> None: ...
 
 class Flow(_message.Message):
     __slots__ = ("influence", "residual")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from striate_service.device.networks import DeviceNetworks
@@ -18,6 +20,7 @@ from striate_service.models.layers import Captured
 from striate_service.models.layouts import prefix_of, to_map
 from striate_service.models.outputs import probabilities
 from striate_service.techniques.attribution import class_gradients
+from striate_service.techniques.max_pooling import MaxPools
 from striate_service.techniques.outcomes import Failure, Refusal
 from striate_service.techniques.tasks.base import Array, ForwardNeeds, ForwardSlice, Predictions, Task, Work, to_array
 
@@ -91,10 +94,14 @@ class Executor:
             rows: each task's rows of `pixels`.
         """
 
+        smooth = shared.smooth_rows(rows)
+        pools = MaxPools() if smooth.any() else None
+
         def forward(part: slice, layers: Sequence[str], gradients: Sequence[str]) -> Captured:
-            return self.networks.forward(
-                model, pixels[part], layers, logits=shared.logits, gradients=gradients, threads=threads
-            )
+            with pools if pools and gradients else nullcontext():
+                return self.networks.forward(
+                    model, pixels[part], layers, logits=shared.logits, gradients=gradients, threads=threads
+                )
 
         activation = self.networks.activation(model)
         starts = range(0, len(pixels), images_at_once)
@@ -117,7 +124,7 @@ class Executor:
                 classes = classes or _explained_classes(shared.needs, rows, logits[0], activation)
                 chosen = _padded(classes)[part]
                 for path in shared.gradient_layers:
-                    gradient = class_gradients(_logits(captured), captured.layers[path], chosen)
+                    gradient = _gradients(_logits(captured), captured.layers[path], chosen, pools, smooth[part])
                     gradients[path].append(gradient.float())
         all_logits = _joined(logits) if shared.logits else None
         return _Captured(
@@ -145,6 +152,17 @@ class _SharedNeeds:
         self.layers = list(dict.fromkeys(path for need in needs for path in need.layers))
         self.gradient_layers = list(dict.fromkeys(path for need in needs for path in need.gradient_layers))
         self.logits = any(need.logits for need in needs)
+
+    def smooth_rows(self, rows: Sequence[slice]) -> NDArray[np.bool_]:
+        """Return of which images the gradients pass max pools as `techniques.max_pooling` says: [N].
+
+        Args:
+            rows: each task's images.
+        """
+        smooth = np.zeros(rows[-1].stop, bool)
+        for need, own in zip(self.needs, rows, strict=True):
+            smooth[own] = need.smooth_max_pool and bool(need.gradient_layers)
+        return smooth
 
 
 @dataclass(frozen=True)
@@ -191,6 +209,27 @@ def _images(works: Sequence[Work]) -> Array:
 
 def _bounds(rows: slice) -> tuple[int, int]:
     return rows.start, rows.stop
+
+
+def _gradients(
+    logits: Tensor, layer: Tensor, classes: Tensor, pools: MaxPools | None, smooth: NDArray[np.bool_]
+) -> Tensor:
+    """Return `class_gradients`, those of some images through smoothed max pools.
+
+    What one caller asks leaves others' gradients as they are, so a mixed batch is differentiated both ways.
+
+    Args:
+        pools: of the forward pass; None where no image is smooth.
+        smooth: [N].
+    """
+    if pools is None or not smooth.any():
+        return class_gradients(logits, layer, classes)
+    with pools.smoothed():
+        smoothed = class_gradients(logits, layer, classes)
+    if smooth.all():
+        return smoothed
+    chosen = torch.from_numpy(smooth).to(layer.device).view(-1, *[1] * (smoothed.dim() - 1))
+    return torch.where(chosen, smoothed, class_gradients(logits, layer, classes))
 
 
 def _logits(captured: Captured) -> Tensor:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from striate_service.errors import AlreadyExists, Damaged, LaterVersion, NotFound, WrongWeights, storing
 from striate_service.explain.groups import Group, describe_groups, group_objectives
 from striate_service.explain.icons import NO_ICON, IconFinder, IconOptions, RecipeChoice
-from striate_service.explain.names import NO_LABEL, Namer
+from striate_service.explain.labels import NO_LABEL
+from striate_service.explain.names import Namer
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.stores.bases import BasisStore, DamagedBasis, LaterBasis, StoredBasis

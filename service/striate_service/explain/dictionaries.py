@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from striate_service.explain.icons import NO_ICON, Icon, IconFinder, IconOptions
 from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.images import GivenImages, View
-from striate_service.explain.names import Label, Namer
+from striate_service.explain.labels import Label
+from striate_service.explain.names import Namer
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
 from striate_service.stores.examples import ExampleStore, StoredExample
@@ -43,6 +44,8 @@ class DictionaryQuestion:
     attribution: Literal["gradient", "path", "none"]
     steps: int
     """On the path."""
+    smooth_max_pool: bool
+    """Let gradients pass max pools as `techniques.max_pooling` says."""
     examples: int
     """How many natural examples of each neuron."""
     position_icons: bool
@@ -155,6 +158,7 @@ def _task(question: DictionaryQuestion) -> DictionaryTask:
         prefix=bool(question.prefix_tokens),
         vectors=tuple(_places(question).tolist()) if question.position_icons else (),
         by_magnitude=question.by_magnitude,
+        smooth_max_pool=question.smooth_max_pool,
     )
 
 

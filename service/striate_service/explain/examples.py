@@ -10,7 +10,8 @@ from datetime import datetime
 import numpy as np
 
 from striate_service.errors import NotFound
-from striate_service.explain.names import NO_LABEL, Label, Namer
+from striate_service.explain.labels import NO_LABEL, Label
+from striate_service.explain.names import Namer
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.stores.examples import ExampleStore, LayerExamples, StoredExample
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from striate_service.explain.bases import Library
-from striate_service.explain.group_pictures import GroupStyle, overlays
+from striate_service.explain.group_pictures import GroupStyle
 from striate_service.explain.groups import GroupExplainer, GroupsAnswer, describe_groups
 from striate_service.explain.icons import NO_ICON, IconOptions
 from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.images import GivenImages
 from striate_service.explain.importance import GroupImportance
-from striate_service.explain.names import NO_LABEL
+from striate_service.explain.labels import NO_LABEL
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.stores.bases import StoredBasis
 from striate_service.techniques.methods import MethodChoice
 from striate_service.techniques.tasks.base import Array
 from striate_service.techniques.tasks.groups import FactorizeActivationsTask, FactorizeTask, GroupsResult
-
-_NO_PICTURE = (224, 224)  # pixels of an overlay over nothing
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,8 @@ class ImageGroupsQuestion:
     """Keep the groups as a basis of this name. Empty: do not."""
     sobol_points: int
     """At which the groups' strengths are varied for Sobol indices. 0: compute none."""
+    smooth_max_pool: bool
+    """Let gradients pass max pools as `techniques.max_pooling` says."""
     icons: IconOptions
 
 
@@ -96,7 +95,9 @@ class Factorizations:
             answer = _with_sobol_indices(answer, indices)
         if question.save_as:
             await self._library.save(_basis(question, result, style))
-        return replace(answer, basis=basis.name if basis else question.save_as)
+        return replace(
+            answer, basis=basis.name if basis else question.save_as, smooth_max_pool=question.smooth_max_pool
+        )
 
     async def _in_activations(self, question: ActivationGroupsQuestion, terms: Terms) -> GroupsAnswer:
         activations, components = question.activations, question.components
@@ -108,7 +109,7 @@ class Factorizations:
             result,
             describe_groups(result.directions, result.importance, style.colors, [NO_ICON] * found, [NO_LABEL] * found),
             np.zeros((images, found, 0), np.float32),
-            await asyncio.to_thread(overlays, result.spatial, style, None, _NO_PICTURE),
+            style,
         )
 
 
@@ -122,6 +123,7 @@ def _task(question: ImageGroupsQuestion) -> FactorizeTask:
         rectify=question.rectify,
         method=question.method,
         directions=question.basis.directions if question.basis else None,
+        smooth_max_pool=question.smooth_max_pool,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from striate_service.explain.group_pictures import GroupStyle
 from striate_service.explain.groups import GroupExplainer, GroupsAnswer
@@ -33,6 +33,8 @@ class FlowsQuestion:
     """ "auto" chooses for each layer."""
     rectify: bool
     """Count negative activations as 0."""
+    smooth_max_pool: bool
+    """Let gradients pass max pools as `techniques.max_pooling` says."""
     icons: IconOptions
 
 
@@ -58,6 +60,7 @@ class GroupFlows:
             components=question.components,
             rectify=question.rectify,
             method=question.method,
+            smooth_max_pool=question.smooth_max_pool,
         )
         decoded, result = await self._runner.run(task, model, question.images, terms)
         layers = await asyncio.gather(
@@ -68,4 +71,5 @@ class GroupFlows:
                 for layer, groups in zip(question.layers, result.layers, strict=True)
             )
         )
-        return FlowsAnswer(layers, result.flows)
+        answers = [replace(layer, smooth_max_pool=question.smooth_max_pool) for layer in layers]
+        return FlowsAnswer(answers, result.flows)

@@ -1,14 +1,12 @@
-"""Where neuron groups are in images: overlays in the groups' colors, and the places where each is strong."""
+"""Where neuron groups are in images: how they are drawn there, and the places where each is strong."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
 from striate_service.explain.images import Box, View
 from striate_service.techniques import palette
@@ -58,25 +56,6 @@ def crops(maps: NDArray[np.float32], views: Sequence[View]) -> list[Crop]:
         Crop(place.image, _in_pixels(place.box, views[place.image]), place.strength)
         for place in strongest_places(maps, _CROPS)
     ]
-
-
-def overlays(
-    spatial: NDArray[np.float32], style: GroupStyle, images: Sequence[NDArray[np.uint8]] | None, size: tuple[int, int]
-) -> list[bytes]:
-    """Return one WebP file an image.
-
-    Args:
-        spatial: [N, H, W, K].
-        images: [H, W, 3] each; None: there are none to look at, and black of `size` lies beneath.
-    """
-    files = []
-    for number, maps in enumerate(spatial.clip(min=0)):  # where a group is present negatively it has no color
-        buffer = io.BytesIO()
-        image = images[number] if images else None
-        picture = palette.overlay(image, maps, style.colors, scale=style.scale, size=size)
-        Pillow.fromarray(picture).save(buffer, "WEBP", quality=90)
-        files.append(buffer.getvalue())
-    return files
 
 
 def _in_pixels(box: tuple[float, float, float, float], view: View) -> Box:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate_service.explain.decoding import DecodedImages
-from striate_service.explain.group_pictures import Crop, GroupStyle, crops, overlays
+from striate_service.explain.group_pictures import Crop, GroupStyle, crops
 from striate_service.explain.icons import Icon, IconFinder, IconOptions
 from striate_service.explain.images import View
-from striate_service.explain.names import Label, Namer
+from striate_service.explain.labels import Label
+from striate_service.explain.names import Namer
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
+from striate_service.techniques.directions import channel_shares
 from striate_service.techniques.objective import Direction, Objective
 from striate_service.techniques.tasks.base import Array
 from striate_service.techniques.tasks.groups import GroupsResult
-
-_STRONGEST_CHANNELS = 5  # of a group, that are named
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,9 @@ class GroupsAnswer:
     groups: Sequence[Group]
     effects: Array
     """[N, K, M]; M is 0 where no classes are explained."""
-    overlays: Sequence[bytes]
-    """One WebP file an image."""
+    style: GroupStyle
+    pictures: Sequence[NDArray[np.uint8]] | None = None
+    """What the network saw, [H, W, 3] each, as large as its input; None where that is nothing to look at."""
     model: ModelDescription | None = None
     """None where the activations come from elsewhere."""
     layer: LayerDescription | None = None
@@ -61,6 +61,8 @@ class GroupsAnswer:
     """[N, K, M]; None where they were not asked for."""
     basis: str = ""
     """What the groups are kept as. Empty: they are not."""
+    smooth_max_pool: bool = False
+    """Whether gradients passed max pools as `techniques.max_pooling` says."""
 
 
 class GroupExplainer:
@@ -102,7 +104,8 @@ class GroupExplainer:
                 for k, group in enumerate(groups)
             ],
             effects,
-            await asyncio.to_thread(overlays, result.spatial, style, pictures, model.input_shape[1:]),
+            style,
+            pictures,
             model,
             layer,
             decoded.views,
@@ -125,14 +128,13 @@ def describe_groups(
         icons: one a group.
         labels: one a group.
     """
-    strongest = np.argsort(-directions, axis=1, kind="stable")[:, :_STRONGEST_CHANNELS]
     return [
         Group(
             color=tuple(colors[k].tolist()),
             icon=icons[k],
             label=labels[k],
             importance=float(importance[k]),
-            channels=[channel for channel in strongest[k].tolist() if directions[k, channel] > 0],
+            channels=list(channel_shares(directions[k])),
         )
         for k in range(len(directions))
     ]

@@ -12,7 +12,8 @@ import numpy as np
 
 from striate_service.errors import TooManyIcons
 from striate_service.explain.icons import NO_ICON, Icon, icons_of
-from striate_service.explain.names import Label, Namer
+from striate_service.explain.labels import Label
+from striate_service.explain.names import Namer
 from striate_service.explain.rendering import IconRenderer, IconSubject, Owner, Rendering, Urgency
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.monitoring.metrics import Metrics

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from striate_service.explain.distinct_names import told_apart
+from striate_service.explain.labels import NO_LABEL, UNAVAILABLE, Label
 from striate_service.explain.optional_labels import OptionalLabels
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
 from striate_service.stores.examples import ExampleStore
-from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel
+from striate_service.stores.labels import LabelSource, LabelStore
+from striate_service.techniques.directions import channel_shares
 
+# A channel's name fits a group if it stands for this share of the squared length of the group's direction. Of the
+# article's groups in GoogLeNet's mixed4d, and of SqueezeNet's in features.5 to 12, the strongest channel has 5 to 44%.
+_LEAST_SHARE = 0.05
+# And for this share of what its strongest channel has: a group is not called after what is minor in it.
+_LEAST_OF_STRONGEST = 0.5
 # A class names a neuron when it receives more of the neuron's effect than all other classes together.
 _MAJORITY = 0.5
-
-
-@dataclass(frozen=True)
-class Label:
-    """The name of a neuron or of a group."""
-
-    text: str = ""
-    """Empty: nobody has named it."""
-    source: LabelSource = LabelSource.NONE
-    score: float | None = None
-    """How good the name is by its source's own measure, at most 1. None: not measured."""
-    author: str = ""
-
-    @classmethod
-    def of(cls, stored: StoredLabel) -> Label:
-        return cls(stored.text, stored.source, stored.score, stored.author)
-
-
-NO_LABEL = Label()
-UNAVAILABLE = Label(source=LabelSource.UNAVAILABLE)
 
 
 class Namer:
@@ -87,33 +74,47 @@ class Namer:
         effects: NDArray[np.float32],
         classes: Sequence[int],
     ) -> list[Label]:
-        """Return a label for each group: that of a direction like it, else the name that has most weight among its
-        channels, else a class.
+        """Return a label for each group: that of a direction like it, else the name that its strongest channels have,
+        if that stands for enough of the direction, else a class. No two have the same text.
 
         Args:
             directions: [K, C].
             effects: [K, M], on `classes`.
         """
-        named = await self.named(model, layer, range(directions.shape[1]))
+        shares = [channel_shares(direction) for direction in directions]
+        named = await self.named(model, layer, sorted({channel for each in shares for channel in each}))
         of_directions = await self._labels.of_directions(model.version, layer, directions)
         if of_directions is None or UNAVAILABLE in named.values():
             return [UNAVAILABLE] * len(directions)
-        return [
-            Label.of(stored) if stored else _channels_label(named, direction) or _class_label(model, effect, classes)
-            for direction, stored, effect in zip(directions, of_directions, effects, strict=True)
+        labels = [
+            Label.of(stored) if stored else _channels_label(named, own) or _class_label(model, effect, classes)
+            for own, stored, effect in zip(shares, of_directions, effects, strict=True)
         ]
+        names = [
+            [
+                (channel, named[channel].text if channel in named and share >= _LEAST_SHARE else "")
+                for channel, share in own.items()
+            ]
+            for own in shares
+        ]
+        return told_apart(labels, names, own=[stored is not None for stored in of_directions])
 
 
-def _channels_label(named: Mapping[int, Label], direction: NDArray[np.float32]) -> Label | None:
-    """Return the label whose text has most weight among the named channels of a direction, [C]; None: it has none."""
-    weights: dict[str, float] = {}
-    for channel, label in named.items():
-        weights[label.text] = weights.get(label.text, 0.0) + float(direction[channel])
-    text = max(weights, key=weights.__getitem__, default="")
-    if not text or weights[text] <= 0:
+def _channels_label(named: Mapping[int, Label], shares: Mapping[int, float]) -> Label | None:
+    """Return the name that a group's channels give it; None: no name stands for enough of the group.
+
+    Args:
+        shares: the group's strongest channels, strongest first, and their shares of its direction.
+    """
+    by_text: dict[str, float] = {}
+    for channel, share in shares.items():
+        if channel in named:
+            text = named[channel].text
+            by_text[text] = by_text.get(text, 0.0) + share
+    text = max(by_text, key=by_text.__getitem__, default="")
+    if not text or by_text[text] < max(_LEAST_SHARE, _LEAST_OF_STRONGEST * max(shares.values())):
         return None
-    strongest = max((channel for channel in named if named[channel].text == text), key=lambda each: direction[each])
-    return named[strongest]
+    return next(named[channel] for channel in shares if channel in named and named[channel].text == text)
 
 
 def _class_label(model: ModelDescription, effect: NDArray[np.float32], classes: Sequence[int]) -> Label:

@@ -10,7 +10,7 @@ from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2
 
-from striate_service.explain import images, names
+from striate_service.explain import images, labels
 from striate_service.explain.groups import Group
 from striate_service.explain.icons import Icon, IconStatus
 from striate_service.explain.rendering import IconSubject
@@ -121,7 +121,7 @@ def examples(found: Sequence[StoredExample]) -> list[pb.Example]:
     ]
 
 
-def label(given: names.Label) -> pb.Label:
+def label(given: labels.Label) -> pb.Label:
     source = pb.LabelSource.Name(given.source.value)
     return pb.Label(text=given.text, source=source, score=given.score, author=given.author)
 

@@ -12,7 +12,7 @@ from striate_service.config import Settings
 from striate_service.errors import InvalidArgument
 from striate_service.explain.examples import ChannelExamples, Examples
 from striate_service.explain.indexing import MAX_EXAMPLES, ExampleIndexing, IndexPlan, IndexProgress
-from striate_service.explain.names import NO_LABEL
+from striate_service.explain.labels import NO_LABEL
 from striate_service.explain.streams import StreamedImage
 from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.scheduling.engine import Engine

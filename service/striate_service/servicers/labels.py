@@ -16,7 +16,7 @@ from striate.v1.labels_pb2_grpc import LabelServiceServicer
 
 from striate_service.config import Settings
 from striate_service.errors import InvalidArgument, NotFound
-from striate_service.explain.names import Label
+from striate_service.explain.labels import Label
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, reading

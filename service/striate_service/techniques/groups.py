@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -22,6 +23,7 @@ from striate_service.techniques.factorization import (
     find_factors,
     project,
 )
+from striate_service.techniques.max_pooling import MaxPools
 from striate_service.techniques.methods import Method, MethodChoice
 from striate_service.techniques.outcomes import Failure, Refusal, Refused, outcome_of
 
@@ -54,20 +56,28 @@ def reconstruction(spatial: Tensor, directions: Tensor) -> Tensor:
 
 
 def flows(
-    network: nn.Module, pixels: Tensor, groups: Sequence[tuple[LayerDescription, Tensor, Tensor]]
+    network: nn.Module,
+    pixels: Tensor,
+    groups: Sequence[tuple[LayerDescription, Tensor, Tensor]],
+    *,
+    smooth: bool = False,
 ) -> list[tuple[Tensor, Tensor]]:
     """Return how the groups of each layer feed those of the next, by `attribution.group_effects`.
 
     Args:
         pixels: [N, 3, H, W], normalized.
         groups: for each layer, in forward order: its description, spatial [N, H, W, K] and directions [K, C].
+        smooth: let gradients pass max pools as `max_pooling` says.
 
     Returns:
         For each layer but the last: influence [N, K, L] on the L groups of the next layer, and residual [N, L].
     """
     paths = [layer.path for layer, _, _ in groups]
     with torch.enable_grad():  # a new forward pass: the shared one may have recorded no graph
-        outputs = capture(network, pixels, paths, gradients=paths).layers
+        pools = MaxPools()
+        with pools if smooth else nullcontext():
+            outputs = capture(network, pixels, paths, gradients=paths).layers
+        pools.smooth = smooth
         return [
             group_effects(
                 to_map(outputs[layer.path].detach(), layer),

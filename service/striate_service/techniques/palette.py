@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 _LIGHTNESS, _CHROMA = 0.74, 0.125  # about the largest chroma that sRGB has for every hue at this lightness
 _TILT = np.radians(-4)  # from b to the axis that color blindness leaves; found by trial for 4 to 12 colors
-_DIMMED = 0.35  # share of the image's brightness where no group is present
-_GREY = np.array([0.299, 0.587, 0.114])  # luma of RGB (ITU-R BT.601)
 
 _OKLAB_TO_LMS = np.array(
     [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]
@@ -42,47 +40,3 @@ def colors(count: int) -> NDArray[np.uint8]:
     linear = ((lab @ _OKLAB_TO_LMS.T) ** 3 @ _LMS_TO_RGB.T).clip(0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.asarray((srgb * 255).round(), np.uint8)
-
-
-def overlay(
-    image: NDArray[np.uint8] | None,
-    spatial: NDArray[np.float32],
-    group_colors: NDArray[np.uint8],
-    *,
-    scale: float,
-    size: tuple[int, int] = (224, 224),
-) -> NDArray[np.uint8]:
-    """Lay neuron groups over the image that they were found in.
-
-    The color at a point blends the groups' colors by their strengths there; its opacity is the sum of the strengths
-    over `scale`. The image lies beneath, grey and dimmed.
-
-    Args:
-        image: uint8 [H, W, 3]; None: black, of `size`.
-        spatial: float [h, w, K], how strongly each group is present at each position.
-        group_colors: uint8 [K, 3].
-        scale: the sum over groups that is fully opaque; use one scale for images to be compared.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
-    height, width = image.shape[:2] if image is not None else size
-    groups = _enlarge(spatial, height, width)
-    total = groups.sum(axis=2, keepdims=True)
-    blended = groups @ group_colors.astype(np.float64) / np.maximum(total, 1e-12)
-    opacity = (total / max(scale, 1e-12)).clip(0, 1)
-    beneath = np.zeros((height, width, 1)) if image is None else (image @ _GREY)[..., None]
-    # The image's own light and shade stay visible in the colored places.
-    lit = blended * (0.55 + 0.45 * beneath / 255) if image is not None else blended
-    return np.asarray((opacity * lit + (1 - opacity) * _DIMMED * beneath).round().clip(0, 255), np.uint8)
-
-
-def _enlarge(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:
-    """Interpolate [h, w, K] bilinearly to [height, width, K], with pixels' centres aligned."""
-    for axis, size in ((0, height), (1, width)):
-        old = maps.shape[axis]
-        position = ((np.arange(size) + 0.5) * old / size - 0.5).clip(0, old - 1)
-        low = np.floor(position).astype(int)
-        share = (position - low).reshape([-1 if i == axis else 1 for i in range(3)])
-        maps = maps.take(low, axis) * (1 - share) + maps.take(np.minimum(low + 1, old - 1), axis) * share
-    return maps.astype(np.float64)

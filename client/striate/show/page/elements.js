@@ -14,6 +14,9 @@ function svgElement(tag, attributes = {}, ...children) {
   return node;
 }
 
+const SMOOTHED =
+  "Where a max pool follows, its effects are shared out among all that is active in a window, by the square.";
+
 function section(result, title, text, ...content) {
   const shape = result.shape.length ? ` · ${result.shape.join(" × ")}` : "";
   return element(
@@ -24,7 +27,7 @@ function section(result, title, text, ...content) {
       { textContent: `${title} · ${result.layer}` },
       element("span", { className: "soft small", textContent: shape }),
     ),
-    element("p", { className: "soft", textContent: text }),
+    element("p", { className: "soft", textContent: result.smooth ? `${text} ${SMOOTHED}` : text }),
     ...content,
   );
 }

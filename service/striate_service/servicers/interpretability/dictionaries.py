@@ -46,6 +46,10 @@ def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> Diction
         raise InvalidArgument(
             "prefix_tokens", "have no effects by integrated gradients, whose path leaves them as they are."
         )
+    if request.smooth_max_pool and attribution == "path":
+        raise InvalidArgument(
+            "smooth_max_pool", "goes with gradient times activation, and not with integrated gradients."
+        )
     examples = reading.in_range(request.examples, "examples", 0, MAX_EXAMPLES)
     icons = len(positions) + len(prefix_tokens)
     if request.position_icons and icons > _MAX_POSITION_ICONS:
@@ -64,6 +68,7 @@ def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> Diction
         class_count=reading.class_count(request, model),
         attribution=attribution,
         steps=reading.in_range(request.steps if request.HasField("steps") else _STEPS, "steps", 1, _MAX_STEPS),
+        smooth_max_pool=request.smooth_max_pool and attribution == "gradient",
         examples=examples,
         position_icons=request.position_icons,
         icons=reading.read_icon_options(request, model, reader.recipes),
@@ -92,6 +97,7 @@ def write(question: DictionaryQuestion, answer: Dictionary) -> messages.Semantic
         logits=encoding.numbers(result.class_logits),
         baseline_logits=encoding.numbers(result.baseline_logits),
         position_icons=map(encoding.icon, answer.position_icons),
+        smooth_max_pool=question.smooth_max_pool,
     )
 
 

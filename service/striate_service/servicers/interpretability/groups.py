@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 
 import numpy as np
+from striate.show.overlays import overlay_file
 from striate.tensors import tensor_from_array, write_tensor
 from striate.v1 import interpretability_pb2 as messages
 
@@ -24,6 +26,9 @@ from striate_service.techniques.tasks.groups import GroupsResult
 _MAX_POINTS = 256
 _MAX_EVALUATIONS = 32_768  # forwards of the network's remainder that one request's Sobol indices may cost: minutes
 _MAX_LAYERS = 8  # of FactorizeLayers
+
+_Overlaid = messages.FactorizeRequest | messages.FactorizeLayersRequest
+"""A request that says whether it wants overlays."""
 
 
 async def read(request: messages.FactorizeRequest, reader: Reader) -> ImageGroupsQuestion | ActivationGroupsQuestion:
@@ -51,11 +56,12 @@ def read_flows(request: messages.FactorizeLayersRequest, reader: Reader) -> Flow
         components=min(_components(request, (images, *layer.map_shape)) for layer in layers),
         method=read_method(request.method, request.rectify),
         rectify=request.rectify,
+        smooth_max_pool=request.smooth_max_pool,
         images=reader.images(request.images, "images", request.fit, model),
     )
 
 
-def write(answer: GroupsAnswer) -> messages.FactorizeResponse:
+async def write(request: _Overlaid, answer: GroupsAnswer) -> messages.FactorizeResponse:
     result = answer.result
     nothing_left = np.zeros((len(result.spatial), 0), np.float32)
     response = messages.FactorizeResponse(
@@ -68,10 +74,12 @@ def write(answer: GroupsAnswer) -> messages.FactorizeResponse:
         choices=_choices(result),
         fidelity=_fidelity(result),
         views=map(encoding.view, answer.views),
-        overlays=answer.overlays,
+        overlays=() if request.omit_overlays else await asyncio.to_thread(_overlays, answer),
+        overlay_scale=answer.style.scale,
         basis=answer.basis,
         method=method_message(result.method),
         convergence=_convergence(result),
+        smooth_max_pool=answer.smooth_max_pool,
     )
     if answer.model and answer.layer:
         response.model.CopyFrom(encoding.model_ref(answer.model))
@@ -83,14 +91,29 @@ def write(answer: GroupsAnswer) -> messages.FactorizeResponse:
     return response
 
 
-def write_flows(answer: FlowsAnswer) -> messages.FactorizeLayersResponse:
+async def write_flows(request: _Overlaid, answer: FlowsAnswer) -> messages.FactorizeLayersResponse:
     return messages.FactorizeLayersResponse(
-        layers=map(write, answer.layers),
+        layers=[await write(request, layer) for layer in answer.layers],
         flows=[
             messages.Flow(influence=tensor_from_array(flow.influence), residual=tensor_from_array(flow.residual))
             for flow in answer.flows
         ],
     )
+
+
+def _overlays(answer: GroupsAnswer) -> list[bytes]:
+    """Draw an overlay for each image, for callers who do not draw themselves."""
+    size = answer.model.input_shape[1:] if answer.model else None
+    return [
+        overlay_file(
+            answer.pictures[number] if answer.pictures else None,
+            maps,
+            answer.style.colors,
+            scale=answer.style.scale,
+            **({"size": size} if size else {}),
+        )
+        for number, maps in enumerate(answer.result.spatial)
+    ]
 
 
 def _image_groups(request: messages.FactorizeRequest, reader: Reader, basis: StoredBasis | None) -> ImageGroupsQuestion:
@@ -123,6 +146,7 @@ def _image_groups(request: messages.FactorizeRequest, reader: Reader, basis: Sto
         basis=basis,
         save_as=request.save_as,
         sobol_points=request.sobol_points,
+        smooth_max_pool=request.smooth_max_pool,
         icons=reading.read_icon_options(request, model, reader.recipes),
         images=reader.images(request.images.images, "images.images", request.images.fit, model),
     )

@@ -87,14 +87,14 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
     ) -> messages.FactorizeResponse:
         terms = read_terms(context)
         question = await groups.read(request, self._reader)
-        return groups.write(await self._factorizations.answer(question, terms))
+        return await groups.write(request, await self._factorizations.answer(question, terms))
 
     async def FactorizeLayers(  # noqa: N802
         self, request: messages.FactorizeLayersRequest, context: Context
     ) -> messages.FactorizeLayersResponse:
         terms = read_terms(context)
         question = groups.read_flows(request, self._reader)
-        return groups.write_flows(await self._flows.answer(question, terms))
+        return await groups.write_flows(request, await self._flows.answer(question, terms))
 
     async def RenderIcons(  # noqa: N802
         self, request: messages.RenderIconsRequest, context: Context

@@ -40,6 +40,8 @@ class ForwardNeeds:
     """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
     explains: bool = False
     """Whether the task explains classes, or only predicts them."""
+    smooth_max_pool: bool = False
+    """Whether gradients pass max pools as `techniques.max_pooling` says."""
     whole_outputs: bool = False
     """Whether the task takes outputs as the modules return them, in place of maps."""
 

@@ -64,6 +64,8 @@ class DictionaryTask(ImageTask[DictionaryResult]):
     """Which of `DictionaryResult`'s P whole activation vectors are wanted."""
     by_magnitude: bool = True
     """The strongest neurons are those farthest from 0. False: the most active."""
+    smooth_max_pool: bool = False
+    """For "gradient": let it pass max pools as `techniques.max_pooling` says."""
 
     @property
     def rate_key(self) -> str:
@@ -78,6 +80,7 @@ class DictionaryTask(ImageTask[DictionaryResult]):
             classes=self.classes,
             class_count=self.class_count,
             explains=explains,
+            smooth_max_pool=self.smooth_max_pool,
         )
 
     @property

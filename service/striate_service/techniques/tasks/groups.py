@@ -104,6 +104,8 @@ class FactorizeTask(ImageTask[GroupsResult]):
     method: MethodChoice = "auto"
     directions: Array | None = None
     """[K, C]: project onto these, which `method` found. None: find groups."""
+    smooth_max_pool: bool = False
+    """Let gradients pass max pools as `techniques.max_pooling` says."""
 
     @property
     def rate_key(self) -> str:
@@ -112,7 +114,14 @@ class FactorizeTask(ImageTask[GroupsResult]):
     @property
     def forward(self) -> ForwardNeeds:
         explains = bool(self.explained_count)
-        return ForwardNeeds((self.layer,), (self.layer,) if explains else (), self.classes, self.class_count, explains)
+        return ForwardNeeds(
+            (self.layer,),
+            (self.layer,) if explains else (),
+            self.classes,
+            self.class_count,
+            explains,
+            smooth_max_pool=self.smooth_max_pool,
+        )
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         assert model
@@ -157,6 +166,8 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
     """Of each layer; 0: chosen for each by its activations."""
     rectify: bool
     method: MethodChoice = "auto"
+    smooth_max_pool: bool = False
+    """As in `FactorizeTask`, between layers too."""
 
     @property
     def rate_key(self) -> str:
@@ -165,7 +176,14 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
     @property
     def forward(self) -> ForwardNeeds:
         explains = bool(self.explained_count)
-        return ForwardNeeds(self.layers, self.layers if explains else (), self.classes, self.class_count, explains)
+        return ForwardNeeds(
+            self.layers,
+            self.layers if explains else (),
+            self.classes,
+            self.class_count,
+            explains,
+            smooth_max_pool=self.smooth_max_pool,
+        )
 
     @property
     def _layer_tasks(self) -> list[FactorizeTask]:
@@ -224,7 +242,7 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
             (networks.layer(self.model, path), networks.to_device(each.spatial), networks.to_device(each.directions))
             for path, each in zip(self.layers, groups, strict=True)
         ]
-        influences = flows(networks.module(self.model), forward.pixels, of_layers)
+        influences = flows(networks.module(self.model), forward.pixels, of_layers, smooth=self.smooth_max_pool)
         return GroupFlowsResult(
             tuple(groups),
             tuple(FlowResult(to_array(influence), to_array(residual)) for influence, residual in influences),
