@@ -129,7 +129,7 @@ FAMILIES = (
     _timm("deit_tiny_distilled_patch16_224"),
     _timm("vit_small_patch14_reg4_dinov2", arguments={"img_size": 224}),
     _timm("eva02_tiny_patch14_224"),
-    _timm("vit_base_patch16_siglip_224", arguments={"depth": 4}),
+    _timm("vit_base_patch16_siglip_224", arguments={"depth": 2}),
     _timm("mixer_s32_224", is_short=True),
     _timm("convnext_atto"),
     Family(LITE0, "timm", _lite0),

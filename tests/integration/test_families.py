@@ -34,7 +34,7 @@ _WRITES = "FAMILIES" in os.environ
 _ASKED = os.environ.get("FAMILIES", "all").split(",")
 MEASURED = [each for each in FAMILIES if (_ASKED == ["all"] or each.source in _ASKED if _WRITES else each.is_short)]
 _HEAD = "| family | source | layers explained | to hooks | effects |\n|---|---|---|---|---|\n"
-_BYTES = 2**24
+_BYTES = 2**25
 """Of a reply: layers are asked for in parts."""
 _CLASS = 3
 
@@ -50,8 +50,8 @@ class Explained:
     """The largest relative difference to autograd; None: there are no classes."""
 
     def row(self, family: Family) -> str:
-        effects = "no classes" if self.effects is None else f"{self.effects:.0e}"
-        return f"| {family.name} | {family.source} | {self.layers} | {self.activations:.0e} | {effects} |"
+        effects = "no classes" if self.effects is None else _short(self.effects)
+        return f"| {family.name} | {family.source} | {self.layers} | {_short(self.activations)} | {effects} |"
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +133,10 @@ def _of_effects(client: striate.Client, model: striate.Model, network: nn.Module
     largest = 0.0
     for layout in sorted({layer.layout for layer in model.layers if layer.is_map}):
         maps = [layer for layer in model.layers if layer.layout == layout]
-        layer = maps[len(maps) // 2]
+        layer = maps[(len(maps) - 1) // 2]
+        neurons = min(layer.channels, 3 if layer.layout != "vector" else 32)
         found = client.semantic_dictionary(
-            inputs[0], layer.name, model=model.name, neurons=3, classes=[model.classes[_CLASS]], icons=False
+            inputs[0], layer.name, model=model.name, neurons=neurons, classes=[model.classes[_CLASS]], icons=False
         )
         kept: list[Tensor] = []
 
@@ -177,6 +178,10 @@ def _parts(layers: Sequence[striate.Layer], images: int) -> Iterator[list[str]]:
 
 
 # The table
+
+
+def _short(difference: float) -> str:
+    return f"{difference:.0e}" if difference else "0"
 
 
 def _table() -> dict[str, str]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from conftest import executor_of
 from PIL import Image
 from striate_service.config import ModelSettings
 from striate_service.models.loading import LoadedModel, ModelError, load_model
 from striate_service.models.torchvision_compat import import_torchvision
+from striate_service.techniques.methods import Method
+from striate_service.techniques.tasks.base import Work
+from striate_service.techniques.tasks.groups import FactorizeTask
 
 import_torchvision()  # before timm, which imports it itself
 pytest.importorskip("timm")
@@ -47,6 +52,31 @@ def test_it_sees_what_the_photographs_show(
     best = int(probabilities.argmax())
     assert lite0.description.classes[best] == expected
     assert float(probabilities[best]) == pytest.approx(probability, abs=0.02)
+
+
+def test_groups_of_a_signed_bottleneck_keep_the_class_that_rectified_ones_lose(
+    lite0: LoadedModel, shared: Path
+) -> None:
+    """The reply's fidelity says so, and so does a plain hook that puts the groups in the layer's place."""
+    bottleneck, executor = "blocks.6.0.bn3", executor_of(lite0)
+    photos = [as_its_authors_show_it(shared / "photos" / name) for name in ("bowtie_guy.jpeg", "hot_dog.jpg")]
+    methods: dict[Method, bool] = {"semi-nmf": False, "nmf": True}
+    for method, rectify in methods.items():
+        task = FactorizeTask("lite0", (), 1, layer=bottleneck, components=3, rectify=rectify, method=method)
+        answers = executor.run([Work(task, photo.numpy()) for photo in photos], images_at_once=2)
+        for photo, found in zip(photos, answers, strict=True):
+            groups = torch.from_numpy(np.einsum("nhwk,kc->nchw", found.spatial, found.directions))
+            with torch.inference_mode():
+                own = lite0.network(photo).double().log_softmax(1)
+                handle = lite0.network.get_submodule(bottleneck).register_forward_hook(
+                    lambda *_, groups=groups: groups.clone()
+                )
+                then = lite0.network(photo).double().log_softmax(1)
+                handle.remove()
+            kept = bool(own.argmax() == then.argmax())
+            assert kept == bool(found.same_top_class[0]) == (method == "semi-nmf")
+            divergence = float((own.exp() * (own - then)).sum())
+            assert float(found.kl_divergence[0]) == pytest.approx(divergence, rel=1e-2, abs=1e-4)
 
 
 def test_its_weights_belong_to_it_alone() -> None:
