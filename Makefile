@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test models fuzz faults soak check serve bench protos client docs gpu clean
+.PHONY: help install demo test models families fuzz faults soak check serve bench protos client docs gpu clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -25,6 +25,9 @@ test: $(INSTALLED) check ## all tests, two files at a time: most wait for server
 
 models: $(INSTALLED) ## load all of torchvision's networks, with random weights (half an hour, 8 GB)
 	ALL_MODELS=1 $(PYTHON) -m pytest -s tests/unit/test_all_models.py
+
+families: $(INSTALLED) ## measure a network of every family against plain torch, and write the table of docs/models.md
+	FAMILIES=all $(PYTHON) -m pytest -s tests/integration/test_families.py
 
 fuzz: $(INSTALLED) ## send CASES spoilt requests (100,000 unless given) to a real server, and as many spoilt image files; SEED chooses others
 	CASES=$(or $(CASES),100000) $(PYTHON) -m pytest -s tests/hostile tests/unit/test_image_files.py

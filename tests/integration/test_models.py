@@ -119,6 +119,24 @@ def test_probabilities_are_what_the_activation_makes_of_logits(zoo: striate.Clie
         assert zoo.model(name).activation == "sigmoid"
 
 
+def test_fidelity_compares_probabilities_of_classes_that_do_not_exclude_each_other(
+    zoo: striate.Client, pixels: np.ndarray
+) -> None:
+    image = pixels[..., :3]
+    inputs = (torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255 - 0.5) / 0.5
+    for name, classes in (("one", 1), ("many", 5)):
+        network = Varied(classes=classes)
+        found = zoo.factorize(image, "conv", model=name, components=1, icons=False)
+        maps = torch.from_numpy((found.spatial @ found.directions).transpose(0, 3, 1, 2).copy())
+        own, then = (network.fc(network.activation(each).mean((2, 3)))[0] for each in (network.conv(inputs), maps))
+        p, q = (torch.distributions.Bernoulli(logits=each.double()) for each in (own, then))
+        divergence = torch.distributions.kl_divergence(p, q).sum()
+        (ours,) = found.fidelity
+        assert ours.kl_divergence == pytest.approx(float(divergence), rel=1e-3, abs=1e-6)
+        same = bool((own > 0) == (then > 0)) if classes == 1 else bool(own.argmax() == then.argmax())
+        assert ours.same_top_class == same
+
+
 def test_what_cannot_be_loaded_reaches_whoever_asked(zoo: striate.Client) -> None:
     small = {"resize": 32, "crop": (32, 40)}
     with pytest.raises(striate.InvalidArgument, match="bad: building the network failed: KeyError: 'aaa") as refused:

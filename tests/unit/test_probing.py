@@ -7,9 +7,12 @@ import logging
 import pytest
 import tiny_networks
 import torch
-from striate_service.models.description import LayerDescription, Layout
+from striate_service.config import ModelSettings
+from striate_service.models.description import LayerDescription, Layout, Tokens
 from striate_service.models.layers import Examination, capture, examine
 from striate_service.models.layouts import prefix_of, replaced, to_map
+from striate_service.models.sources import source_of
+from striate_service.models.sources.extras import import_extra
 from striate_service.models.torchvision_compat import import_torchvision
 from torch import Tensor, nn
 
@@ -135,12 +138,34 @@ def test_maps_go_back_to_what_they_were(factory: object) -> None:
         assert torch.equal(replaced(output, layer, maps), output)
 
 
-def test_a_source_that_tells_a_layout_is_believed() -> None:
-    torch.manual_seed(0)
-    network = tiny_networks.Attention().eval()
-    told = {"weights": Layout.NONE, "project": Layout.TOKENS}
-    layers = by_path(examine(network, _SHAPE, told.get))
-    assert (layers["weights"].layout, layers["project"].grid) == (Layout.NONE, (4, 4))
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        (Tokens((4, 4), ("summary",)), ("summary",)),
+        (Tokens((4, 4)), ("cls",)),
+        (Tokens((2, 8), ("summary",)), ("summary",)),  # of as many positions
+        (Tokens((3, 5), ("one", "other")), ("cls",)),
+        (Tokens((4, 4), ("one", "other")), ("cls",)),
+    ],
+)
+def test_what_a_source_tells_holds_where_the_probes_agree(told: Tokens, names: tuple[str, ...]) -> None:
+    layers = by_path(examine(tiny_networks.vit().eval(), _SHAPE, told))
+    for path in ("encoder.dropout", "encoder.layers.encoder_layer_1.mlp.0", "encoder.ln"):
+        assert (layers[path].layout, layers[path].grid, layers[path].prefix_tokens) == (Layout.TOKENS, (4, 4), names)
+
+
+@pytest.mark.parametrize(
+    ("name", "grid", "prefix"),
+    [
+        ("deit_tiny_distilled_patch16_224", (14, 14), ("cls", "distill")),
+        ("vit_tiny_patch16_224", (14, 14), ("cls",)),
+        ("vit_base_patch16_siglip_224", (14, 14), ()),
+    ],
+)
+def test_timm_tells_how_its_tokens_lie(name: str, grid: tuple[int, int], prefix: tuple[str, ...]) -> None:
+    timm, settings = import_extra("timm"), ModelSettings.parse(f"net=timm:{name}")
+    network = timm.create_model(name, depth=1)
+    assert source_of(settings).find(settings).tokens(network) == Tokens(grid, prefix)
 
 
 def test_the_loader_says_that_a_network_mixes_images(caplog: pytest.LogCaptureFixture, tmp_path: object) -> None:

@@ -54,16 +54,25 @@ def seen(picture: Image.Image, preprocessing: Preprocessing) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "crop_mode"),
-    [("resnet18", "center"), ("tf_efficientnet_lite0", "center"), ("vit_tiny_patch16_224", "squash")],
+    ("name", "crop_mode", "size"),
+    [
+        ("resnet18", "center", (224, 224)),
+        ("resnet18", "center", (96, 160)),
+        ("resnet18", "center", (160, 96)),
+        ("resnet18", "squash", (96, 160)),
+        ("tf_efficientnet_lite0", "center", (224, 224)),
+        ("vit_tiny_patch16_224", "squash", (224, 224)),
+    ],
 )
 def test_timms_networks_see_pictures_as_timm_shows_them(
-    name: str, crop_mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, crop_mode: str, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     network = timm.create_model(name, pretrained=False).eval()
     torch.save(network.state_dict(), tmp_path / "net.pth")
-    config = timm.data.resolve_data_config({"crop_mode": crop_mode}, pretrained_cfg=network.pretrained_cfg)
+    config = timm.data.resolve_data_config(
+        {"crop_mode": crop_mode, "input_size": (3, *size)}, pretrained_cfg=network.pretrained_cfg
+    )
     monkeypatch.setattr(timm.data, "resolve_data_config", lambda *_args, **_options: config)
     loaded = load(f"timm:{name}:{tmp_path / 'net.pth'}")
     picture = photo(260, 320)
@@ -108,7 +117,12 @@ def test_timms_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def no_network(*_args: Any, **_options: Any) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(timm, "create_model", no_network)
+    def fetch(*_args: Any, **_options: Any) -> None:
+        raise AssertionError("timm's own attempts take 90 seconds")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(timm, "create_model", fetch)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
     with pytest.raises(ModelError, match=r"could not be fetched \(.*not known\).*serve timm:resnet18:FILE"):
         load("timm:resnet18")
 

@@ -118,6 +118,9 @@ class Target:
             scale = min(across_to / width, down_to / height)
             return max(1, round(width * scale)), max(1, round(height * scale))
         if not isinstance(short, int):
+            if self.preprocessing.keeps_proportions:
+                scale = max(short[0] / height, short[1] / width)
+                return round(width * scale), round(height * scale)
             return short[1], short[0]
         return (short, short * height // width) if width <= height else (short * width // height, short)
 

@@ -21,6 +21,8 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """Per channel (RGB), of values from 0 to 1."""
+    keeps_proportions: bool = False
+    """Whether a `resize` to height and width keeps the picture's proportions, and so covers both: one is larger."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -41,6 +43,16 @@ class Layout(Enum):
     """[prefix tokens + rows * columns, channels]"""
     VECTOR = "vector"
     """[channels]: a map of one position."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """How a transformer's tokens lie, as its source tells. Outputs are still measured: these may be of other grids."""
+
+    grid: tuple[int, int]
+    """Rows and columns of positions."""
+    prefix: tuple[str, ...] | None = None
+    """Names of the tokens before the first position; None: the source does not tell."""
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,13 @@ def identity_of(network: nn.Module, architecture: str, preprocessing: Preprocess
         network: on the CPU, in evaluation mode and single precision.
         input_shape: of one image, [C, H, W].
     """
+    resize: object = preprocessing.resize
+    if preprocessing.keeps_proportions and isinstance(resize, tuple):
+        resize = ("covered", *resize)
     facts = {
         "definition": _DEFINITION,
         "architecture": architecture,
-        "preprocessing": [preprocessing.resize, preprocessing.interpolation, preprocessing.mean, preprocessing.std],
+        "preprocessing": [resize, preprocessing.interpolation, preprocessing.mean, preprocessing.std],
         "input": list(input_shape),
         "modules": [[path, type(module).__name__] for path, module in network.named_modules()],
         "weights": _weights(network),

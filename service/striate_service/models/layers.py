@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from striate_service.models.description import LayerDescription, Layout
+from striate_service.models.description import LayerDescription, Tokens
 from striate_service.models.layouts import replaced, to_map
 from striate_service.models.outputs import as_logits
 from striate_service.models.probing import Measured, measure, other_image, probe_images
@@ -162,8 +162,7 @@ def describe_layers(network: nn.Module, input_shape: Sequence[int]) -> tuple[Lay
 def examine(
     network: nn.Module,
     input_shape: Sequence[int],
-    layout_of: Callable[[str], Layout | None] = lambda _path: None,
-    prefix_tokens: Sequence[str] = (),
+    told: Tokens | None = None,
 ) -> Examination:
     """Find the modules that run once in a forward pass and return one tensor that depends on the images, and measure
     how it holds a map (probing.py). It takes 11 images' forwards.
@@ -173,15 +172,15 @@ def examine(
 
     Args:
         input_shape: of one image, [C, H, W].
-        layout_of: the layout of a path's output, where the network's source tells it; None: it is measured.
-        prefix_tokens: the names of all prefix tokens, where the source tells them. Else the parameters' names do.
+        told: how tokens lie, where the network's source tells. It is tried first, and holds where the probes agree;
+            what they contradict is as they measure it. Prefix tokens that it does not name have the parameters' names.
     """
     modules = {path: module for path, module in network.named_modules() if path}
     parameter, runs, found = next(network.parameters()), Counter[str](), dict[str, _Seen | str]()
 
     def note_probes(path: str, output: object) -> None:
         runs[path] += 1
-        found[path] = _see(output, len(probes), input_shape, layout_of(path))
+        found[path] = _see(output, len(probes), input_shape, told)
 
     def note_others(path: str, output: object) -> None:
         seen = found.get(path)
@@ -205,7 +204,7 @@ def examine(
         else:
             del left_out[path]
             mixing = mixing or (path if seen.mixes else "")
-            tokens = _prefix_names(network, seen.measured.prefix, prefix_tokens)
+            tokens = _prefix_names(network, seen.measured.prefix, told)
             how, grid = seen.measured.layout, seen.measured.grid
             kind = type(modules[path]).__name__
             layers.append(LayerDescription(path, kind, seen.shape, _aliases(path), how, grid, tokens, seen.signed))
@@ -240,7 +239,7 @@ def _hooks(modules: dict[str, nn.Module], note: Callable[[str, object], None]) -
             handle.remove()
 
 
-def _see(output: object, images: int, input_shape: Sequence[int], declared: Layout | None) -> _Seen | str:
+def _see(output: object, images: int, input_shape: Sequence[int], told: Tokens | None) -> _Seen | str:
     """Return what an output for the probes shows, or why it is no layer's."""
     if not isinstance(output, Tensor) or not output.is_floating_point():
         return "it returns no tensor of numbers"
@@ -249,7 +248,7 @@ def _see(output: object, images: int, input_shape: Sequence[int], declared: Layo
     _, height, width = input_shape
     return _Seen(
         shape=tuple(output.shape[1:]),
-        measured=measure(output, (height, width), declared),
+        measured=measure(output, (height, width), told),
         signed=bool(output.min() < 0),
         depends=_differ(output),
         sample=_sample(output[0]),
@@ -277,10 +276,10 @@ def _sample(output: Tensor) -> Tensor:
     return flat[:: -(-len(flat) // _COMPARED)].float().clone()
 
 
-def _prefix_names(network: nn.Module, count: int, declared: Sequence[str]) -> tuple[str, ...]:
+def _prefix_names(network: nn.Module, count: int, told: Tokens | None) -> tuple[str, ...]:
     """Return the names of so many prefix tokens; "" where they are not known."""
-    if count == len(declared):
-        return tuple(declared)
+    if told and told.prefix and len(told.prefix) == count:
+        return told.prefix
     names: list[str] = []
     for name, attributes in _PREFIX_TOKENS.items():
         for path, parameter in network.named_parameters():

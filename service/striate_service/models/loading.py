@@ -55,7 +55,7 @@ def load_model(settings: ModelSettings, device: str = "cpu") -> LoadedModel:
     input_shape = (len(preprocessing.mean), *preprocessing.size)
     with _step(settings, "running the network"):
         class_count = count_classes(network, input_shape)
-        found = examine(network, input_shape, metadata.layout_of, metadata.prefix_tokens)
+        found = examine(network, input_shape, architecture.tokens(network))
         version = identity_of(network, settings.architecture, preprocessing, input_shape)
     with _step(settings, "reading the class names"):
         classes = _choose_class_names(settings, metadata, class_count)

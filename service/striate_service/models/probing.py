@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from striate_service.models.description import LayerDescription, Layout
+from striate_service.models.description import LayerDescription, Layout, Tokens
 from striate_service.models.layouts import to_map
 
 _PLACES = ((1 / 6, 1 / 6), (1 / 6, 5 / 6), (5 / 6, 1 / 6), (5 / 6, 5 / 6)) * 2
@@ -72,39 +72,43 @@ class Measured:
     """How many tokens are before the first position."""
 
 
-def measure(outputs: Tensor, input_size: tuple[int, int], declared: Layout | None = None) -> Measured:
+def measure(outputs: Tensor, input_size: tuple[int, int], told: Tokens | None = None) -> Measured:
     """Return how a layer's outputs hold a map.
 
     Args:
         outputs: of `probe_images`, [1 + places, *layer shape].
         input_size: height and width of the images.
-        declared: the layout, where the network's source tells it; then only grid and prefix are measured.
+        told: how tokens lie, where the network's source tells: of what the probes allow, the likeliest.
     """
-    candidates = [each for each in _candidates(outputs.shape[1:], input_size) if declared in (None, each.layout)]
+    candidates = list(_candidates(outputs.shape[1:], input_size, told))
     if not candidates:
         return Measured(Layout.NONE)
     for each in candidates:
         if each.grid == (1, 1):  # one position: there is nothing to tell apart
             return each
     scores = [_score(outputs, each) for each in candidates]
-    if declared is not None and max(scores) < _LEAST_SCORE:
-        return candidates[0]
     # Grids of nearly the same extents pass alike: the first is the likeliest.
     passing = [each for each, score in zip(candidates, scores, strict=True) if score >= _LEAST_SCORE]
     return passing[0] if passing else Measured(Layout.NONE)
 
 
-def _candidates(shape: Sequence[int], input_size: tuple[int, int]) -> Iterator[Measured]:
+def _candidates(shape: Sequence[int], input_size: tuple[int, int], told: Tokens | None) -> Iterator[Measured]:
     """Yield the ways in which an output of this shape can hold a map, the likelier ones first."""
     match tuple(shape):
         case (_,):
             yield Measured(Layout.VECTOR, (1, 1))
         case (tokens, _):
-            for rows, columns in _grids(tokens, input_size):
+            of_source = [told.grid] if told and _fits(told, tokens) else []
+            for rows, columns in dict.fromkeys([*of_source, *_grids(tokens, input_size)]):
                 yield Measured(Layout.TOKENS, (rows, columns), tokens - rows * columns)
         case (first, second, third):
             yield Measured(Layout.CHW, (second, third))
             yield Measured(Layout.HWC, (first, second))
+
+
+def _fits(told: Tokens, tokens: int) -> bool:
+    left = tokens - told.grid[0] * told.grid[1]
+    return 0 <= left <= _MOST_PREFIX_TOKENS if told.prefix is None else left == len(told.prefix)
 
 
 def _grids(tokens: int, input_size: tuple[int, int]) -> Iterator[tuple[int, int]]:

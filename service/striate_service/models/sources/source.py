@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import nn
 
 from striate_service.config import ModelSettings
-from striate_service.models.description import Layout, Preprocessing
+from striate_service.models.description import Preprocessing, Tokens
 from striate_service.models.weights import StateDict, Weights
 
 
@@ -30,6 +30,8 @@ class Architecture:
     its present names."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other names of layers, by path."""
+    tokens: Callable[[nn.Module], Tokens | None] = lambda _network: None
+    """Takes the network; returns how its tokens lie. None: that is measured alone."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,6 @@ class Metadata:
     """None: unknown."""
     classes: tuple[str, ...] = ()
     """In the order of the logits. Empty: unknown."""
-    layout_of: Callable[[str], Layout | None] = lambda _path: None
-    """How the output of a module, by its path, holds a map. None: that is measured."""
-    prefix_tokens: tuple[str, ...] = ()
-    """Names of the tokens before the first position. Empty: as the parameters' names tell."""
 
 
 class Source(Protocol):

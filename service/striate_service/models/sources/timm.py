@@ -6,6 +6,7 @@ timm knows of each network the size, normalization and crop of its images, and w
 from __future__ import annotations
 
 import difflib
+import importlib
 import math
 import sys
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from striate_service.config import ModelSettings
-from striate_service.models.description import Preprocessing
+from striate_service.models.description import Preprocessing, Tokens
 from striate_service.models.errors import ModelError, in_short
 from striate_service.models.fitting import fitted
 from striate_service.models.sources.extras import import_extra
@@ -25,6 +26,10 @@ from striate_service.models.weights import StateDict, Weights
 
 _PREFIX = "timm:"
 _PUBLISHED = "timm"
+_FILES = ("model.safetensors", "pytorch_model.bin")
+"""How timm calls its weights on huggingface.co."""
+_PATIENCE = 5
+"""Seconds until huggingface.co must have answered before weights are fetched from there."""
 
 
 def owns(model: ModelSettings) -> bool:
@@ -48,7 +53,7 @@ def find(model: ModelSettings) -> Architecture:
                 arguments["num_classes"] = 0  # as of networks that were trained without classes
         return _create(name, arguments)
 
-    return Architecture(build, translate=_with_present_names)
+    return Architecture(build, translate=_with_present_names, tokens=_tokens)
 
 
 def own_weights(model: ModelSettings) -> Weights | None:
@@ -59,6 +64,7 @@ def own_weights(model: ModelSettings) -> Weights | None:
         raise ModelError(f"timm publishes no weights for {model.architecture!r}, give a file.")
     timm, name = import_extra("timm"), _name(model)
     try:
+        _check_reach(timm.get_pretrained_cfg(name).hf_hub_id)
         network = timm.create_model(name, pretrained=True, **model.arguments)
     except Exception as error:  # of several libraries for downloads
         raise ModelError(
@@ -84,6 +90,17 @@ def _short(names: Sequence[str]) -> tuple[str, ...]:
     first = [name.partition(",")[0] for name in names]
     count = Counter(first)
     return tuple(short if count[short] == 1 else name for short, name in zip(first, names, strict=True))
+
+
+def _check_reach(repository: str | None) -> None:
+    """Raise what keeps this machine from huggingface.co, at once: its client tries again and again for 90 seconds."""
+    hub = importlib.import_module("huggingface_hub")
+    if repository is None:  # weights at another address
+        return
+    name, _, revision = repository.partition("@")
+    cached = (hub.try_to_load_from_cache(name, file, revision=revision or None) for file in _FILES)
+    if not any(isinstance(file, str) for file in cached):
+        hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=_PATIENCE)
 
 
 def _root(error: BaseException) -> BaseException:
@@ -116,17 +133,29 @@ def _with_present_names(state: StateDict, network: nn.Module) -> StateDict:
     return translated
 
 
+def _tokens(network: nn.Module) -> Tokens | None:
+    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    if grid is None:
+        return None
+    cls, distill, registers = (getattr(network, f"{name}_token", None) for name in ("cls", "dist", "reg"))
+    names = ["cls"] * (cls is not None) + ["distill"] * (distill is not None)
+    names += [f"reg{number}" for number in range(0 if registers is None else registers.shape[1])]
+    agrees = len(names) == getattr(network, "num_prefix_tokens", len(names))
+    return Tokens(tuple(grid), tuple(names) if agrees else None)
+
+
 def _preprocessing(config: dict[str, Any], in_chans: int | None) -> Preprocessing:
     """Return a data config as `timm.data.create_transform` would carry it out."""
     channels, height, width = config["input_size"]
     channels = in_chans or channels
     scaled = (math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"]))
-    squashes = config["crop_mode"] != "center" or height != width
+    squashes = config["crop_mode"] != "center"
     mean, std = (tuple(values)[:channels] for values in (config["mean"], config["std"]))
     return Preprocessing(
-        resize=scaled if squashes else scaled[0],
+        resize=scaled if squashes or height != width else scaled[0],
         crop=height if height == width else (height, width),
         interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic",
         mean=mean if len(mean) == channels else mean[:1] * channels,
         std=std if len(std) == channels else std[:1] * channels,
+        keeps_proportions=not squashes,
     )

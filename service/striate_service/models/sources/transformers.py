@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from striate_service.config import ModelSettings
-from striate_service.models.description import Preprocessing
+from striate_service.models.description import Preprocessing, Tokens
 from striate_service.models.errors import ModelError, in_short
 from striate_service.models.sources.extras import import_extra
 from striate_service.models.sources.source import Architecture, Metadata
@@ -34,7 +34,7 @@ def owns(model: ModelSettings) -> bool:
 
 def find(model: ModelSettings) -> Architecture:
     _folder(model)
-    return Architecture(lambda _weights: _loaded(model))
+    return Architecture(lambda _weights: _loaded(model), tokens=_tokens)
 
 
 def own_weights(model: ModelSettings) -> Weights | None:
@@ -105,6 +105,19 @@ def _loaded(model: ModelSettings) -> nn.Module:
         raise ModelError(f"{name} takes {network.main_input_name}, and only images can be given.")
     loaded: nn.Module = network
     return loaded
+
+
+def _tokens(network: nn.Module) -> Tokens | None:
+    """Return the grid of the config's patches. The parameters' names tell the tokens before it."""
+    config = getattr(network.config, "vision_config", network.config)
+    image, patch = (_pair(getattr(config, key, None)) for key in ("image_size", "patch_size"))
+    if image is None or patch is None:
+        return None
+    return Tokens((image[0] // patch[0], image[1] // patch[1]))
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    return (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, list | tuple) else None
 
 
 def _preprocessing(processor: dict[str, Any], config: Any) -> Preprocessing | None:

@@ -100,6 +100,10 @@ class Networks(Protocol):
 
     def preprocessing(self, model: str) -> Preprocessing: ...
 
+    def activation(self, model: str) -> str:
+        """Return what makes probabilities of a model's logits: "softmax", "sigmoid" or "none"."""
+        ...
+
     def layer(self, model: str, path: str) -> LayerDescription: ...
 
     def inputs(self, model: str, images: Array) -> Tensor:

