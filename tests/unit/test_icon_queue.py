@@ -96,6 +96,15 @@ async def test_quick_pictures_of_all_come_first_and_then_all_are_finished_in_tha
     assert queue.take_next() == []
 
 
+async def test_what_was_saved_after_its_quick_picture_is_shown_at_once_to_who_asks_again() -> None:
+    queue = IconQueue(2, 100, 100)
+    wanted = queue.want(channels(0), Owner(Urgency.AWAITED, previews=True))
+    steps = [Batch(wanted, {"step": np.array(step)}).next_pictures for step in (0, 15, 40, RECIPE.steps - 1)]
+    assert steps == [PREVIEW_STEPS, PREVIEW_STEPS, 41, RECIPE.steps]
+    wanted[0].preview = b"picture"
+    assert Batch(wanted, {"step": np.array(41)}).next_pictures == RECIPE.steps
+
+
 async def test_what_nobody_wants_any_more_is_forgotten() -> None:
     queue = IconQueue(2, 100, 100)
     ann, bob = Owner(Urgency.AWAITED, "ann"), Owner(Urgency.AWAITED, "bob")

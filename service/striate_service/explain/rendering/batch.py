@@ -96,9 +96,9 @@ class Batch:
     @property
     def next_pictures(self) -> int:
         """After which step its pictures are shown next."""
-        recipe, step = self.renderings[0].subject.recipe, int(self.state["step"]) if self.state else 0
-        previews = step < PREVIEW_STEPS and any(rendering.wants_preview for rendering in self.renderings)
-        return min(PREVIEW_STEPS, recipe.steps) if previews else recipe.steps
+        steps, step = self.renderings[0].subject.recipe.steps, int(self.state["step"]) if self.state else 0
+        quick = any(rendering.wants_preview for rendering in self.renderings)
+        return min(max(PREVIEW_STEPS, step + 1), steps) if quick else steps
 
     def wanted(self) -> list[Batch]:
         """Return what is left of it without the icons that nobody wants any more: itself, a smaller batch, or none."""
