@@ -282,8 +282,8 @@ class Settings(BaseSettings):
     for a GPU: on an H200 with 16 cores, googlenet and 128 callers, 228 images/s with 2 threads, 513 with 8."""
 
     recipe: RecipeName = "fourier"
-    """The recipe of icons where neither the request nor the model names one. fourier: fast. soft: faster and with half
-    the contrast, for small networks (such as the embedded model) and adversarially trained ones. maco: with the
+    """The recipe of icons where neither the request nor the model names one. fourier: fast. soft: faster and smoother,
+    for small networks (such as the embedded model) and adversarially trained ones. maco: with the
     spectrum of natural images, and transparent where pixels do not matter, for large networks; slower."""
     objectives: tuple[str, ...] = ()
     """Modules that register icon objectives by decorating functions (`@objective("center")`); callers request these by

@@ -168,6 +168,26 @@ def test_what_was_begun_goes_on_where_it_was(server: LocalServer, stub: Interpre
     assert again >= progress
 
 
+def test_quick_pictures_come_before_the_finished_ones_and_only_to_who_asks(stub: InterpretabilityServiceStub) -> None:
+    asked = keys(stub, 3500, 8)
+    quick, finished, late = {}, {}, []
+    for update in stub.WatchIcons(messages.WatchIconsRequest(keys=asked, previews=True)):
+        quick |= {each.index: each.icon for each in update.previews}
+        finished |= {each.index: each.icon for each in update.icons}
+        late += [each.index for each in update.previews if each.index in finished]
+    assert finished.keys() == set(range(8))
+    assert len(quick) >= 4, "all have one when the first is finished; who is slow to read misses some"
+    assert late == []
+    for place, icon in quick.items():
+        assert icon.status == pb.ICON_STATUS_QUEUED
+        assert picture(icon).shape == picture(finished[place]).shape
+        likeness = np.corrcoef(picture(icon).ravel(), picture(finished[place]).ravel())[0, 1]
+        assert 0.3 < likeness < 0.999, "the same optimization, unfinished"
+    others = list(watch(stub, keys(stub, 3501, 2)))
+    assert not any(update.previews for update in others)
+    assert {each.index for update in others for each in update.icons} == {0, 1}
+
+
 def test_icons_that_are_waited_for_are_bounded(stub: InterpretabilityServiceStub) -> None:
     own = keys(stub, 4000, MOST)
     streams = [watch(stub, own[:512]), watch(stub, own[512:])]

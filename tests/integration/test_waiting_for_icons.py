@@ -17,7 +17,7 @@ from PIL import Image
 from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
 
-LAYER = "mixed3a"
+LAYER, GROUPS = "mixed3a", 5  # more than are optimized together
 
 
 async def test_a_result_is_there_at_once_and_completed_by_its_icons(
@@ -25,18 +25,31 @@ async def test_a_result_is_there_at_once_and_completed_by_its_icons(
 ) -> None:
     first = 20 * ("blocking" in request.node.name)  # other groups for each client: icons are rendered only once
     own = photo[first:, first:].copy()
-    groups = await answer(either.factorize(own, LAYER, components=2, classes=0))
-    assert [group.icon for group in groups.groups] == [None, None]
-    assert groups.pending_icons == 2
+    groups = await answer(either.factorize(own, LAYER, components=GROUPS, classes=0))
+    assert [group.icon for group in groups.groups] == [None] * GROUPS
+    assert groups.pending_icons == GROUPS
     reports: list[striate.IconProgress] = []
-    same = await answer(groups.wait_for_icons(progress=reports.append))
+    quick: dict[int, bytes] = {}
+
+    def look(report: striate.IconProgress) -> None:
+        reports.append(report)
+        for icon in report.previews:
+            assert (icon.preview, icon.status, icon.image.size) == (True, "queued", (128, 128))
+            quick[id(icon)] = icon.data
+        assert groups.pending_icons == GROUPS - report.completed
+
+    same = await answer(groups.wait_for_icons(progress=look))
     assert same is groups
     assert groups.pending_icons == 0
-    assert [group.icon.size for group in groups.groups] == [(128, 128)] * 2
-    assert (reports[0].total, reports[-1].completed, reports[-1].progress) == (2, 2, 1)
+    assert quick, "when the first are finished all others have a quick picture"
+    for icon in groups.icons:
+        assert not icon.preview
+        assert icon.data != quick.get(id(icon))
+    assert [group.icon.size for group in groups.groups] == [(128, 128)] * GROUPS
+    assert (reports[0].total, reports[-1].completed, reports[-1].progress) == (GROUPS, GROUPS, 1)
     told = [id(icon) for report in reports for icon in report.icons]
     assert sorted(told) == sorted(map(id, groups.icons))
-    again = await answer(either.factorize(own, LAYER, components=2, classes=0))
+    again = await answer(either.factorize(own, LAYER, components=GROUPS, classes=0))
     assert again.icons == groups.icons, "from the store"
     reports.clear()
     await answer(again.wait_for_icons(progress=reports.append))

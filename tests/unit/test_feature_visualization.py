@@ -166,6 +166,36 @@ def test_the_recipe_that_shipped_icons_were_made_by_keeps_its_name() -> None:
     assert tuple(RECIPES) == get_args(RecipeName), "what operators can set is what there is"
 
 
+@pytest.mark.parametrize("recipe", [SHORT, replace(SHORT, learning_rate=3.0)])
+def test_contrast_is_not_clipped_however_far_the_optimizer_goes(model: LoadedModel, recipe: Fourier) -> None:
+    icons = pictures(render(model, [Channel(3), Channel(40)], recipe), recipe)
+    clipped = ((icons == 0) | (icons == 255)).any(3).float().mean((1, 2))
+    assert (clipped < 0.02).all()
+    limitless = replace(recipe, contrast=None)
+    strong = pictures(render(model, [Channel(3), Channel(40)], limitless), limitless)
+    assert (strong.float().std((1, 2, 3)) > icons.float().std((1, 2, 3))).all()
+
+
+@pytest.mark.parametrize("recipe", [SHORT, replace(SHORT, contrast=None), Maco(size=64, steps=24)])
+def test_an_unfinished_picture_has_the_contrast_of_a_finished_one(model: LoadedModel, recipe: Recipe) -> None:
+    objectives = [Channel(3), Channel(40)]
+    half = advance(
+        model.network,
+        LAYER,
+        objectives,
+        recipe,
+        start(recipe, objectives),
+        preprocessing=model.description.preprocessing,
+        last=6,
+    )
+    assert half.step == 6
+    quick = pictures(half, recipe)
+    assert (quick[..., :3].float().std((1, 2, 3)) > 35).all()
+    maps = maps_of(model, quick).mean((2, 3))
+    assert maps[0, 3] > maps[1, 3]
+    assert maps[1, 40] > maps[0, 40]
+
+
 def test_a_neurons_icon_excites_it_at_its_position(model: LoadedModel) -> None:
     row, column = 3, 9
     icons = pictures(render(model, [Neuron(40, row, column), Neuron(40, 9, 3), Channel(3)]), SHORT)

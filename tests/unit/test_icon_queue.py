@@ -9,9 +9,10 @@ import pytest
 from striate_service.errors import TooManyIcons
 from striate_service.explain.rendering import IconQueue, IconSubject, Owner, Urgency
 from striate_service.explain.rendering.batch import Batch
+from striate_service.stores.leases import Lease
 from striate_service.techniques.feature_visualization import start
 from striate_service.techniques.objective import Channel, Direction, Facets, Objective
-from striate_service.techniques.recipe import Fourier
+from striate_service.techniques.recipe import PREVIEW_STEPS, Fourier
 
 RECIPE = Fourier(size=8)
 
@@ -65,6 +66,43 @@ async def test_what_has_begun_goes_on_unless_somebody_waits_who_goes_before() ->
     queue.begun.append(begun)
     queue.want(channels(3), Owner(Urgency.DETACHED))
     assert order(queue) == [Channel(0), Channel(3)], "equally urgent"
+
+
+def show(queue: IconQueue) -> tuple[list[Objective], bool]:
+    """Take what is next to its next pictures, and return what that is, and whether these are quick ones."""
+    chosen = queue.take_next()
+    assert isinstance(chosen, list)
+    quick = Batch(chosen, {}).next_pictures == PREVIEW_STEPS
+    if quick:
+        for rendering in chosen:
+            rendering.preview, rendering.lease = b"picture", Lease(rendering.name, 0)
+        queue.previewed(chosen)
+    return [rendering.subject.objective for rendering in chosen], quick
+
+
+async def test_quick_pictures_of_all_come_first_and_then_all_are_finished_in_that_order() -> None:
+    queue = IconQueue(2, 100, 100)
+    ann, bob = Owner(Urgency.AWAITED, "ann", previews=True), Owner(Urgency.AWAITED, "bob")
+    shown = subjects(Channel(0), Channel(1), Channel(2), Direction((0.0, 1.0)))
+    asked = queue.want(shown, ann)
+    quick = [show(queue), show(queue)]
+    assert quick == [([Direction((0.0, 1.0)), Channel(0)], True), ([Channel(1), Channel(2)], True)]
+    queue.want(channels(7, 1), bob)
+    assert show(queue) == ([Channel(7)], False), "who wants no quick pictures is not kept waiting for what has one"
+    assert show(queue) == ([Direction((0.0, 1.0)), Channel(0)], False)
+    assert queue.release(asked, ann) == [], "what is saved is given back first"
+    assert queue.take_unwanted() == [asked[2]]
+    assert show(queue) == ([Channel(1)], False)
+    assert queue.take_next() == []
+
+
+async def test_what_was_saved_after_its_quick_picture_is_shown_at_once_to_who_asks_again() -> None:
+    queue = IconQueue(2, 100, 100)
+    wanted = queue.want(channels(0), Owner(Urgency.AWAITED, previews=True))
+    steps = [Batch(wanted, {"step": np.array(step)}).next_pictures for step in (0, 15, 40, RECIPE.steps - 1)]
+    assert steps == [PREVIEW_STEPS, PREVIEW_STEPS, 41, RECIPE.steps]
+    wanted[0].preview = b"picture"
+    assert Batch(wanted, {"step": np.array(41)}).next_pictures == RECIPE.steps
 
 
 async def test_what_nobody_wants_any_more_is_forgotten() -> None:

@@ -30,12 +30,16 @@ class WatchIconsCall:
         return found
 
     def request(self) -> messages.WatchIconsRequest:
-        return messages.WatchIconsRequest(keys=map(pb.IconKey.FromString, self.waiting))
+        return messages.WatchIconsRequest(keys=map(pb.IconKey.FromString, self.waiting), previews=True)
 
     def result(self, response: messages.WatchIconsResponse) -> IconProgress:
         """Fill in the icons of a message, and return what it says."""
         by_index = list(self.waiting.values())
-        finished = []
+        finished, shown = [], []
+        for each in response.previews:
+            for icon in by_index[each.index]:
+                icon.data = each.icon.data
+                shown.append(icon)
         for each in response.icons:
             picture = read_icon(each.icon)
             for icon in by_index[each.index]:
@@ -47,4 +51,5 @@ class WatchIconsCall:
             progress=response.progress,
             remaining=response.remaining_seconds if response.HasField("remaining_seconds") else None,
             icons=finished,
+            previews=shown,
         )

@@ -16,19 +16,25 @@ from striate.errors import StriateError
 class Icon:
     """A feature visualization: a picture that excites a neuron or group.
 
-    It changes once, from "queued", when it has been waited for (`client.wait_for_icons`).
+    It changes while it is waited for (`client.wait_for_icons`): while "queued" it gets a quick first picture, and it is
+    "ready" when the finished one has replaced that.
     """
 
     status: str
     """ "ready", "queued": not rendered yet, "not_requested" or "failed"."""
     data: bytes = field(default=b"", repr=False)
-    """A WebP file; empty unless ready."""
+    """A WebP file; empty unless ready, or queued with a quick first picture."""
     key: bytes = field(default=b"", repr=False)
     """By which to ask for it; empty unless queued."""
 
     @property
+    def preview(self) -> bool:
+        """Whether the picture is a quick first one, which the finished one will replace."""
+        return self.status == "queued" and bool(self.data)
+
+    @property
     def image(self) -> Pillow.Image | None:
-        """The picture; None unless ready."""
+        """The picture as far as it is; None if there is none yet."""
         return Pillow.open(io.BytesIO(self.data)) if self.data else None
 
 
@@ -45,6 +51,8 @@ class IconProgress:
     """The server's estimate of the time left, in seconds."""
     icons: list[Icon] = field(repr=False)
     """Those that have been finished since the last report."""
+    previews: list[Icon] = field(repr=False, default_factory=list)
+    """Those that have got a quick first picture since the last report: first all get one, then they are finished."""
 
 
 class IconSource(Protocol):

@@ -479,10 +479,12 @@ class RenderIconsResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., completed: _Optional[int] = ..., total: _Optional[int] = ..., progress: _Optional[float] = ..., remaining_seconds: _Optional[float] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ...) -> None: ...
 
 class WatchIconsRequest(_message.Message):
-    __slots__ = ("keys",)
+    __slots__ = ("keys", "previews")
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    PREVIEWS_FIELD_NUMBER: _ClassVar[int]
     keys: _containers.RepeatedCompositeFieldContainer[_common_pb2.IconKey]
-    def __init__(self, keys: _Optional[_Iterable[_Union[_common_pb2.IconKey, _Mapping]]] = ...) -> None: ...
+    previews: bool
+    def __init__(self, keys: _Optional[_Iterable[_Union[_common_pb2.IconKey, _Mapping]]] = ..., previews: _Optional[bool] = ...) -> None: ...
 
 class FinishedIcon(_message.Message):
     __slots__ = ("index", "icon")
@@ -493,15 +495,17 @@ class FinishedIcon(_message.Message):
     def __init__(self, index: _Optional[int] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ...) -> None: ...
 
 class WatchIconsResponse(_message.Message):
-    __slots__ = ("icons", "completed", "total", "progress", "remaining_seconds")
+    __slots__ = ("icons", "completed", "total", "progress", "remaining_seconds", "previews")
     ICONS_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     REMAINING_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PREVIEWS_FIELD_NUMBER: _ClassVar[int]
     icons: _containers.RepeatedCompositeFieldContainer[FinishedIcon]
     completed: int
     total: int
     progress: float
     remaining_seconds: float
-    def __init__(self, icons: _Optional[_Iterable[_Union[FinishedIcon, _Mapping]]] = ..., completed: _Optional[int] = ..., total: _Optional[int] = ..., progress: _Optional[float] = ..., remaining_seconds: _Optional[float] = ...) -> None: ...
+    previews: _containers.RepeatedCompositeFieldContainer[FinishedIcon]
+    def __init__(self, icons: _Optional[_Iterable[_Union[FinishedIcon, _Mapping]]] = ..., completed: _Optional[int] = ..., total: _Optional[int] = ..., progress: _Optional[float] = ..., remaining_seconds: _Optional[float] = ..., previews: _Optional[_Iterable[_Union[FinishedIcon, _Mapping]]] = ...) -> None: ...

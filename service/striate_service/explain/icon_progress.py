@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from striate_service.errors import TooManyIcons
-from striate_service.explain.icons import NO_ICON, Icon, icons_of
+from striate_service.explain.icons import NO_ICON, Icon, IconStatus, icons_of
 from striate_service.explain.labels import Label
 from striate_service.explain.names import Namer
 from striate_service.explain.rendering import IconRenderer, IconSubject, Owner, Rendering, Urgency
@@ -77,6 +77,8 @@ class RenderProgress(Progress):
 class WatchProgress(Progress):
     finished: Sequence[tuple[int, Icon]]
     """Since the report before: icons by the place of their subjects."""
+    previews: Sequence[tuple[int, Icon]]
+    """Likewise quick first pictures of icons that are still queued."""
 
 
 class IconProgress:
@@ -93,22 +95,30 @@ class IconProgress:
         self._detached: dict[asyncio.Future[tuple[bytes, ...]], int] = {}
         """How many icons each unfinished rendering has."""
 
-    async def watch(self, subjects: Sequence[IconSubject], caller: str) -> AsyncGenerator[WatchProgress, None]:
+    async def watch(
+        self, subjects: Sequence[IconSubject], caller: str, *, previews: bool
+    ) -> AsyncGenerator[WatchProgress, None]:
         """Yield progress until all icons are finished. A caller who goes away takes back what has not begun.
 
         Args:
             subjects: of one picture each; the first are rendered first.
+            previews: send quick pictures of all first.
 
         Raises:
             TooManyIcons: there is no room for those that are missing.
         """
         async with (
-            self._renderer.wanted(subjects, Owner(Urgency.AWAITED, caller)) as renderings,
+            self._renderer.wanted(subjects, Owner(Urgency.AWAITED, caller, previews)) as renderings,
             aclosing(_reports(renderings)) as reports,
         ):
+            unshown = set(range(len(renderings))) if previews else set()
             async for progress, finished in reports:
                 icons = [(place, icons_of(renderings[place])[0]) for place in finished]
-                yield WatchProgress(**vars(progress), finished=icons)
+                unshown -= {place for place, _ in icons}
+                shown = [place for place in sorted(unshown) if renderings[place].preview][:_MOST_IN_REPORT]
+                unshown -= {*shown}
+                first = [(place, Icon(IconStatus.QUEUED, renderings[place].preview)) for place in shown]
+                yield WatchProgress(**vars(progress), finished=icons, previews=first)
 
     async def render(self, question: RenderQuestion, caller: str) -> AsyncGenerator[RenderProgress, None]:
         """Yield progress until all icons are finished.

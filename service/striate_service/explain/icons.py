@@ -37,9 +37,9 @@ class Icon:
 
     status: IconStatus
     data: bytes = b""
-    """A WebP file; empty unless the icon is ready."""
+    """A WebP file; empty unless the icon is ready, or this is a quick first picture of it."""
     subject: IconSubject | None = None
-    """By which to ask for it; None unless it is queued."""
+    """By which to ask for it; None unless it is queued and that was not said before."""
 
 
 NO_ICON = Icon(IconStatus.NOT_REQUESTED)

@@ -125,12 +125,10 @@ class IconStore:
 
         A full or read-only disk does not take it: then it is kept in memory only, as long as that has room.
         """
-        buffer = io.BytesIO()
         # Lossless: at quality 90 WebP stores colors at a quarter of the resolution. A file then has 15 KB, not 45, but
         # an icon of SqueezeNet's features.7, shown to the network, excites its channel by a third less or worse.
         # Exact: transparent pixels keep their colors, so that the network can be shown the whole picture.
-        Image.fromarray(picture).save(buffer, "WEBP", lossless=True, exact=True, method=4)
-        data = buffer.getvalue()
+        data = _webp(picture, lossless=True, exact=True, method=4)
         try:
             self._folder.write(address.path, _with_checksum(data))
         except OSError as error:
@@ -180,6 +178,17 @@ class IconStore:
                 with self._lock:
                     self._cache.pop(entry.path, None)
                 self._bytes -= entry.size
+
+
+def quick_webp(picture: NDArray[np.uint8]) -> bytes:
+    """Return a small WebP file of a picture, [height, width, 3 or 4], that is looked at for some seconds."""
+    return _webp(picture, quality=80, method=0)
+
+
+def _webp(picture: NDArray[np.uint8], **options: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "WEBP", **options)
+    return buffer.getvalue()
 
 
 def _with_checksum(data: bytes) -> bytes:

@@ -13,7 +13,7 @@ class _Described:
     @property
     def text(self) -> str:
         """Its canonical description, by which icons are stored."""
-        return ",".join(f"{name}={value}" for name, value in asdict(self).items())
+        return ",".join(f"{name}={value}" for name, value in asdict(self).items() if value is not None)
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Fourier(_Described):
     """
 
     name: str = "fourier"
-    version: int = 3
+    version: int = 4
     """Of the code that reads this recipe."""
     size: int = 128
     """The icon's side in pixels. The network sees it enlarged to the input size."""
@@ -33,6 +33,10 @@ class Fourier(_Described):
     """Of Adam at the last step. It rises linearly from nearly 0: the first steps find the pattern in a nearly grey
     image, and the last ones raise its contrast. SqueezeNet's features.7 and features.12 are then excited as much as by
     Lucid's 512 steps at 0.05."""
+    contrast: float | None = 1.6
+    """Root mean square of the logits of colors at most: the whole image is scaled down towards it, however far the
+    optimizer goes. In SqueezeNet's features.7, 1 % of the pixels are then nearly black or white in a channel (at most 5
+    or at least 250). None: without limit, where a third of them are."""
     jitter: float = 6.0
     """Largest shift in the icon's pixels, either way: Lucid's 8 and then 4 choose among offsets of 0 to 12."""
     scale: float = 0.1
@@ -81,8 +85,12 @@ class Maco(_Described):
 
 Recipe = Fourier | Maco
 
-SOFT = Fourier(name="soft", steps=48, learning_rate=0.2)
-"""Half as much contrast, for small and for adversarially trained networks, whose icons more would clutter."""
+PREVIEW_STEPS = 16
+"""After so many steps an icon shows what it will be: the optimizer has found the pattern, and refines it afterwards."""
+
+SOFT = Fourier(name="soft", version=3, steps=48, learning_rate=0.2, contrast=None)
+"""Fewer and smaller steps, for small and for adversarially trained networks, whose icons more would clutter. Icons ship
+by it, so its text must not change."""
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (Fourier(), SOFT, Maco())}
 """The recipes that callers can choose, by name."""

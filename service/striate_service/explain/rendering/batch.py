@@ -13,12 +13,14 @@ from striate_service.explain.rendering.owners import Owner, Urgency
 from striate_service.explain.rendering.subject import IconSubject
 from striate_service.stores.icons import IconAddress
 from striate_service.stores.leases import Lease
+from striate_service.techniques.recipe import PREVIEW_STEPS
 from striate_service.techniques.tasks.base import Array
 
 State = Mapping[str, Array]
 """How far an optimization is, as `RenderTask` has it."""
-Level = tuple[Urgency, bool]
-"""What goes before what, even if that has begun: by urgency, then directions before neurons."""
+Level = tuple[Urgency, bool, bool]
+"""What goes before what, even if that has begun: by urgency, then what has no quick picture yet, then directions before
+neurons."""
 
 _COMMON = ("step",)  # of a batch's state; everything else has a row a picture
 
@@ -34,6 +36,8 @@ class Rendering:
     """Who would miss it if it were not rendered, and as which of their wishes: 0 is the dearest."""
     progress: float = 0.0
     """The share of its steps that have been made, 0 to 1."""
+    preview: bytes = b""
+    """A WebP file of the quick first picture; empty before that, and where nobody has asked for one."""
     lease: Lease | None = None
     """This server's right to render it, while it does."""
     icons: asyncio.Future[tuple[bytes, ...]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -50,16 +54,26 @@ class Rendering:
         return self.addresses[0].name
 
     @property
+    def wants_preview(self) -> bool:
+        """Whether somebody waits for a quick first picture of it."""
+        return not self.preview and any(owner.previews for owner in self.owners)
+
+    @property
     def level(self) -> Level:
         urgency = min((owner.urgency for owner in self.owners), default=Urgency.IDLE)
-        return urgency, not self.subject.is_direction
+        return urgency, bool(self.preview), not self.subject.is_direction
+
+    @property
+    def kind(self) -> tuple[object, bool, bool]:
+        """What can be optimized in one batch, from the same step to the same step."""
+        return self.subject.group, bool(self.preview), self.wants_preview
 
     @property
     def turn(self) -> tuple[Level, int, int]:
         """The least goes first. Callers whose icons are equally urgent get one of their wishes each, in turn."""
-        urgency, is_neuron = self.level
+        urgency, *_ = self.level
         wish = min((place for owner, place in self.owners.items() if owner.urgency is urgency), default=0)
-        return (urgency, is_neuron), wish, self.number
+        return self.level, wish, self.number
 
     def finish(self, files: Sequence[bytes]) -> Rendering:
         self.progress = 1.0
@@ -78,6 +92,13 @@ class Batch:
     @property
     def turn(self) -> tuple[Level, int, int]:
         return min(rendering.turn for rendering in self.renderings)
+
+    @property
+    def next_pictures(self) -> int:
+        """After which step its pictures are shown next."""
+        steps, step = self.renderings[0].subject.recipe.steps, int(self.state["step"]) if self.state else 0
+        quick = any(rendering.wants_preview for rendering in self.renderings)
+        return min(max(PREVIEW_STEPS, step + 1), steps) if quick else steps
 
     def wanted(self) -> list[Batch]:
         """Return what is left of it without the icons that nobody wants any more: itself, a smaller batch, or none."""

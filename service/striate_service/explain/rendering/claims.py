@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from striate_service.explain.rendering.batch import Batch, Rendering, batches, picture_rows, split_state
-from striate_service.stores.icons import IconStore
+from striate_service.stores.icons import IconStore, quick_webp
 from striate_service.stores.leases import Held, Lease, Leases
 from striate_service.stores.unfinished import Unfinished
 from striate_service.techniques.tasks.base import Array
@@ -47,6 +47,15 @@ class Claims:
         """Keep what a slice has done."""
         for rendering, state in zip(batch.renderings, split_state(batch), strict=True):
             self._unfinished.save(rendering.name, state)
+
+    def show(self, batch: Batch, pictures: Array) -> list[bytes]:
+        """Keep what a batch has done, and return each rendering's quick picture as a WebP file: its first facet's.
+
+        Args:
+            pictures: as `RenderResult` has them.
+        """
+        self.save(batch)
+        return [quick_webp(pictures[rows.start]) for rows in picture_rows(batch)]
 
     def finish(self, batch: Batch, pictures: Array) -> list[list[bytes]]:
         """Store the pictures of a finished batch and return each rendering's as WebP files.

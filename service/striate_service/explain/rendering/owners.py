@@ -26,3 +26,5 @@ class Owner:
     urgency: Urgency
     caller: str = ""
     """On whose account; empty: nobody's, and without a quota."""
+    previews: bool = False
+    """Whether it shows a quick first picture of each icon to somebody."""

@@ -13,6 +13,8 @@ from striate_service.explain.rendering.owners import Owner
 from striate_service.explain.rendering.subject import IconSubject
 from striate_service.stores.icons import IconAddress
 
+_MOST_SAVED = 512  # icons with a quick picture that wait to go on: 0.6 MB each on this server's disk
+
 
 class IconQueue:
     """Icons that are wanted: each once, however many want it.
@@ -32,6 +34,7 @@ class IconQueue:
         self._most = most
         self._most_per_caller = most_per_caller
         self._backlog: list[Rendering] = []
+        """What waits to begin, and what has a lease and a quick picture and waits to go on."""
         self._under_way: dict[tuple[IconAddress, ...], Rendering] = {}
         self._pictures = 0
         """How many icons are under way, facets counted one by one."""
@@ -96,17 +99,19 @@ class IconQueue:
                 self._wishes[owner.caller] -= len(rendering.addresses)
         if self._wishes[owner.caller] <= 0:
             del self._wishes[owner.caller]  # callers come and go
-        dropped = [rendering for rendering in (*self._backlog, *self.elsewhere) if not rendering.owners]
+        dropped = [each for each in (*self._backlog, *self.elsewhere) if not each.owners and not each.lease]
         if dropped:
-            self._backlog = [rendering for rendering in self._backlog if rendering.owners]
+            self._backlog = [rendering for rendering in self._backlog if rendering.owners or rendering.lease]
             self.elsewhere = [rendering for rendering in self.elsewhere if rendering.owners]
             self._forget(dropped)
         return dropped
 
     def take_unwanted(self) -> list[Rendering]:
         """Forget, and return, what nobody wants any more of that which has begun."""
-        unwanted = [each for batch in self.begun for each in batch.renderings if not each.owners]
+        begun = itertools.chain(self._backlog, *(batch.renderings for batch in self.begun))
+        unwanted = [rendering for rendering in begun if not rendering.owners]
         if unwanted:
+            self._backlog = [rendering for rendering in self._backlog if rendering.owners]
             self.begun = [kept for batch in self.begun for kept in batch.wanted()]
             self._forget(unwanted)
         return unwanted
@@ -117,11 +122,17 @@ class IconQueue:
         What has begun goes on, unless something waits that goes before it (`Rendering.level`).
         """
         begun = min(self.begun, key=lambda batch: batch.turn, default=None)
-        first = min(self._backlog, key=lambda rendering: rendering.turn, default=None)
+        saved = [rendering for rendering in self._backlog if rendering.preview]
+        eligible = saved if len(saved) >= _MOST_SAVED else self._backlog
+        first = min(eligible, key=lambda rendering: rendering.turn, default=None)
         if begun and not (first and first.level < begun.turn[0]):
             self.begun.remove(begun)
             return begun
         return self._choose(first) if first else []
+
+    def previewed(self, renderings: Iterable[Rendering]) -> None:
+        """Say that icons have a quick picture now, and are saved; they go on after those that have none."""
+        self._backlog += renderings
 
     def wait_elsewhere(self, rendering: Rendering, progress: float) -> None:
         """Say that another server renders an icon."""
@@ -144,7 +155,7 @@ class IconQueue:
 
     def _choose(self, first: Rendering) -> list[Rendering]:
         """Take a batch's worth of one group from the backlog."""
-        group = (rendering for rendering in self._backlog if rendering.subject.group == first.subject.group)
+        group = (rendering for rendering in self._backlog if rendering.kind == first.kind)
         candidates = heapq.nsmallest(self.batch_size, group, key=lambda rendering: rendering.turn)
         pictures = itertools.accumulate(len(rendering.addresses) for rendering in candidates)
         fitting = sum(1 for count in pictures if count <= self.batch_size)

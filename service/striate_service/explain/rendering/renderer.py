@@ -139,8 +139,9 @@ class IconRenderer:
 
     async def _begin(self, renderings: Sequence[Rendering]) -> list[Batch]:
         """Take leases, and return what this server is to render, as far as it was when it was last interrupted."""
-        taken = await asyncio.to_thread(lambda: [self._claims.take(rendering) for rendering in renderings])
-        for rendering, found in zip(renderings, taken, strict=True):
+        new = [rendering for rendering in renderings if not rendering.lease]
+        taken = await asyncio.to_thread(lambda: [self._claims.take(rendering) for rendering in new])
+        for rendering, found in zip(new, taken, strict=True):
             if isinstance(found, tuple):
                 self._finished(rendering, found)
             elif isinstance(found, Lease):
@@ -154,7 +155,8 @@ class IconRenderer:
     async def _render_slice(self, batch: Batch) -> None:
         model, layer, recipe, _ = batch.renderings[0].subject.group
         objectives = tuple(rendering.subject.objective for rendering in batch.renderings)
-        task = RenderTask(model, layer, objectives, recipe, batch.state, self._slice_seconds)
+        last = batch.next_pictures
+        task = RenderTask(model, layer, objectives, recipe, batch.state, last, self._slice_seconds)
         result = await self._engine.submit(task, Terms(Lane.RENDERING))
         batch.state = result.state
         for rendering in batch.renderings:
@@ -162,6 +164,13 @@ class IconRenderer:
         if result.pictures is None:
             await asyncio.to_thread(self._claims.save, batch)
             self._queue.begun.append(batch)
+            return
+        if last < recipe.steps:
+            previews = await asyncio.to_thread(self._claims.show, batch, result.pictures)
+            for rendering, preview in zip(batch.renderings, previews, strict=True):
+                rendering.preview = preview
+            self._queue.previewed(batch.renderings)
+            self._work()
             return
         finished = await asyncio.to_thread(self._claims.finish, batch, result.pictures)
         for rendering, files in zip(batch.renderings, finished, strict=True):

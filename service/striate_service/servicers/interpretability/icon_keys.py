@@ -14,6 +14,7 @@ from striate.v1 import interpretability_pb2 as messages
 from striate_service.errors import InvalidArgument, NotFound
 from striate_service.explain.bases import model_with
 from striate_service.explain.icon_progress import WatchProgress
+from striate_service.explain.icons import Icon
 from striate_service.explain.rendering import IconSubject
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.servicers import encoding, reading
@@ -41,12 +42,17 @@ def read(request: messages.WatchIconsRequest, reader: Reader) -> list[IconSubjec
 
 def write(progress: WatchProgress) -> messages.WatchIconsResponse:
     return messages.WatchIconsResponse(
-        icons=[messages.FinishedIcon(index=place, icon=encoding.icon(icon)) for place, icon in progress.finished],
+        icons=_pictures(progress.finished),
+        previews=_pictures(progress.previews),
         completed=progress.completed,
         total=progress.total,
         progress=progress.share,
         remaining_seconds=progress.remaining_seconds,
     )
+
+
+def _pictures(icons: Sequence[tuple[int, Icon]]) -> list[messages.FinishedIcon]:
+    return [messages.FinishedIcon(index=place, icon=encoding.icon(icon)) for place, icon in icons]
 
 
 def _subject(key: pb.IconKey, field: str, models: Sequence[ModelDescription]) -> IconSubject:

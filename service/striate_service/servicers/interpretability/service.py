@@ -110,7 +110,7 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
     ) -> AsyncIterator[messages.WatchIconsResponse]:
         terms = read_terms(context)
         subjects = await asyncio.to_thread(icon_keys.read, request, self._reader)
-        async with aclosing(self._icons.watch(subjects, terms.caller)) as updates:
+        async with aclosing(self._icons.watch(subjects, terms.caller, previews=request.previews)) as updates:
             async for progress in updates:
                 yield icon_keys.write(progress)
 

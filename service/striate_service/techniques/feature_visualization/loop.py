@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from striate_service.models.description import Preprocessing
 from striate_service.models.layers import capture
 from striate_service.techniques.feature_visualization.objectives import diversities, facet_numbers, scorer
-from striate_service.techniques.feature_visualization.parameterization import first_parameters, image
+from striate_service.techniques.feature_visualization.parameterization import first_parameters, image, preview
 from striate_service.techniques.feature_visualization.redirected_relu import RedirectedReLU
 from striate_service.techniques.feature_visualization.transformations import view, with_channels
 from striate_service.techniques.feature_visualization.transparency import alpha
@@ -76,9 +76,10 @@ def advance(
     *,
     preprocessing: Preprocessing,
     as_map: Callable[[Tensor], Tensor] = lambda outputs: outputs,
+    last: int | None = None,
     until: Callable[[], bool] = lambda: False,
 ) -> State:
-    """Make at least one step, and continue to the recipe's last step or until `until()` is true.
+    """Make at least one step, and continue to step `last`, by default the recipe's, or until `until()` is true.
 
     The pictures do not depend on where the work was split.
 
@@ -116,7 +117,7 @@ def advance(
     score = score_with_diversity if any(isinstance(objective, Facets) for objective in objectives) else score_alone
     step, parameters, attention = state.step, state.parameters.clone(), state.attention.clone()
     first_moment, second_moment = state.first_moment.clone(), state.second_moment.clone()
-    while step < recipe.steps:
+    while step < (last or recipe.steps):
         descent, at_pixels, scores = gradients(parameters, score, step)
         silent = [row for row, part in enumerate(descent) if not part.any()]
         below = [row for row, reached in enumerate(scores.tolist()) if reached <= 0 and row not in silent]
@@ -151,8 +152,11 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 @torch.no_grad()
 def pictures(state: State, recipe: Recipe) -> Tensor:
-    """Return the present icons: uint8 [B, S, S, 3], or [B, S, S, 4] where the recipe makes parts transparent."""
-    images = image(state.parameters, recipe)
+    """Return the present icons: uint8 [B, S, S, 3], or [B, S, S, 4] where the recipe makes parts transparent.
+
+    Before the last step they are drawn with the contrast that they will have.
+    """
+    images = (image if state.step >= recipe.steps else preview)(state.parameters, recipe)
     if isinstance(recipe, Maco):
         images = torch.cat([images, alpha(state.attention)[:, None]], dim=1)
     return images.mul(255).round().byte().permute(0, 2, 3, 1).contiguous()

@@ -21,7 +21,9 @@ _COLOR_SQRT = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.0
 _COLOR = _COLOR_SQRT / _COLOR_SQRT.norm(dim=0).max()
 
 _START_DEVIATION = 0.01  # of the first spectrum (Lucid): nearly grey
-_CONTRAST = 0.25  # factor before the sigmoid (Lucid divides by 4)
+_FACTOR = 0.25  # before the sigmoid (Lucid divides by 4)
+_USUAL_CONTRAST = 1.0  # of what is shown before it is finished, where the recipe sets no limit
+_LEAST = 1e-12  # keeps gradients finite where an image is grey
 
 
 def first_parameters(recipe: Recipe, facets: Sequence[int], device: torch.device | str) -> Tensor:
@@ -47,16 +49,39 @@ def first_parameters(recipe: Recipe, facets: Sequence[int], device: torch.device
 
 def image(parameters: Tensor, recipe: Recipe) -> Tensor:
     """Return the images [B, 3, S, S], 0 to 1, that parameters stand for."""
+    logits = _logits(parameters, recipe)
+    if recipe.contrast is not None and isinstance(recipe, Fourier):
+        # Constant for the gradient. One that lowers what an image has too much of lets coefficients swing about where
+        # they balance, and then the last bit of a sum, which depends on the batch, decides what the icon looks like.
+        scale = 1 + (_root_mean_square(logits) / recipe.contrast).square()
+        logits = logits / scale.sqrt().detach()
+    return logits.sigmoid()
+
+
+def preview(parameters: Tensor, recipe: Recipe) -> Tensor:
+    """Return images as `image` does, with as much contrast as at the end: they are nearly grey before."""
+    logits = _logits(parameters, recipe)
+    return (logits * (recipe.contrast or _USUAL_CONTRAST) / _root_mean_square(logits)).sigmoid()
+
+
+def _root_mean_square(logits: Tensor) -> Tensor:
+    """Return each picture's, [B, 1, 1, 1]."""
+    return logits.square().mean((1, 2, 3), keepdim=True).add(_LEAST).sqrt()
+
+
+def _logits(parameters: Tensor, recipe: Recipe) -> Tensor:
+    """Return the logits of colors, [B, 3, S, S]."""
     match recipe:
         case Fourier():
             # In natural images amplitude falls with frequency. The factor `size` makes the transform unitary.
             scale = recipe.size / _frequencies(recipe.size, parameters.device).clamp(min=1 / recipe.size)
-            spectrum, contrast = torch.view_as_complex(parameters * scale[..., None]), _CONTRAST
+            spectrum, factor = torch.view_as_complex(parameters * scale[..., None]), _FACTOR
         case Maco():
             magnitude = natural_magnitude(recipe, parameters.device)
-            spectrum, contrast = torch.polar(magnitude.expand_as(parameters), _odd_phases(parameters)), 1.0
-    decorrelated = torch.fft.irfft2(spectrum, s=(recipe.size, recipe.size)) * contrast
-    return torch.einsum("dc,bchw->bdhw", _COLOR.to(parameters.device), decorrelated).sigmoid()
+            spectrum, factor = torch.polar(magnitude.expand_as(parameters), _odd_phases(parameters)), 1.0
+    decorrelated = torch.fft.irfft2(spectrum, s=(recipe.size, recipe.size)) * factor
+    logits: Tensor = torch.einsum("dc,bchw->bdhw", _COLOR.to(parameters.device), decorrelated)
+    return logits
 
 
 def natural_magnitude(recipe: Maco, device: torch.device | str = "cpu") -> Tensor:

@@ -22,7 +22,7 @@ class RenderResult:
     state: Mapping[str, Array]
     """As `feature_visualization.State.to_arrays` gives it."""
     pictures: Array | None
-    """uint8 [B, size, size, 3 or 4], after the last step: one for an objective, or all of its facets."""
+    """uint8 [B, size, size, 3 or 4], after step `last`: one for an objective, or all of its facets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,8 @@ class RenderTask(Task[RenderResult]):
     recipe: Recipe
     state: Mapping[str, Array]
     """The result of the slices so far; empty before the first slice."""
+    last: int
+    """After which of the recipe's steps to return pictures, and to stop."""
     seconds: float
     """The slice's time limit; it always makes at least one step."""
 
@@ -62,10 +64,11 @@ class RenderTask(Task[RenderResult]):
             state,
             preprocessing=networks.preprocessing(self.model),
             as_map=partial(to_map, layer=networks.layer(self.model, self.layer)),
+            last=self.last,
             until=_stop_before(time.monotonic() + self.seconds),
         )
-        finished = state.step >= self.recipe.steps
-        pictures = to_array(feature_visualization.pictures(state, self.recipe)) if finished else None
+        reached = state.step >= self.last
+        pictures = to_array(feature_visualization.pictures(state, self.recipe)) if reached else None
         return RenderResult(state.to_arrays(), pictures)
 
 
