@@ -52,7 +52,7 @@ def delete_label(layer: str, channel: int, server: Server, model: ModelName = ""
 @app.command("export")
 @asks_server
 def export_labels(
-    output: Annotated[Path, typer.Argument(help="A .csv or .json file.")],
+    output: Annotated[Path, typer.Argument(help="A .csv or .json file.", dir_okay=False)],
     server: Server,
     model: ModelName = "",
 ) -> None:

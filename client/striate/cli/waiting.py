@@ -19,7 +19,7 @@ from striate.show.html import count_icons
 _WRITE_AGAIN = 10.0  # seconds; a page of hundreds of icons takes a part of a second to write
 _STOPPED = 130  # the exit status of what Ctrl-C has ended
 _MINUTE, _HOUR = 60, 3600
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}", markup=False))
 
 
 def write_page(
