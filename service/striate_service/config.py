@@ -79,12 +79,12 @@ class ModelSettings(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     architecture: str
-    """A torchvision network's name, "timm:NAME", "transformers", "export", "googlenet_bvlc", "package.module:factory",
-    or "parts", the embedded model. docs/models.md says how each is served."""
+    """A torchvision network's name, "timm:NAME", "transformers", "export", "googlenet_bvlc", "efficientnet_lite0",
+    "package.module:factory", or "parts", the embedded model. docs/models.md says how each is served."""
     weights: str
     """A .pth or .safetensors file; FILE#KEY: under that key of a checkpoint. "torchvision", "timm": downloaded from
-    there. "embedded": shipped with this package. "built": the factory's network as it is. Of transformers a folder, of
-    export a .pt2 file."""
+    there. "embedded": shipped with this package. "installed": of efficientnet_lite0, by pip. "built": the factory's
+    network as it is. Of transformers a folder, of export a .pt2 file."""
     classes: Path | None = None
     """A text file of class names, one per line, in the order of the logits."""
     arguments: dict[str, Any] = {}

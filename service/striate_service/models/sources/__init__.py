@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from striate_service.config import ModelSettings
-from striate_service.models.sources import embedded, exported, factory, googlenet_bvlc, timm, torchvision, transformers
+from striate_service.models.sources import (
+    efficientnet_lite0,
+    embedded,
+    exported,
+    factory,
+    googlenet_bvlc,
+    timm,
+    torchvision,
+    transformers,
+)
 from striate_service.models.sources.source import Source
 
 SOURCES: tuple[Source, ...] = (
     embedded,
     googlenet_bvlc,
+    efficientnet_lite0,
     timm,
     transformers,
     exported,
