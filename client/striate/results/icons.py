@@ -10,10 +10,11 @@ from typing import Any, Protocol
 from PIL import Image as Pillow
 
 from striate.errors import StriateError
+from striate.results.shown import Shown
 
 
 @dataclass
-class Icon:
+class Icon(Shown):
     """A feature visualization: a picture that excites a neuron or group.
 
     It changes once, from "queued", when it has been waited for (`client.wait_for_icons`).
@@ -33,7 +34,7 @@ class Icon:
 
 
 @dataclass(frozen=True)
-class IconProgress:
+class IconProgress(Shown):
     """How far icons are that are waited for."""
 
     completed: int
@@ -57,7 +58,7 @@ class IconSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Illustrated:
+class Illustrated(Shown):
     """A result with icons."""
 
     client: IconSource | None = field(default=None, repr=False, compare=False, kw_only=True)

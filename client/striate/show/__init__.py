@@ -9,5 +9,6 @@ from __future__ import annotations
 from striate.show.dictionaries import SemanticDictionary
 from striate.show.groups import Factorization, FactorizedLayers
 from striate.show.html import page
+from striate.show.notebook import notebook_html
 
-__all__ = ["Factorization", "FactorizedLayers", "SemanticDictionary", "page"]
+__all__ = ["Factorization", "FactorizedLayers", "SemanticDictionary", "notebook_html", "page"]
