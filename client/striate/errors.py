@@ -29,7 +29,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS_KEY = "grpc-status-details-bin"
-_NOT_CONNECTED = ("onnect", "resol", "Socket closed")
+_NOT_CONNECTED = ("onnect", "resol")
 """In gRPC's words: "failed to connect", "Connection refused", "errors resolving"."""
 _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 _USUAL_PORT = "50051"
