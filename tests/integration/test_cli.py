@@ -150,7 +150,8 @@ def test_health_is_an_exit_status(striate: Striate) -> None:
         ("render -l mixed4a --channels 0-9999999999", "no layer has"),
         ("render -l mixed4a --position 3", "ROW,COLUMN"),
         ("models --tls-key key.pem", "--tls-certificate"),
-        ("labels export .", "is a directory"),
+        ("labels export names.txt", "should end in .csv or .json"),
+        ("labels export nowhere/names.csv", "no folder nowhere"),
     ],
 )
 def test_what_is_typed_wrongly_is_refused_before_anything_is_asked(
