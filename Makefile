@@ -17,8 +17,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(INSTALLED) ## start a server, run the three RPCs through the client, leave report.html, stop the server
-	$(PYTHON) scripts/demo.py
+demo: $(INSTALLED) ## explain a photograph and a drawing by a server that starts and stops, and leave report.html
+	$(VENV)/bin/striate demo
 
 test: $(INSTALLED) check ## all tests, two files at a time: most wait for servers to start
 	$(PYTHON) -m pytest -n 2 --dist loadfile

@@ -29,6 +29,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_NOT_CONNECTED = ("onnect", "resol")
+"""In gRPC's words: "failed to connect", "Connection refused", "errors resolving"."""
+_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
+_USUAL_PORT = "50051"
 
 
 class StriateError(Exception):
@@ -188,10 +192,11 @@ def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessag
             )
         return (QuotaExceeded if quota else ResourceExhausted)(message, retry_after)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(f"{target} did not answer in time: {message}")
+        why = "" if message == "Deadline Exceeded" else f": {message}"  # gRPC's own words say nothing more
+        return DeadlineExceeded(f"{target} did not answer in time{why}")
     if code is grpc.StatusCode.UNAVAILABLE:
-        if "onnect" in message and retry_after is None:  # "failed to connect", "Connection refused"
-            return ConnectionFailed(f"{_why_not_connected(message, target)} ({message})")
+        if retry_after is None and any(words in message for words in _NOT_CONNECTED):
+            return ConnectionFailed(_why_not_connected(message, target))
         return Unavailable(message, retry_after)
     if code is grpc.StatusCode.CANCELLED:
         return Cancelled(message)
@@ -202,11 +207,24 @@ def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessag
 
 def _why_not_connected(message: str, target: str) -> str:
     """Return what a person can do about what gRPC says of a failed connection."""
+    if "parse port" in message:
+        return f"{target!r} is no address; write it as HOST:PORT, such as localhost:50051"
+    if "resol" in message:
+        return f"there is no machine {target.rpartition(':')[0] or target!r}; check the server's address (--server)"
     if "handshake failed" in message:
         return (
-            f"no encrypted connection to {target}: name the certificate that signed the server's, striate.Tls(ca=...), "
-            "or leave tls away if the server has none."
+            f"no encrypted connection to {target}: name the certificate that signed the server's, striate.Tls(ca=...) "
+            "or --tls-ca, or leave tls away if the server has none"
         )
     if "Socket closed" in message:
-        return f"{target} hangs up: it may want TLS, or a certificate of yours, striate.Tls(...)."
-    return f"no server answers at {target}. Start one with `striate serve`, or check the address."
+        return (
+            f"{target} hangs up: it may want TLS (--tls), or a certificate of yours, striate.Tls(...) or "
+            "--tls-certificate"
+        )
+    host, colon, port = target.rpartition(":")
+    if not (colon and port.isdecimal()):
+        return f"no server answers at {target}, port 443; an address is HOST:PORT, such as localhost:50051 (--server)"
+    if host not in _THIS_MACHINE:
+        return f"no server answers at {target}; check the address (--server), and whether it runs"
+    serve = "striate serve" if port == _USUAL_PORT else f"striate serve --port {port}"
+    return f"no server answers at {target}; start one with `{serve}`, or name another's address (--server)"

@@ -62,7 +62,7 @@ def _read_classes(file: Path) -> dict[Path, str]:
                 )
             return {Path((row["file"] or "").strip()): (row["class"] or "").strip() for row in reader}
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no text in UTF-8; save it as UTF-8 ({error})") from error
+        raise ValueError(f"{file} is no text in UTF-8; save it as UTF-8") from error
     except csv.Error as error:
         raise ValueError(f"{file} is no CSV: {error}") from error
 

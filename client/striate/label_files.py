@@ -52,7 +52,7 @@ def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a byte order mark
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is no text in UTF-8; save it as UTF-8 ({error})") from error
+        raise ValueError(f"{path.name} is no text in UTF-8; save it as UTF-8") from error
     if path.suffix.lower() == ".json":
         try:
             rows = json.loads(text)

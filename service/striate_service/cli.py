@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +18,10 @@ from striate_service.backends.local.backend import tune as tuning
 from striate_service.backends.protocol import StartError
 from striate_service.server import serve as serving
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.", envvar="STRIATE_CONFIG")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="A TOML file of settings.", envvar="STRIATE_CONFIG", exists=True, dir_okay=False),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -93,15 +98,22 @@ def _settings(config_file: Path | None, *, devices: str | None, **flags: object)
         return config.load(config_file, **{name: value for name, value in given.items() if value is not None})
     except FileNotFoundError as error:
         raise typer.BadParameter(str(error)) from error
-    except ValidationError as error:
-        raise typer.BadParameter(_plainly(error)) from error
+    except ValidationError as error:  # which is a ValueError
+        raise typer.BadParameter(_plainly(error, given)) from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{config_file} is no TOML that can be read: {error}") from error
 
 
-def _plainly(error: ValidationError) -> str:
-    """Return one line per problem: the setting, and what is wrong with it."""
+def _plainly(error: ValidationError, flags: Mapping[str, object]) -> str:
+    """Return one line per problem: the flag or setting, and what is wrong with it."""
+
+    def place(problem: ErrorDetails) -> str:
+        first, *rest = map(str, problem["loc"]) if problem["loc"] else ("",)
+        if flags.get(first) is None:
+            return ".".join((first, *rest))
+        return "--model" if first == "models" else f"--{first.replace('_', '-')}"
+
     return "\n".join(
-        ": ".join(
-            filter(None, (".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")))
-        )  # what is wrong with several settings together has no place
-        for problem in error.errors()
+        ": ".join(filter(None, (place(problem), problem["msg"].removeprefix("Value error, "))))
+        for problem in error.errors()  # what is wrong with several settings together has no place
     )

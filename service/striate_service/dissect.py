@@ -18,11 +18,10 @@ import numpy as np
 import torch
 import typer
 from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from striate import Client, StriateError
-from striate.cli.options import Json, ModelName, Server, asks_server
+from striate.cli.options import Json, LayerNames, ModelName, Server, asks_server, console, progress_console
 from striate.results.images import View
 from striate.results.models import Layer, Model
 from torch import Tensor
@@ -36,7 +35,7 @@ _LISTED = 20  # detectors per table
 @asks_server
 def command(
     folder: Annotated[Path, typer.Argument(help="With images/ and masks/CONCEPT/.", exists=True, file_okay=False)],
-    layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
+    layers: LayerNames,
     server: Server,
     model: ModelName = "",
     least: Annotated[float, typer.Option(help="The IoU from which on a channel detects a concept.")] = LEAST_IOU,
@@ -59,7 +58,6 @@ def command(
             json.dumps([fact for layer in dissections for fact in _facts(layer, dissections[layer], least)], indent=2)
         )
         return
-    console = Console()
     for layer, dissection in dissections.items():
         console.print(_table(layer, dissection, least))
 
@@ -113,7 +111,7 @@ def dissect_layers(
     activations: dict[Layer, list[Tensor]] = {}
     views: list[list[View]] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=progress_console) as progress:
         task = progress.add_task("images", total=len(paths))
         for first in range(0, len(paths), _BATCH):
             chunk = paths[first : first + _BATCH]

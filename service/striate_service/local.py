@@ -14,11 +14,16 @@ _OPEN = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca", "tokens"))
 """Whatever the environment says of other servers and for other clients: this one is for the calling program alone."""
 
 
+def private_settings(**changes: object) -> Settings:
+    """Return settings of a server for the calling program alone, on a free loopback port."""
+    return load(**{"host": "127.0.0.1", "port": 0, "metrics_port": -1, **_OPEN, **changes})
+
+
 class LocalServer:
     """A context manager that runs a server on a free loopback port, in its own thread."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or load(host="127.0.0.1", port=0, metrics_port=-1, **_OPEN)
+        self._settings = settings or private_settings()
         self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="striate", daemon=True)
 

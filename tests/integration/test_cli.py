@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 from PIL import Image
+from striate.cli import _not_installed, main
 from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
+from typer.testing import CliRunner
 
 Striate = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,6 +31,26 @@ def striate(server: LocalServer, tmp_path: Path) -> Striate:
     def run(*arguments: str, target: str = server.target) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).with_name("striate")), *arguments, "--server", target]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+
+    return run
+
+
+@pytest.fixture
+def in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run a command in this process, and return its exit status and all that it says: starting one takes a second."""
+    Image.fromarray(draw(3, "house").image).save(tmp_path / "house.png")
+    (tmp_path / "text.png").write_text("no picture")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["striate", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
 
     return run
 
@@ -108,6 +134,118 @@ def test_names_travel_by_file(striate: Striate, tmp_path: Path) -> None:
 def test_health_is_an_exit_status(striate: Striate) -> None:
     assert striate("health").returncode == 0
     assert striate("health", target="127.0.0.1:9").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("activations house.png -l mixed4a --reduce sum", "--reduce"),
+        ("activations nowhere.png -l mixed4a", "nowhere.png"),
+        ("dictionary . -l mixed4a", "is a directory"),
+        ("dictionary house.png -l mixed4a --neurons 0", "--neurons"),
+        ("dictionary house.png -l mixed4a -o page.pdf", "should end in .html"),
+        ("factorize house.png -l mixed4a -o nowhere/page.html", "no folder nowhere"),
+        ("factorize house.png -l mixed4a --method svd", "nmf"),
+        ("render -l mixed4a --channels 5-2", "0-15,40"),
+        ("render -l mixed4a --channels 0-9999999999", "no layer has"),
+        ("render -l mixed4a --position 3", "ROW,COLUMN"),
+        ("models --tls-key key.pem", "--tls-certificate"),
+        ("labels export names.txt", "should end in .csv or .json"),
+        ("labels export nowhere/names.csv", "no folder nowhere"),
+    ],
+)
+def test_what_is_typed_wrongly_is_refused_before_anything_is_asked(
+    in_words: Callable[..., tuple[int, str]], typed: str, said: str
+) -> None:
+    code, words = in_words(*typed.split(), "--server", "127.0.0.1:9")
+    assert code == 2
+    assert said in words
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("dictionary house.png -l mixed4z", "there is no layer 'mixed4z'; did you mean"),
+        ("dictionary house.png -l nothing-like-it", "`striate models --layers` lists them"),
+        ("dictionary house.png -l mixed4a --neurons 1000", "--neurons is 1000; it should be 1 to 64"),
+        ("dictionary house.png -l mixed4a --recipe nice", "--recipe is 'nice'"),
+        ("dictionary text.png -l mixed4a", "text.png is no image that can be read"),
+        ("factorize house.png text.png -l mixed4a", "text.png is no image that can be read"),
+        ("factorize house.png", "--layer is empty"),
+        ("flows house.png -l mixed4a -l mixed3a", "--layer 'mixed3a' does not compute after"),
+        ("render -l mixed4a --channels 0 --objective nice", "--objective is 'nice'"),
+        ("render -l mixed4a --channels 0 --position 300,0 --objective neuron", "--position is 300"),
+        ("labels set mixed4a 9999 beak", "channel is 9999; it should be 0 to 159"),
+        ("bases show none", "there is no basis 'none'"),
+        ("activations house.png -l mixed4a --model none", "there is no model 'none'"),
+        ("index . -l nothing-like-it", "`striate models --layers` lists them"),
+    ],
+)
+def test_what_the_server_refuses_is_said_in_the_words_that_were_typed(
+    in_words: Callable[..., tuple[int, str]], server: LocalServer, typed: str, said: str
+) -> None:
+    code, words = in_words(*typed.split(), "--server", server.target)
+    assert code == 1
+    assert said in words.splitlines()[-1]
+    assert len(words.splitlines()[-1]) < 200
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:9", "no server answers at 127.0.0.1:9; start one with `striate serve --port 9`"),
+        ("localhost:abc", "HOST:PORT"),
+        ("nowhere.invalid:50051", "there is no machine 'nowhere.invalid'"),
+        ("localhost", "an address is HOST:PORT"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named_with_what_to_do(
+    in_words: Callable[..., tuple[int, str]], address: str, said: str
+) -> None:
+    code, words = in_words("models", "--server", address)
+    assert code == 1
+    assert said in words
+    assert len(words.splitlines()) == 1
+
+
+def test_names_are_printed_as_they_are(in_words: Callable[..., tuple[int, str]], server: LocalServer) -> None:
+    target = ("--server", server.target)
+    assert in_words("labels", "set", "mixed3b", "9", "[/red] [b]", *target)[0] == 0
+    code, words = in_words("labels", "list", "--layer", "mixed3b", *target)
+    assert code == 0
+    assert "[/red] [b]" in words
+    assert in_words("labels", "delete", "mixed3b", "9", *target)[0] == 0
+
+
+def test_lists_fit_80_columns_with_whole_names(in_words: Callable[..., tuple[int, str]], server: LocalServer) -> None:
+    _, words = in_words("models", "--layers", "--server", server.target)
+    assert "mixed5b" in words
+    assert "mixed5…" not in words
+    assert max(map(len, words.splitlines())) <= 80
+
+
+def test_the_version_is_told(in_words: Callable[..., tuple[int, str]]) -> None:
+    assert in_words("--version") == (0, f"striate {version('striate')}\n")
+
+
+def test_help_keeps_its_brackets(in_words: Callable[..., tuple[int, str]]) -> None:
+    missing = _not_installed("serve", "No module named 'torch'")
+    app = typer.Typer()
+    app.command("serve")(missing)
+    shown = CliRunner().invoke(app, ["--help"]).output
+    assert "striate[service]" in shown
+
+
+def test_ctrl_c_ends_with_130() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes the call, and never answers
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        command = [str(Path(sys.executable).with_name("striate")), "models", "--server", target]
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with silent.accept()[0]:
+            running.send_signal(signal.SIGINT)
+            said, failed = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said + failed == ""
 
 
 def test_failures_are_one_line_and_a_status(striate: Striate) -> None:

@@ -41,7 +41,7 @@ def show(name: Name, server: Server, as_json: Json = False) -> None:
     if as_json:
         print_json(basis_facts(basis))
         return
-    console.print(f"[bold]{basis.name}[/bold]: {basis.components} groups of {basis.layer}, {basis.model.name}")
+    console.print(f"{basis.name}: {basis.components} groups of {basis.layer}, {basis.model.name}")
     console.print(f"  version {basis.model.version}")
     console.print(f"  found in {basis.image_count} images, of which they leave {basis.relative_error:.0%} unexplained")
     console.print(basis_groups_table(basis))
@@ -55,7 +55,7 @@ def build(
     name: Annotated[str, typer.Option(help="What to save the groups as.")],
     server: Server,
     model: ModelName = "",
-    components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
+    components: Annotated[int, typer.Option("--components", "-k", help="How many groups.", min=1)] = 6,
     on_server: Annotated[
         bool, typer.Option("--on-server", help="The server reads the folder, where its setting image_folders allows.")
     ] = False,
@@ -80,7 +80,7 @@ def build(
             progress.update(factorizing, completed=update.progress)
             basis = update.basis
     for which, reason in skipped[:_LISTED]:
-        progress_console.print(f"skipped {which}: it {reason}", highlight=False)
+        progress_console.print(f"skipped {which}: it {reason}")
     if basis is None:
         raise StriateError("the server ended the stream without a basis")
     if as_json:

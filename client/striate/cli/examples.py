@@ -11,13 +11,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from striate import IndexProgress, image_folder
 from striate.cli.facts import examples_facts, print_json
 from striate.cli.options import (
+    PICTURES,
     Json,
     LayerName,
+    LayerNames,
     ModelName,
     Server,
     asks_server,
     channel_ranges,
     console,
+    output_to,
     progress_console,
 )
 from striate.show.sheets import example_sheet
@@ -32,13 +35,13 @@ _LISTED = 10  # images that could not be read, by name
 @asks_server
 def index(
     folder: Annotated[Path, typer.Argument(help="Of images; a subfolder is a class.", exists=True, file_okay=False)],
-    layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
+    layers: LayerNames,
     server: Server,
     model: ModelName = "",
     classes: Annotated[
         Path | None, typer.Option(help="A CSV file (file,class) instead of subfolders.", exists=True, dir_okay=False)
     ] = None,
-    examples: Annotated[int, typer.Option(help="To keep of each channel.")] = 5,
+    examples: Annotated[int, typer.Option(help="To keep of each channel.", min=1)] = 5,
     as_json: Json = False,
 ) -> None:
     """Run the images of a folder through a model once, and keep those that excite each channel of some layers most.
@@ -59,7 +62,7 @@ def index(
         print_json({"indexed": update.indexed, "skipped": dict(skipped), "named_channels": named})
         return
     for name, reason in skipped[:_LISTED]:
-        console.print(f"skipped {name}: it {reason}", highlight=False)
+        console.print(f"skipped {name}: it {reason}")
     if len(skipped) > _LISTED:
         console.print(f"and {len(skipped) - _LISTED} more")
     for layer, count in update.layers.items():
@@ -73,7 +76,10 @@ def examples(
     server: Server,
     model: ModelName = "",
     channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a sheet, a channel a row.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write a sheet, a channel a row, a .png.", callback=output_to(*PICTURES)),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say which natural images and classes excite the channels of a layer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -11,12 +11,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from striate import Factorization, Neuron, SemanticDictionary, StriateError
 from striate.calls.options import Method
+from striate.calls.semantic_dictionary import Attribution
 from striate.cli.facts import groups_facts, neuron_facts, print_json
 from striate.cli.options import (
+    PICTURES,
+    Classes,
     Every,
     Json,
     LayerName,
+    LayerNames,
     ModelName,
+    PageFile,
     Photo,
     Photos,
     Recipe,
@@ -26,6 +31,7 @@ from striate.cli.options import (
     asks_server,
     channel_ranges,
     console,
+    output_to,
     progress_console,
     row_and_column,
 )
@@ -41,16 +47,19 @@ app = typer.Typer()
 @asks_server
 def activations(
     photos: Photos,
-    layers: Annotated[list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.")],
+    layers: LayerNames,
     server: Server,
     model: ModelName = "",
-    reduce: Annotated[str, typer.Option(help="none, mean or max over positions.")] = "none",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an .npz file.")] = None,
+    reduce: Annotated[Literal["none", "mean", "max"], typer.Option(help="Over positions.")] = "none",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write an .npz file.", callback=output_to(".npz")),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what layers compute and what the model predicts."""
     with server.client() as client:
-        found = client.activations(photos, layers, model=model, reduce=reduce)  # type: ignore[arg-type]
+        found = client.activations(photos, layers, model=model, reduce=reduce)
     if output:
         np.savez(output, allow_pickle=False, **found)
     if as_json:
@@ -58,7 +67,7 @@ def activations(
         print_json({"predictions": found.predictions, "shapes": shapes})
         return
     for photo, predictions in zip(photos, found.predictions, strict=True):
-        console.print(f"[bold]{photo.name}[/bold]: {predictions_text(predictions)}")
+        console.print(f"{photo.name}: {predictions_text(predictions)}")
     for name, array in found.items():
         console.print(f"{name}: {array.dtype} {list(array.shape)}, {array.min():.3g} to {array.max():.3g}")
 
@@ -70,19 +79,19 @@ def dictionary(
     layer: LayerName,
     server: Server,
     model: ModelName = "",
-    neurons: Annotated[int, typer.Option(help="Per position.")] = 6,
-    classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    neurons: Annotated[int, typer.Option(help="Per position.", min=1)] = 6,
+    classes: Classes = 5,
     wait: Wait = True,
     every: Every = False,
     icons: Annotated[bool, typer.Option("--icons/--no-icons", help="Show icons.")] = True,
-    examples: Annotated[int, typer.Option(help="Natural examples of each neuron, where `index` has seen any.")] = 3,
-    attribution: Annotated[
-        str, typer.Option(help="gradient_times_activation, integrated_gradients or none.")
-    ] = "gradient_times_activation",
+    examples: Annotated[
+        int, typer.Option(help="Natural examples of each neuron, where `index` has seen any.", min=0)
+    ] = 3,
+    attribution: Annotated[Attribution, typer.Option(help="How effects are found.")] = "gradient_times_activation",
     smooth: SmoothMaxPool = True,
     recipe: Recipe = "",
     grid: Annotated[bool, typer.Option("--grid", help="Also an icon of the whole layer at each position.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
+    output: PageFile = None,
     as_json: Json = False,
 ) -> None:
     """Say what the positions of a layer mean."""
@@ -96,7 +105,7 @@ def dictionary(
                 classes=classes,
                 icons=icons,
                 examples=examples,
-                attribution=attribution,  # type: ignore[arg-type]
+                attribution=attribution,
                 smooth_max_pool=smooth and attribution == "gradient_times_activation",
                 position_icons=grid,
                 recipe=recipe,
@@ -124,20 +133,22 @@ def factorize(
     model: ModelName = "",
     components: Annotated[
         int | None,
-        typer.Option("--components", "-k", help="How many groups. 0: as many as it takes.", show_default="6"),
+        typer.Option("--components", "-k", help="How many groups. 0: as many as it takes.", min=0, show_default="6"),
     ] = None,
     basis: Annotated[str, typer.Option(help="Look for the groups of this basis, instead of finding new ones.")] = "",
     save_as: Annotated[str, typer.Option(help="Keep the groups as a basis of this name.")] = "",
-    method: Annotated[
-        str | None,
-        typer.Option(help="auto, nmf, semi_nmf, pca, fast_ica, k_means or dictionary_learning.", show_default="auto"),
-    ] = None,
-    classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    method: Annotated[Method | None, typer.Option(help="How groups are found.", show_default="auto")] = None,
+    classes: Classes = 5,
     smooth: SmoothMaxPool = True,
     recipe: Recipe = "",
-    sobol: Annotated[int, typer.Option(help="Points for Sobol indices; 32 is usual. 0: none.")] = 0,
+    sobol: Annotated[int, typer.Option(help="Points for Sobol indices; 32 is usual. 0: none.", min=0)] = 0,
     wait: Wait = True,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page, or a .png.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write an interactive page, or a .png.", callback=output_to(".html", ".png")
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Find groups of neurons that are active together."""
@@ -150,7 +161,7 @@ def factorize(
                 components=components,
                 basis=basis,
                 save_as=save_as,
-                method=cast("Method | None", method),
+                method=method,
                 classes=classes,
                 sobol_points=sobol,
                 smooth_max_pool=smooth,
@@ -180,13 +191,13 @@ def flows(
     model: ModelName = "",
     components: Annotated[
         int | None,
-        typer.Option("--components", "-k", help="Groups a layer. 0: as many as it takes.", show_default="6"),
+        typer.Option("--components", "-k", help="Groups a layer. 0: as many as it takes.", min=0, show_default="6"),
     ] = None,
-    classes: Annotated[int, typer.Option(help="Classes to give effects on.")] = 5,
+    classes: Classes = 5,
     smooth: SmoothMaxPool = True,
     recipe: Recipe = "",
     wait: Wait = True,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an interactive page.")] = None,
+    output: PageFile = None,
     as_json: Json = False,
 ) -> None:
     """Find how the groups of one layer feed those of the next."""
@@ -224,7 +235,7 @@ def render(
     model: ModelName = "",
     channels: Annotated[str, typer.Option(help="Such as 0-15,40.", show_default="all")] = "",
     recipe: Recipe = "",
-    facets: Annotated[int, typer.Option(help="Pictures of each channel, unlike each other; at most 8.")] = 1,
+    facets: Annotated[int, typer.Option(help="Pictures of each channel, unlike each other.", min=1, max=8)] = 1,
     objective: Annotated[
         str,
         typer.Option(
@@ -232,22 +243,31 @@ def render(
         ),
     ] = "channel",
     position: Annotated[str, typer.Option(help="ROW,COLUMN of the neuron.", show_default="the middle")] = "",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a contact sheet.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write a contact sheet, a .png.", callback=output_to(*PICTURES)),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="The server goes on when this command is stopped.")] = False,
 ) -> None:
     """Render a layer's icons ahead of time."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    chosen, place = channel_ranges(channels), row_and_column(position)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     neurons: list[Neuron] = []
     with server.client() as client, Progress(*columns, console=progress_console) as progress:
         task = progress.add_task(f"icons of {layer}", total=None)
         for update in client.render_icons(
             layer,
             model=model,
-            channels=channel_ranges(channels),
+            channels=chosen,
             recipe=recipe,
             facets=facets,
             objective=objective,
-            position=row_and_column(position),
+            position=place,
             icons=output is not None,
             detach=detach,
         ):
@@ -269,11 +289,13 @@ def report(
     layers: Annotated[
         list[str] | None, typer.Option("--layer", "-l", help="Repeat for several.", show_default="two that fit")
     ] = None,
-    components: Annotated[int, typer.Option("--components", "-k", help="How many groups.")] = 6,
+    components: Annotated[
+        int, typer.Option("--components", "-k", help="How many groups. 0: as many as it takes.", min=0)
+    ] = 6,
     wait: Wait = True,
     every: Every = False,
     recipe: Recipe = "",
-    output: Annotated[Path, typer.Option("--output", "-o")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", callback=output_to(".html"))] = Path("report.html"),
 ) -> None:
     """Write a page about a photo: what the model predicts, and what its layers see."""
     with server.client() as client:

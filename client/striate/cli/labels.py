@@ -9,7 +9,7 @@ import typer
 
 from striate import Label, Model, read_labels, write_labels
 from striate.cli.facts import label_facts, print_json
-from striate.cli.options import Json, ModelName, Server, asks_server, console
+from striate.cli.options import Json, ModelName, Server, asks_server, console, output_to
 from striate.show.tables import labels_table
 
 app = typer.Typer(help="Names of neurons.", no_args_is_help=True)
@@ -52,7 +52,7 @@ def delete_label(layer: str, channel: int, server: Server, model: ModelName = ""
 @app.command("export")
 @asks_server
 def export_labels(
-    output: Annotated[Path, typer.Argument(help="A .csv or .json file.")],
+    output: Annotated[Path, typer.Argument(help="A .csv or .json file.", callback=output_to(".csv", ".json"))],
     server: Server,
     model: ModelName = "",
 ) -> None:

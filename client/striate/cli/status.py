@@ -38,7 +38,7 @@ def models(
     for model in found:
         default = " (default)" if model.default else ""
         size = "x".join(map(str, model.input_size))
-        console.print(f"[bold]{model.name}[/bold]{default}: {model.architecture}, {size}, {len(model.classes)} classes")
+        console.print(f"{model.name}{default}: {model.architecture}, {size}, {len(model.classes)} classes")
         console.print(f"  version {model.version}")
         limits = ", ".join(f"{images} on {device}" for device, images in model.batch_limits.items())
         console.print(f"  images a batch: {limits}")
@@ -113,7 +113,7 @@ def unload(name: Annotated[str, typer.Argument(help="The model's name.")], serve
 @asks_server
 def health(
     server: Server,
-    timeout: Annotated[float, typer.Option(help="In seconds.")] = 4.0,
+    timeout: Annotated[float, typer.Option(help="In seconds.", min=0.1)] = 4.0,
     proxy: Annotated[bool, typer.Option("--proxy", help="Ask through the proxy that the environment names.")] = False,
 ) -> None:
     """Say whether the server is ready: exit status 0 if it is, for container probes. No proxy is asked."""

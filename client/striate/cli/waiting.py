@@ -19,7 +19,7 @@ from striate.show.html import count_icons
 _WRITE_AGAIN = 10.0  # seconds; a page of hundreds of icons takes a part of a second to write
 _STOPPED = 130  # the exit status of what Ctrl-C has ended
 _MINUTE, _HOUR = 60, 3600
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}", markup=False))
 
 
 def write_page(
@@ -30,18 +30,21 @@ def write_page(
     *,
     wait: bool,
     every: bool = False,
+    introduction: Sequence[str] = (),
 ) -> None:
     """Write a page, and complete it while its icons are rendered. Ctrl-C leaves it whole, as it is by then.
 
     Args:
         every: icons of all neurons, also of those that tell little.
+        introduction: paragraphs that the page opens with.
     """
     command = shlex.join(["striate", *sys.argv[1:]])
 
     def write() -> int:
         """Return how many of the icons are missing that are waited for."""
         missing = len({id(icon) for each in results for icon in each.telling_icons if icon.status == "queued"})
-        page(title, results, output, completed_by=command if missing or every else f"{command} --all")
+        completed_by = command if missing or every else f"{command} --all"
+        page(title, results, output, completed_by=completed_by, introduction=introduction)
         return count_icons(results)[0] if every else missing
 
     stopped = False

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from striate.results.images import Predictions, View
 from striate.results.models import Layer, Model
+from striate.results.shown import Shown
 
 
 @dataclass(frozen=True)
-class Activations(Mapping[str, NDArray[Any]]):
+class Activations(Shown, Mapping[str, NDArray[Any]]):
     """Layers' outputs by name: [N, C, H, W], or [N, C] where reduced."""
 
     tensors: dict[str, NDArray[Any]] = field(repr=False)

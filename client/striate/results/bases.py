@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from striate.results.groups import Group
 from striate.results.icons import Icon, Illustrated
 from striate.results.models import Model
+from striate.results.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Basis(Illustrated):
 
 
 @dataclass(frozen=True)
-class BuildProgress:
+class BuildProgress(Shown):
     """How far the building of a basis is."""
 
     phase: str

@@ -14,12 +14,13 @@ from striate.results.icons import Icon, Illustrated
 from striate.results.images import Predictions, View
 from striate.results.models import Layer, Model
 from striate.results.neurons import Neuron
+from striate.results.shown import Shown
 
 _TELLING = 30  # neurons: in GoogLeNet's mixed4d, those of the strongest position of each of 6 regions
 
 
 @dataclass(frozen=True)
-class PrefixToken:
+class PrefixToken(Shown):
     """What a token before the first position means: a transformer's class token or register."""
 
     name: str

@@ -7,10 +7,11 @@ from datetime import datetime
 
 from striate.results.models import Layer, Model
 from striate.results.neurons import Example, Label
+from striate.results.shown import Shown
 
 
 @dataclass(frozen=True)
-class IndexProgress:
+class IndexProgress(Shown):
     """How far indexing is."""
 
     indexed: int
@@ -22,7 +23,7 @@ class IndexProgress:
 
 
 @dataclass(frozen=True)
-class ChannelExamples:
+class ChannelExamples(Shown):
     """What natural images have shown of a channel."""
 
     channel: int
@@ -42,7 +43,7 @@ class ChannelExamples:
 
 
 @dataclass(frozen=True)
-class LayerExamples:
+class LayerExamples(Shown):
     """What natural images have shown of a layer."""
 
     model: Model = field(repr=False)

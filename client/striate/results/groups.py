@@ -13,10 +13,11 @@ from striate.results.icons import Icon, Illustrated
 from striate.results.images import Predictions, View
 from striate.results.models import Layer, Model
 from striate.results.neurons import Label
+from striate.results.shown import Shown
 
 
 @dataclass(frozen=True)
-class Crop:
+class Crop(Shown):
     """A place in an image where a group is present."""
 
     image: int
@@ -28,7 +29,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Fidelity:
+class Fidelity(Shown):
     """How the prediction for an image changes when the layer is replaced by what its groups explain of it."""
 
     kl_divergence: float
@@ -38,7 +39,7 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Shown):
     """What a certain number of groups leaves unexplained."""
 
     components: int
@@ -49,7 +50,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Convergence:
+class Convergence(Shown):
     """How a method that iterates ended."""
 
     iterations: int
@@ -58,7 +59,7 @@ class Convergence:
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Shown):
     """Neurons that are active together."""
 
     color: str
@@ -143,7 +144,7 @@ class FactorizationData(Illustrated):
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(Shown):
     """How K groups of one layer feed L groups of the next, by linear attribution."""
 
     influence: NDArray[np.float32] = field(repr=False)

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 from PIL import Image as Pillow
 
 from striate.errors import StriateError
+from striate.results.shown import Shown
 
 
 @dataclass
-class Icon:
+class Icon(Shown):
     """A feature visualization: a picture that excites a neuron or group.
 
     It changes while it is waited for (`client.wait_for_icons`): while "queued" it gets a quick first picture, and it is
@@ -39,7 +40,7 @@ class Icon:
 
 
 @dataclass(frozen=True)
-class IconProgress:
+class IconProgress(Shown):
     """How far icons are that are waited for."""
 
     completed: int
@@ -65,7 +66,7 @@ class IconSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Illustrated:
+class Illustrated(Shown):
     """A result with icons."""
 
     client: IconSource | None = field(default=None, repr=False, compare=False, kw_only=True)

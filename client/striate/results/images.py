@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from striate.results.shown import Shown
+
 Predictions = list[tuple[str, float]]
 """(class name, probability), most probable first."""
 
 
 @dataclass(frozen=True)
-class View:
+class View(Shown):
     """The part of an image that the network saw."""
 
     width: int

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.results.shown import Shown
+
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Shown):
     """A module of a network whose output is one tensor."""
 
     name: str
@@ -62,7 +64,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Shown):
     """A network with its weights."""
 
     name: str

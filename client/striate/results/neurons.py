@@ -9,10 +9,11 @@ from datetime import datetime
 from PIL import Image as Pillow
 
 from striate.results.icons import Icon
+from striate.results.shown import Shown
 
 
 @dataclass(frozen=True)
-class Label:
+class Label(Shown):
     """A name of a neuron or group."""
 
     text: str
@@ -35,7 +36,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Example:
+class Example(Shown):
     """The part of a natural image that excites a neuron."""
 
     data: bytes = field(repr=False)
@@ -54,7 +55,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Neuron:
+class Neuron(Shown):
     """A channel, at a position of an image."""
 
     channel: int
@@ -98,7 +99,7 @@ class Neuron:
 
 
 @dataclass(frozen=True)
-class RenderProgress:
+class RenderProgress(Shown):
     """How far the rendering of a layer's icons is."""
 
     completed: int

@@ -10,5 +10,6 @@ from striate.show.dictionaries import SemanticDictionary
 from striate.show.drift import Drift
 from striate.show.groups import Factorization, FactorizedLayers
 from striate.show.html import page
+from striate.show.notebook import notebook_html
 
-__all__ = ["Drift", "Factorization", "FactorizedLayers", "SemanticDictionary", "page"]
+__all__ = ["Drift", "Factorization", "FactorizedLayers", "SemanticDictionary", "notebook_html", "page"]

@@ -38,6 +38,7 @@ def page(
     path: str | Path | None = None,
     *,
     completed_by: str = "wait_for_icons(every=True)",
+    introduction: Sequence[str] = (),
 ) -> str:
     """Return a page of dictionaries and factorizations, in the order given, and write it to `path`.
 
@@ -46,10 +47,13 @@ def page(
     Args:
         path: holds the old page or the new one, whenever it is looked at.
         completed_by: the command that adds what icons are missing.
+        introduction: paragraphs that the page opens with.
     """
     data = [_section(each) for each in sections]
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    text = _assembled(title=escape(title), data=content, missing=_missing(sections, completed_by))
+    paragraphs = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in introduction)
+    missing = _missing(sections, completed_by)
+    text = _assembled(title=escape(title), data=content, introduction=paragraphs, missing=missing)
     if path is not None:
         written = Path(f"{path}.part")
         written.write_text(text, encoding="utf-8")

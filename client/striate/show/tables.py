@@ -7,33 +7,37 @@ from itertools import pairwise
 
 import numpy as np
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from striate.results.bases import Basis
 from striate.results.dictionaries import SemanticDictionaryData
 from striate.results.examples import LayerExamples
 from striate.results.groups import FactorizationData, FactorizedLayersData, Group
 from striate.results.images import Predictions
-from striate.results.models import Model
+from striate.results.models import Layer, Model
 from striate.results.monitoring import DriftData, Monitor
 from striate.results.neurons import Label
 
 
 def layers_table(model: Model) -> Table:
-    """Return the layers of a model."""
-    table = _table("layer", "alias", "type", "shape", "layout", "grid", "before it", "signed")
+    """Return the layers of a model. Where there is little room, types are cut, and names never."""
+    table = _table(
+        Column("layer", overflow="fold", ratio=3), Column("type", no_wrap=True, max_width=20), "shape", "map"
+    )
     for layer in model.layers:
-        table.add_row(
-            layer.name,
-            " ".join(layer.aliases),
-            layer.type,
-            _extents(layer.shape),
-            layer.layout,
-            _extents(layer.grid) if layer.is_map else "",
-            " ".join(name or "?" for name in layer.prefix_tokens),
-            "yes" if layer.signed else "",
-        )
+        aliases = f" ({', '.join(layer.aliases)})" if layer.aliases else ""
+        table.add_row(f"{layer.name}{aliases}", layer.type, _extents(layer.shape), _map(layer))
     return table
+
+
+def _map(layer: Layer) -> str:
+    """Say how a layer's output holds a map: "14x14 tokens after cls, signed"."""
+    if not layer.is_map:
+        return "none"
+    tokens = " ".join(name or "?" for name in layer.prefix_tokens)
+    kind = f"{_extents(layer.grid)} {layer.layout}" + (f" after {tokens}" if tokens else "")
+    return f"{kind}, signed" if layer.signed else kind
 
 
 def _extents(shape: Iterable[int]) -> str:
@@ -66,10 +70,10 @@ def flow_tables(found: FactorizedLayersData) -> list[Table]:
     """Return, for each layer but the last, how its groups feed those of the next."""
     tables = []
     for (earlier, later), flow in zip(pairwise(found.layers), found.flows, strict=True):
-        names = [f"{_swatch(group)} {group.name}" for group in later.groups]
+        names = [_swatch(group) + f" {group.name}" for group in later.groups]
         table = _table(f"{_layer_name(earlier)} to {_layer_name(later)}", *names)
         for group, row in zip(earlier.groups, flow.influence.sum(0), strict=True):
-            table.add_row(f"{_swatch(group)} {group.name}", *(f"{value:+.2f}" for value in row))
+            table.add_row(_swatch(group) + f" {group.name}", *(f"{value:+.2f}" for value in row))
         table.add_row("left out", *(f"{value:+.2f}" for value in flow.residual.sum(0)))
         tables.append(table)
     return tables
@@ -162,12 +166,13 @@ def fidelity_sentence(found: FactorizationData) -> str:
     )
 
 
-def _table(*headers: str) -> Table:
-    return Table(*headers, box=None, padding=(0, 2))
+def _table(*headers: str | Text | Column) -> Table:
+    columns = [each if isinstance(each, Column) else Column(header=each) for each in headers]
+    return Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
 
 
-def _swatch(group: Group) -> str:
-    return f"[{group.color}]\u25a0[/]"
+def _swatch(group: Group) -> Text:
+    return Text("\u25a0", group.color)
 
 
 def _layer_name(found: FactorizationData) -> str:

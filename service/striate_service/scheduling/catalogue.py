@@ -87,7 +87,8 @@ class Catalogue:
         async with self._changing:
             models = self.models
             if all(model.name != name for model in models):
-                raise NotFound.among("model", name, [model.name for model in models], "ListModels gives them all")
+                known = [model.name for model in models]
+                raise NotFound.among("model", name, known, f"this server has {', '.join(known)}")
             if name == models[0].name:
                 raise InvalidArgument("name", f"{name!r} is the default model, which the empty name means; it stays.")
             self._leaving.add(name)

@@ -28,7 +28,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters and line breaks. Joiners (Persian, emoji) and wide spaces are text."""
 _MAX_PATH = 4096  # characters, as Linux has it
 _SHOWN_EXTENTS = 8  # of a tensor's shape, in a message
-_SUGGESTED = 2  # layers, in a message
+_SUGGESTED = 2  # layers or classes, in a message
 _MAX_TEXT = 200  # characters: a name, not an essay
 _FITS: dict[int, Fit] = {
     pb.FIT_UNSPECIFIED: Fit.CROP,
@@ -84,7 +84,8 @@ def find_layer(model: ModelDescription, name: str, field: str) -> LayerDescripti
             field, f"{name!r} is no layer that can be asked for: {model.left_out[name]}{_near(model, name)}."
         )
     if name not in model.layer_by_name:
-        listing = f"ListModels gives the {len(model.layers)} layers of {model.name}"
+        some = ", ".join(layer.path for layer in model.layers[-_SUGGESTED:])
+        listing = f"{model.name} has {len(model.layers)}, the last of which are {some}"
         raise NotFound.among("layer", name, model.layer_by_name, listing)
     return model.layer_by_name[name]
 
@@ -120,7 +121,8 @@ def find_classes(model: ModelDescription, names: Sequence[str]) -> tuple[int, ..
     index = {name: number for number, name in enumerate(model.classes)}
     for name in names:
         if name not in index:
-            raise NotFound.among("class", name, index, f"ListModels gives the {len(index)} classes of {model.name}")
+            listing = f"{model.name} has {len(index)}, such as {', '.join(model.classes[:_SUGGESTED])}"
+            raise NotFound.among("class", name, index, listing if index else f"{model.name} has none")
     return tuple(index[name] for name in names)
 
 

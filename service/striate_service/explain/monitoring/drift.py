@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from striate_service.errors import FailedPrecondition, NotFound
 from striate_service.explain.bases import Library
 from striate_service.explain.icons import NO_ICON, Icon, IconFinder, IconOptions, RecipeChoice
+from striate_service.explain.labels import NO_LABEL, Label
 from striate_service.explain.monitoring.monitors import Monitors
 from striate_service.explain.monitoring.watched import Watched, watched
-from striate_service.explain.names import NO_LABEL, Label, Namer
+from striate_service.explain.names import Namer
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.stores.monitors import MonitorStore, Observations, StoredMonitor
 from striate_service.techniques import drift

@@ -226,7 +226,7 @@ def _layers_in_order(request: messages.FactorizeLayersRequest, model: ModelDescr
         if order[earlier.path] >= order[later.path]:
             raise InvalidArgument(
                 f"layers[{number}]",
-                f"{later.path!r} does not compute after {earlier.path!r}; name layers in the order of ListModels.",
+                f"{later.path!r} does not compute after {earlier.path!r}; name layers in the order of computation.",
             )
     return layers
 

@@ -81,9 +81,7 @@ def _icon_position(request: messages.RenderIconsRequest, layer: LayerDescription
     if not request.HasField("position"):
         return height // 2, width // 2
     if not is_taken:
-        raise InvalidArgument(
-            "position", "is for objectives of one position, as ICON_OBJECTIVE_NEURON is; leave it out."
-        )
+        raise InvalidArgument("position", "is for objectives of one position, such as neuron; leave it out.")
     row, column = request.position.row, request.position.column
     reading.in_range(row, "position.row", 0, height - 1, f"{layer.path} has {height} rows")
     reading.in_range(column, "position.column", 0, width - 1, f"{layer.path} has {width} columns")
