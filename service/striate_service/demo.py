@@ -102,12 +102,11 @@ def _explain(client: Client, examples: list[_Example], output: Path, wait: bool)
     results: list[Factorization | SemanticDictionary] = []
     words: list[str] = []
     for example in examples:
-        for layer in example.layers:
-            groups = client.factorize(example.picture, layer, model=example.model, components=_GROUPS)
-            words.append(findings(example.picture.name, groups))
-            progress_console.print(words[-1], soft_wrap=True)
-            results.append(groups)
-        results.append(client.semantic_dictionary(example.picture, example.layers[0], model=example.model))
+        picture, model = example.picture, example.model
+        first, *others = (client.factorize(picture, layer, model=model, components=_GROUPS) for layer in example.layers)
+        words.append(findings(picture.name, first, *others))
+        progress_console.print(words[-1], soft_wrap=True)
+        results += [first, client.semantic_dictionary(picture, example.layers[0], model=model), *others]
     if len(examples) > 1:
         words.append(_CREDIT)
     write_page(client, "What networks see", results, output, wait=wait, introduction=words)

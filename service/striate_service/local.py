@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from types import TracebackType
+from typing import Any
 
 from striate_service.config import Settings, load
 from striate_service.event_loop import new_event_loop
@@ -16,7 +17,8 @@ _OPEN = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca", "tokens"))
 
 def private_settings(**changes: object) -> Settings:
     """Return settings of a server for the calling program alone, on a free loopback port."""
-    return load(**{"host": "127.0.0.1", "port": 0, "metrics_port": -1, **_OPEN, **changes})
+    usual: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "metrics_port": -1, **_OPEN}
+    return load(**{**usual, **changes})
 
 
 class LocalServer:

@@ -49,6 +49,13 @@ def test_prediction_share_and_the_strongest_groups_are_told() -> None:
     )
 
 
+def test_layers_of_one_image_share_its_prediction() -> None:
+    found = groups(group("ears", dog=1.25), predictions=[[("dog", 0.87)]])
+    words = findings("dog.jpg", found, found)
+    assert words.count("net says dog 87%") == 1
+    assert words.count("One group of neurons explains 75% of its layer conv.") == 2
+
+
 @pytest.mark.parametrize("predictions", [[], [[]]])
 def test_without_classes_only_the_share_is_told(predictions: list[Predictions]) -> None:
     found = groups(group("ears"), predictions=predictions)

@@ -6,10 +6,11 @@ calls return them: so results know nothing of drawing, and yet `result.to_html()
 
 from __future__ import annotations
 
+from striate.results.shown import notebook_html
+from striate.show import notebook
 from striate.show.dictionaries import SemanticDictionary
 from striate.show.drift import Drift
 from striate.show.groups import Factorization, FactorizedLayers
 from striate.show.html import page
-from striate.show.notebook import notebook_html
 
-__all__ = ["Drift", "Factorization", "FactorizedLayers", "SemanticDictionary", "notebook_html", "page"]
+__all__ = ["Drift", "Factorization", "FactorizedLayers", "SemanticDictionary", "notebook", "notebook_html", "page"]

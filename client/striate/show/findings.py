@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from striate.results.groups import FactorizationData, Group
 
 _LEAST_TOLD = 0.1  # of an effect, in logits: it is told to one digit
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def findings(name: str, found: FactorizationData) -> str:
-    """Say in a few sentences what the network predicts for one image, how much of a layer its groups explain, and which
-    of them speak most for and against the prediction.
+def findings(name: str, *layers: FactorizationData) -> str:
+    """Say in a few sentences what the network predicts for an image, how much of each layer its groups explain, and
+    which of them speak most for and against the prediction.
 
     Args:
         name: the image's.
+        layers: factorizations of this one image.
     """
-    model = found.model.name if found.model else "the network"
-    layer = found.layer.name if found.layer else "the layer"
+    first = layers[0]
+    predictions = first.predictions[0] if first.predictions else []
+    model = first.model.name if first.model else "the network"
+    said = f"{model} says {predictions[0][0]} {predictions[0][1]:.0%}. " if predictions else ""
+    return f"{name}: {said}{' '.join(_explained(each) for each in layers)}"
+
+
+def _explained(found: FactorizationData) -> str:
     count = len(found.groups)
     number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
-    explained = 1 - found.relative_error**2
-    explain = "group of neurons explains" if count == 1 else "groups of neurons explain"
-    groups = f"{number.capitalize()} {explain} {explained:.0%} of its layer {layer}."
-    if not (found.predictions and found.predictions[0] and found.groups):
-        return f"{Path(name).name}: {groups}"
-    said, probability = found.predictions[0][0]
-    return f"{Path(name).name}: {model} says {said} {probability:.0%}. {groups} {_for_and_against(found, said)}".strip()
+    groups = "group of neurons explains" if count == 1 else "groups of neurons explain"
+    layer = f"its layer {found.layer.name}" if found.layer else "the layer"
+    sentence = f"{number.capitalize()} {groups} {1 - found.relative_error**2:.0%} of {layer}."
+    predictions = found.predictions[0] if found.predictions else []
+    against = _for_and_against(found, predictions[0][0]) if predictions else ""
+    return f"{sentence} {against}" if against else sentence
 
 
 def _for_and_against(found: FactorizationData, said: str) -> str:
