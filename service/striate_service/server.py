@@ -52,6 +52,7 @@ from striate_service.explain.names import Namer
 from striate_service.explain.prerendering import ChosenLayer, Prerendering, chosen_layers
 from striate_service.explain.rendering import Claims, IconQueue, IconRenderer
 from striate_service.explain.streams import ImageStreams
+from striate_service.heap import keep_low
 from striate_service.models import embedded
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.http import MetricsServer
@@ -185,6 +186,7 @@ class Server:
         self._background += [
             asyncio.create_task(prerendering.render(prerendered)),
             asyncio.create_task(self._gauges.keep()),
+            asyncio.create_task(keep_low()),
         ]
 
     async def wait(self) -> None:

@@ -7,8 +7,6 @@ does it use multiprocessing's spawn, which would run the main script of the prog
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -48,6 +46,7 @@ from striate_service.device.exported import ExportError, exported_network, graph
 from striate_service.device.networks import DeviceNetworks, ServedModel
 from striate_service.device.precision import set_tf32
 from striate_service.device.staging import EarlyCopy, prefetched
+from striate_service.heap import return_freed
 from striate_service.models.errors import in_short
 from striate_service.models.loading import ModelError, load_model
 from striate_service.techniques.factorization import compile_kernels
@@ -181,8 +180,7 @@ def _trim_memory() -> None:
     Measured after exporting vit_b_16: 3.9 GB before, 1.2 GB after.
     """
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+    return_freed()
 
 
 def _requests(
