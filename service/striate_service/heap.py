@@ -18,8 +18,8 @@ def return_freed() -> None:
 async def keep_low() -> None:
     """Return freed memory now and then, until cancelled.
 
-    Threads that decode have heaps of their own, which shrink at their ends only: after thousands of pictures of all sizes a
-    server held 100 to 150 MiB that nothing used.
+    Threads that decode have heaps of their own, which shrink at their ends only: after thousands of pictures of all
+    sizes a server held 100 to 150 MiB that nothing used.
     """
     while True:
         await asyncio.sleep(_INTERVAL)
