@@ -12,10 +12,11 @@ from PIL import Image as Pillow
 from striate.results.icons import Icon, Illustrated
 from striate.results.models import Model
 from striate.results.neurons import Label
+from striate.results.shown import Shown
 
 
 @dataclass(frozen=True)
-class Monitor:
+class Monitor(Shown):
     """What compares the images of traffic with a reference."""
 
     name: str
@@ -39,7 +40,7 @@ class Monitor:
 
 
 @dataclass(frozen=True)
-class ObserveProgress:
+class ObserveProgress(Shown):
     """How far a stream of images to a monitor is."""
 
     stored: int
@@ -51,7 +52,7 @@ class ObserveProgress:
 
 
 @dataclass(frozen=True)
-class Change:
+class Change(Shown):
     """How one number of each image is distributed in traffic, beside the reference."""
 
     score: float
@@ -75,7 +76,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class _Drifted:
+class _Drifted(Shown):
     change: Change = field(repr=False)
 
     @property
@@ -163,7 +164,7 @@ class ClassDrift(_Drifted):
 
 
 @dataclass(frozen=True)
-class LayerDrift:
+class LayerDrift(Shown):
     """A layer: the largest of its channels."""
 
     name: str
@@ -198,7 +199,7 @@ class BasisDrift(_Drifted):
 
 
 @dataclass(frozen=True)
-class SliceSummary:
+class SliceSummary(Shown):
     """Images of traffic of one slice."""
 
     name: str

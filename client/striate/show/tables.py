@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -123,7 +122,7 @@ def drift_table(found: DriftData, count: int) -> Table:
         *(("class", found.monitor.model.name, each) for each in found.classes),
     ]
     for kind, of, each in sorted(rows, key=lambda row: -row[2].score)[:count]:
-        name = f"[bold]{escape(each.name)}[/bold]" if each.significant else escape(each.name)
+        name = Text(each.name, "bold" if each.significant else "")
         shares = (f"{100 * share:.1f} %" for share in (each.change.now, each.change.before))
         table.add_row(kind, of, name, *shares, f"{each.score:.1f}")
     return table
