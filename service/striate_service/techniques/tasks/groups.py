@@ -113,15 +113,7 @@ class FactorizeTask(ImageTask[GroupsResult]):
 
     @property
     def forward(self) -> ForwardNeeds:
-        explains = bool(self.explained_count)
-        return ForwardNeeds(
-            (self.layer,),
-            (self.layer,) if explains else (),
-            self.classes,
-            self.class_count,
-            explains,
-            smooth_max_pool=self.smooth_max_pool,
-        )
+        return _forward_needs(self, (self.layer,))
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         assert model
@@ -175,15 +167,7 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
 
     @property
     def forward(self) -> ForwardNeeds:
-        explains = bool(self.explained_count)
-        return ForwardNeeds(
-            self.layers,
-            self.layers if explains else (),
-            self.classes,
-            self.class_count,
-            explains,
-            smooth_max_pool=self.smooth_max_pool,
-        )
+        return _forward_needs(self, self.layers)
 
     @property
     def _layer_tasks(self) -> list[FactorizeTask]:
@@ -319,6 +303,14 @@ class MaskedGroupsTask(Task[MaskedGroupsResult]):
         pixels = networks.inputs(self.model, self.image).expand(len(outputs), -1, -1, -1)
         logits = networks.logits_with(self.model, pixels, self.layer, outputs)
         return MaskedGroupsResult(to_array(logits[:, list(self.classes)]))
+
+
+def _forward_needs(task: FactorizeTask | FactorizeLayersTask, layers: tuple[str, ...]) -> ForwardNeeds:
+    explains = bool(task.explained_count)
+    gradients = layers if explains else ()
+    return ForwardNeeds(
+        layers, gradients, task.classes, task.class_count, explains, smooth_max_pool=task.smooth_max_pool
+    )
 
 
 def _rate_key(kind: str, method: MethodChoice) -> str:
