@@ -51,13 +51,17 @@ def networks(
 
 
 @pytest.fixture(scope="module")
-def zoo(networks: dict[str, ModelSettings], tmp_path_factory: pytest.TempPathFactory) -> Iterator[striate.Client]:
+def zoo(
+    networks: dict[str, ModelSettings], graphs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[striate.Client]:
     """One server of them all, with one worker, so that concurrent requests do share batches."""
+    home = tmp_path_factory.mktemp("zoo")
+    (home / "onnx").symlink_to(graphs)
     changes = {"models": tuple(networks.values()), "devices": ("cpu",), "cpu_engine": "onnx"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(tiny_networks.__file__).parent), prepend=os.pathsep)
         with (
-            LocalServer(settings(tmp_path_factory.mktemp("zoo"), **changes)) as server,
+            LocalServer(settings(home, **changes)) as server,
             striate.Client(server.target, timeout=300) as client,
         ):
             yield client
