@@ -26,7 +26,7 @@ Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
-        help="NAME=ARCHITECTURE:WEIGHTS, or `parts`, the embedded one. Repeat for several.",
+        help="NAME=ARCHITECTURE:WEIGHTS, or an embedded one, `parts` or `parts_vit`. Repeat for several.",
         show_default="parts",
     ),
 ]

@@ -80,7 +80,7 @@ class ModelSettings(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     architecture: str
     """A torchvision network's name, "timm:NAME", "transformers", "export", "googlenet_bvlc", "efficientnet_lite0",
-    "package.module:factory", or "parts", the embedded model. docs/models.md says how each is served."""
+    "package.module:factory", or "parts" or "parts_vit", the embedded models. docs/models.md says how each is served."""
     weights: str
     """A .pth or .safetensors file; FILE#KEY: under that key of a checkpoint. "torchvision", "timm": downloaded from
     there. "embedded": shipped with this package. "installed": of efficientnet_lite0, by pip. "built": the factory's
@@ -119,15 +119,15 @@ class ModelSettings(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> ModelSettings:
-        """Read `NAME=ARCHITECTURE:WEIGHTS`, or `parts` for the embedded model; after it options, as `resize=256
-        crop=224`.
+        """Read `NAME=ARCHITECTURE:WEIGHTS`, or the name of an embedded model, `parts` or `parts_vit`; after it options,
+        as `resize=256 crop=224`.
 
         Raises:
             ValueError: the text is neither, or an option is unknown.
         """
         text, *options = _OPTION.split(text.strip())
-        if text == "parts" and not options:
-            return EMBEDDED
+        if text in _EMBEDDED and not options:
+            return _EMBEDDED[text]
         name, equals, rest = text.partition("=")
         architecture, colon, weights = rest.rpartition(":")
         if not (name and equals and architecture and colon and weights):
@@ -172,6 +172,10 @@ def _value(text: str) -> Any:
 
 
 EMBEDDED = ModelSettings(name="parts", architecture="parts", weights="embedded")
+_EMBEDDED = {
+    "parts": EMBEDDED,
+    "parts_vit": ModelSettings(name="parts_vit", architecture="parts_vit", weights="embedded"),
+}
 
 
 class Settings(BaseSettings):

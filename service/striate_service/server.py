@@ -33,7 +33,7 @@ from striate_service.backends.local.backend import LocalBackend
 from striate_service.backends.local.devices import count_cores
 from striate_service.backends.local.niceness import NICENESS
 from striate_service.backends.protocol import StartError
-from striate_service.config import EMBEDDED, Settings
+from striate_service.config import Settings
 from striate_service.explain.bases import BasisDisplay, Library
 from striate_service.explain.building import BasisBuilding
 from striate_service.explain.decoding import ImageDecoder, decode_threads
@@ -363,16 +363,12 @@ def _render_batch_size(settings: Settings, devices: Sequence[str]) -> int:
 
 
 def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:
-    """Return the channel names that ship with the embedded model, if `models` has it."""
-    model = next((each for each in models if each.architecture == EMBEDDED.architecture), None)
-    if model is None or not embedded.LABELS.is_file():
-        return []
-    shipped = json.loads(embedded.LABELS.read_text())
-    if shipped["model_version"] != model.version:
-        return []  # the names belong to other weights
+    """Return the channel names that ship with those of the embedded models that `models` has."""
+    served = {model.version for model in models}
+    files = [json.loads(file.read_text()) for file in (embedded.LABELS, embedded.VIT_LABELS) if file.is_file()]
     return [
         StoredLabel(
-            model_version=model.version,
+            model_version=shipped["model_version"],
             layer=label["layer"],
             channel=label["channel"],
             text=label["text"],
@@ -380,5 +376,7 @@ def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:
             score=label.get("score"),
             author=label.get("author", ""),
         )
+        for shipped in files
+        if shipped["model_version"] in served  # else the names belong to other weights
         for label in shipped["labels"]
     ]

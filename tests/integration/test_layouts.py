@@ -16,6 +16,8 @@ import torch
 from conftest import settings
 from striate_service.config import ModelSettings
 from striate_service.local import LocalServer
+from striate_service.models.embedded import CLASSES
+from striate_service.models.embedded.pictures import draw
 from torch import Tensor, nn
 
 _TESTS = str(Path(tiny_networks.__file__).parent)
@@ -68,6 +70,7 @@ def layouts(networks: dict[str, nn.Module], tmp_path_factory: pytest.TempPathFac
                 preprocessing={"resize": _SIZE, "crop": _SIZE},
             )
         )
+    models.append(ModelSettings.parse("parts_vit"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", _TESTS, prepend=os.pathsep)
         with LocalServer(settings(folder, models=models)) as running:
@@ -339,3 +342,15 @@ def test_models_say_their_layouts(client: striate.Client) -> None:
 def test_a_module_that_is_no_layer_is_refused_with_the_reason(client: striate.Client, inputs: np.ndarray) -> None:
     with pytest.raises(striate.InvalidArgument, match=r"returns no tensor.*near it are"):
         client.activations(inputs[0], "encoder.layers.encoder_layer_0.self_attention", model="vit")
+
+
+def test_the_embedded_transformer_explains_a_drawn_picture(client: striate.Client) -> None:
+    picture = draw(7, "house")
+    words = client.semantic_dictionary(picture.image, "norm", model="parts_vit", neurons=3, classes=1, icons=False)
+    assert words.magnitude.shape == (14, 14)
+    assert words.classes == [CLASSES[picture.label]]
+    assert any(neuron.label.text == "roof" for row, column in words.positions for neuron in words.at(row, column))
+    found = client.factorize(picture.image, "norm", model="parts_vit", components=6, classes=1, icons=False)
+    assert (found.method, found.spatial.shape) == ("semi-nmf", (1, 14, 14, 6))
+    assert found.spatial.min() >= 0 > found.directions.min()
+    assert found.relative_error < 0.5

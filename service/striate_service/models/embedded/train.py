@@ -89,9 +89,9 @@ STAGES = (
 
 def main() -> None:
     options = _options()
-    _compute_alike()
+    compute_alike()
     torch.set_num_threads(options.threads)
-    _keep_memory()
+    keep_memory()
     weights: Path | None = options.start
     for stage in STAGES[options.stage :]:
         train(stage, weights, options)
@@ -117,9 +117,11 @@ def train(stage: Stage, start: Path | None, options: argparse.Namespace) -> None
     ]
     optimizers = [Muon(kernels, lr=MUON_RATE * stage.rate), torch.optim.AdamW(groups)]
     steps = stage.pictures // BATCH
-    rates = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps)) for optimizer in optimizers]
+    rates = [
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_after(step / steps)) for optimizer in optimizers
+    ]
     feed = batches(seed, stage.pictures, BATCH, parts=PARTS, processes=options.processes)
-    with _progress(stage.name, steps) as advance:
+    with show_progress(stage.name, steps) as advance:
         for step, batch in enumerate(feed):
             loss, accuracy = learn(network, auxiliary, batch, stage.epsilon(step / steps))
             for optimizer in optimizers:
@@ -134,7 +136,7 @@ def train(stage: Stage, start: Path | None, options: argparse.Namespace) -> None
     save(network, options.out)
 
 
-def _rate(share: float) -> float:
+def rate_after(share: float) -> float:
     """Return the learning rate after a share of a stage, relative to its peak."""
     return min(1.0, (share + 0.001) / WARM_UP) * (1 - share)
 
@@ -237,14 +239,14 @@ def save(network: nn.Module, path: Path) -> None:
     partial.replace(path)
 
 
-def _compute_alike() -> None:
+def compute_alike(module: str = "striate_service.models.embedded.train") -> None:
     """Restart this command with ARITHMETIC, which libraries read at import, unless the environment has it."""
     if platform.machine() in ("x86_64", "AMD64") and not ARITHMETIC.items() <= os.environ.items():
-        arguments = [sys.executable, "-m", "striate_service.models.embedded.train", *sys.argv[1:]]
+        arguments = [sys.executable, "-m", module, *sys.argv[1:]]
         os.execve(sys.executable, arguments, os.environ | ARITHMETIC)
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Have glibc keep freed memory instead of returning it to the system after each step: 1.4 times faster."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
@@ -255,19 +257,19 @@ def _keep_memory() -> None:
 
 
 @contextmanager
-def _progress(stage: str, steps: int) -> Iterator[Callable[[float, float], None]]:
-    """Show a progress bar, and every SAVE_EVERY steps a line, which a log file shows too."""
+def show_progress(stage: str, steps: int, every: int = SAVE_EVERY) -> Iterator[Callable[[float, float], None]]:
+    """Show a progress bar, and every few steps a line, which a log file shows too."""
     columns = (TextColumn(stage), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task(stage, total=steps)
-        recent: deque[tuple[float, float]] = deque(maxlen=SAVE_EVERY)
+        recent: deque[tuple[float, float]] = deque(maxlen=every)
         started = time.monotonic()
 
         def advance(loss: float, accuracy: float) -> None:
             recent.append((loss, accuracy))
             progress.advance(task)
             step = int(progress.tasks[task].completed)
-            if step % SAVE_EVERY == 0 or step == steps:
+            if step % every == 0 or step == steps:
                 mean_loss, mean_accuracy = (sum(values) / len(recent) for values in zip(*recent, strict=True))
                 minutes = (time.monotonic() - started) / 60
                 figures = f"loss {mean_loss:.3f}, accuracy {mean_accuracy:.3f}, {minutes:.1f} minutes"
