@@ -89,6 +89,11 @@ def as_list(images: Image | Sequence[Image]) -> list[Image]:
     return [images]  # type: ignore[list-item]
 
 
+def file_name(image: Image) -> str:
+    """Return the name of an image's file; nothing where the image is no path."""
+    return Path(image).name if isinstance(image, str | os.PathLike) else ""
+
+
 def seen_part(image: Image, view: pb.View) -> Pillow.Image | None:
     """Return what the network saw of an image, at the image's own resolution; None if it was preprocessed."""
     if isinstance(image, np.ndarray) and image.dtype.kind == "f":

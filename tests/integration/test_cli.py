@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -73,15 +74,39 @@ def test_the_three_questions(striate: Striate, tmp_path: Path) -> None:
     words = json.loads(striate("dictionary", "house.png", "--layer", "mixed5b", "--no-wait", "--json").stdout)
     assert len(words) == 49
     assert {"channel", "name", "activation", "effects", "icon"} <= set(words[0]["neurons"][0])
-    groups = striate("factorize", "house.png", "--layer", "mixed4a", "-k", "4", "--no-wait", "-o", "groups.png")
-    assert groups.returncode == 0
-    assert Image.open(tmp_path / "groups.png").size == (112, 112)
+
+
+def test_groups_are_told_in_shares_and_drawn_large_with_their_key(striate: Striate, tmp_path: Path) -> None:
+    photos = ["house.png", "cat.png"]
+    Image.fromarray(draw(5, "cat").image).save(tmp_path / "cat.png")
+    told = striate("factorize", *photos, "--layer", "mixed4a", "-k", "1", "--no-wait", "-o", "groups.png")
+    assert told.returncode == 0
+    shares = [int(share) for share in re.findall(r"(\d+)%\s+[+-]\d", told.stdout)]
+    assert len(shares) == 2
+    assert sum(shares) == 100, "with what is left out"
+    assert re.search(r"With these groups alone, house\.png: \w+ \d+% becomes \d+%", told.stdout)
+    assert "more groups explain more: -k 2" in told.stdout
+    assert "nats" not in told.stdout
+    width, height = Image.open(tmp_path / "groups.png").size
+    assert width > 2 * 512 + 300, "two images and the key"
+    assert height > 512
+
+
+def test_a_file_of_another_kind_is_refused_before_anything_is_asked(striate: Striate) -> None:
+    nobody = "127.0.0.1:9"
+    refused = striate("factorize", "house.png", "-l", "mixed4a", "-o", "x.pdf", target=nobody)
+    assert refused.returncode == 2
+    assert "x.pdf should end in .html or .png" in " ".join(refused.stderr.split())
+    assert striate("report", "house.png", "-o", "x.png", target=nobody).returncode == 2
+    assert striate("render", "-l", "mixed4a", "-o", "x.html", target=nobody).returncode == 2
+    missing = striate("report", "house.png", "-o", "nowhere/x.html", target=nobody)
+    assert missing.returncode == 2
+    assert "no folder nowhere" in " ".join(missing.stderr.split())
 
 
 def test_groups_are_kept_under_a_name(striate: Striate) -> None:
     first = striate("factorize", "house.png", "-l", "mixed4a", "-k", "3", "--save-as", "houses", "--no-wait")
     assert first.returncode == 0
-    assert "nats" in first.stdout
     again = json.loads(striate("factorize", "house.png", "--basis", "houses", "--no-wait", "--json").stdout)
     assert again["basis"] == "houses"
     shown = json.loads(striate("bases", "show", "houses", "--json").stdout)
@@ -107,7 +132,8 @@ def test_rendering_leaves_a_contact_sheet(striate: Striate, tmp_path: Path) -> N
     rendered = striate("render", "--layer", "mixed3a", "--channels", "0-1,5", "-o", "icons.png")
     assert rendered.returncode == 0
     width, height = Image.open(tmp_path / "icons.png").size
-    assert width == 3 * height
+    assert width == 3 * 128
+    assert height == 128 + 22, "a line for the channels' numbers"
 
 
 def test_a_report_is_one_file_that_needs_nothing_else(striate: Striate, tmp_path: Path) -> None:

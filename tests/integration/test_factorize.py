@@ -46,6 +46,7 @@ def test_fidelity_is_what_a_hook_that_replaces_the_layer_finds(
     client: striate.Client, squeezenet: torch.nn.Module, shared: Path
 ) -> None:
     files = [shared / "photos" / name for name in ("dog_cat.jpeg", "bowtie_guy.jpeg", "parrot.jpg")]
+    names = list(client.model("squeezenet").classes)
     for layer, module in (("features.7", squeezenet.features[7]), ("features.12", squeezenet.features[12])):
         found = client.factorize(files, layer, model="squeezenet", components=3, icons=False)
         inputs = torch.cat([preprocess(np.asarray(Image.open(file).convert("RGB"))) for file in files])
@@ -58,6 +59,9 @@ def test_fidelity_is_what_a_hook_that_replaces_the_layer_finds(
         ours = [each.kl_divergence for each in found.fidelity]
         np.testing.assert_allclose(ours, divergences, rtol=1e-3, atol=1e-4)
         assert [each.same_top_class for each in found.fidelity] == (own.argmax(1) == then.argmax(1)).tolist()
+        for each, predicted, expected in zip(found.fidelity, found.predictions, then, strict=True):
+            numbers = [names.index(name) for name, _ in predicted]
+            np.testing.assert_allclose(each.probabilities, expected[numbers], rtol=1e-3, atol=1e-5)
     without = client.factorize(files[0], "features.7", model="squeezenet", classes=0, icons=False)
     assert without.fidelity == []
 

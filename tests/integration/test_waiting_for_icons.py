@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +107,13 @@ def test_the_strongest_of_each_region_are_pictured_unless_all_are_asked_for(
     assert [id(icon) for icon in words.icons[: len(telling)]] == [id(icon) for icon in words.telling_icons]
 
 
+def test_fewer_neurons_are_pictured_where_fewer_are_asked_for(client: striate.Client, photo: np.ndarray) -> None:
+    words = client.semantic_dictionary(photo, "mixed3b", neurons=4, classes=0, recipe="maco")
+    few = words.most_telling_icons(12)
+    assert 12 <= len(few) <= 15
+    assert {id(icon) for icon in few} <= {id(icon) for icon in words.telling_icons}
+
+
 def test_a_page_says_what_it_lacks(client: striate.Client, photo: np.ndarray, tmp_path: Path) -> None:
     groups = client.factorize(photo, "mixed3b", components=2, classes=0)
     text = striate.show.page("a photo", [groups, groups], tmp_path / "page.html", completed_by="striate report <a>")
@@ -113,7 +123,14 @@ def test_a_page_says_what_it_lacks(client: striate.Client, photo: np.ndarray, tm
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_a_command_that_is_stopped_leaves_a_whole_page(server: LocalServer, tmp_path: Path) -> None:
+def pending_icons(server: LocalServer) -> float:
+    text = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read().decode()
+    return sum(map(float, re.findall(r"^striate_icons_pending(?:{.*})? (\S+)$", text, re.MULTILINE)))
+
+
+def test_a_command_that_is_stopped_leaves_a_whole_page_and_nothing_queued(
+    server: LocalServer, client: striate.Client, tmp_path: Path
+) -> None:
     Image.fromarray(draw(3, "house").image).save(tmp_path / "house.png")
     command = [str(Path(sys.executable).with_name("striate")), "dictionary", "house.png", "-l", "conv2"]
     command += ["--recipe", "maco", "-o", "page.html", "--server", server.target]
@@ -135,3 +152,10 @@ def test_a_command_that_is_stopped_leaves_a_whole_page(server: LocalServer, tmp_
     page = (tmp_path / "page.html").read_text()
     assert page.rstrip().endswith("</html>")
     assert "--recipe maco" in page
+    assert "data-written" not in page, "nobody completes it any more"
+    while pending_icons(server):
+        time.sleep(0.05)
+    words = client.semantic_dictionary(tmp_path / "house.png", "conv2", recipe="maco")
+    assert any(icon.status == "queued" for icon in words.most_telling_icons(24)), (
+        "they have been forgotten, not rendered"
+    )

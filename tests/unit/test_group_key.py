@@ -11,8 +11,8 @@ from striate.results.neurons import Icon, Label
 from striate.show.group_key import draw_key
 
 
-def group(color: str, name: str, importance: float, icon: Icon) -> Group:
-    return Group(color, icon, Label(name), importance, channels=[1, 2, 3], effects={})
+def group(color: str, name: str, icon: Icon) -> Group:
+    return Group(color, icon, Label(name), importance=0.5, channels=[1, 2, 3], effects={})
 
 
 def test_a_key_shows_each_groups_color_icon_and_share() -> None:
@@ -20,11 +20,11 @@ def test_a_key_shows_each_groups_color_icon_and_share() -> None:
     Image.new("RGB", (40, 40), "#0000ff").save(buffer, "WEBP", lossless=True)
     long = "a name that is far too long for the row that it is to be written in"
     groups = [
-        group("#ff0000", "ears", 1.0, Icon("ready", buffer.getvalue())),
-        group("#00ff00", long, 0.25, Icon("queued")),
-        group("#ffff00", "", 0.0, Icon("queued")),
+        group("#ff0000", "ears", Icon("ready", buffer.getvalue())),
+        group("#00ff00", long, Icon("queued")),
+        group("#ffff00", "", Icon("queued")),
     ]
-    key = np.asarray(draw_key(groups)).astype(int)
+    key = np.asarray(draw_key(groups, [1.0, 0.25, 0.0])).astype(int)
     height = len(key) // 3
     rows = [key[number * height : (number + 1) * height] for number in range(3)]
     for row, color in zip(rows, ([255, 0, 0], [0, 255, 0], [255, 255, 0]), strict=True):

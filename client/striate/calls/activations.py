@@ -67,7 +67,7 @@ class ActivationsCall(ImageOptions):
         return Activations(
             tensors={name: array_from_tensor(layer.tensor) for name, layer in zip(names, response.layers, strict=True)},
             predictions=[read_predictions(each) for each in response.predictions],
-            views=[read_view(view) for view in response.views],
+            views=[read_view(view, image) for image, view in zip(as_list(self.images), response.views, strict=True)],
             layers=tuple(read_layer(each.layer) for each in response.layers),
             model=read_model_ref(response.model),
         )

@@ -89,7 +89,7 @@ def read_factorization(
     return Factorization(
         model=read_model_ref(response.model) if response.HasField("model") else None,
         layer=read_layer(response.layer) if response.HasField("layer") else None,
-        views=[read_view(view) for view in response.views],
+        views=[read_view(view, image) for image, view in zip(images, response.views, strict=True)],
         predictions=[read_predictions(each) for each in response.predictions],
         spatial=spatial,
         directions=array_from_tensor(response.directions),
@@ -101,7 +101,9 @@ def read_factorization(
         # An earlier server draws them, unasked.
         overlays=list(response.overlays) or DrawnOverlays(seen, spatial, colors, response.overlay_scale),
         images=seen,
-        fidelity=[Fidelity(each.kl_divergence, each.same_top_class) for each in response.fidelity],
+        fidelity=[
+            Fidelity(each.kl_divergence, each.same_top_class, list(each.probabilities)) for each in response.fidelity
+        ],
         choices=[Choice(each.components, each.relative_error, each.explained_variance) for each in response.choices],
         sobol_indices=array_from_tensor(response.sobol_indices) if response.HasField("sobol_indices") else None,
         basis=response.basis,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from striate.images import Image, file_name
 from striate.results.groups import Crop, Group
 from striate.results.icons import Icon
 from striate.results.images import Predictions, View
@@ -50,9 +51,10 @@ def read_layer(message: pb.Layer) -> Layer:
     )
 
 
-def read_view(message: pb.View) -> View:
+def read_view(message: pb.View, image: Image) -> View:
+    """Return what was seen of an image as it was given."""
     crop = message.crop
-    return View(message.width, message.height, (crop.left, crop.top, crop.right, crop.bottom))
+    return View(message.width, message.height, (crop.left, crop.top, crop.right, crop.bottom), file_name(image))
 
 
 def read_predictions(message: pb.Predictions) -> Predictions:

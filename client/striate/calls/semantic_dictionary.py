@@ -89,7 +89,7 @@ class SemanticDictionaryCall(ExplanationOptions):
         return SemanticDictionary(
             model=read_model_ref(response.model),
             layer=read_layer(response.layer),
-            view=read_view(response.view),
+            view=read_view(response.view, self.image),
             predictions=read_predictions(response.predictions),
             magnitude=array_from_tensor(response.magnitude),
             positions=positions,

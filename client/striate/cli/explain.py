@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from striate import Factorization, Neuron, SemanticDictionary, StriateError
+from striate import Neuron, StriateError
 from striate.calls.options import Method
 from striate.calls.semantic_dictionary import Attribution
 from striate.cli.facts import groups_facts, neuron_facts, print_json
@@ -36,9 +37,10 @@ from striate.cli.options import (
     row_and_column,
 )
 from striate.cli.report_layers import report_layers
-from striate.cli.waiting import write_page
-from striate.show.sheets import contact_sheet
-from striate.show.tables import fidelity_sentence, flow_tables, groups_table, positions_table, predictions_text
+from striate.cli.waiting import Result, write_page
+from striate.show.sentences import more_groups
+from striate.show.sheets import contact_sheet, overlay_sheet
+from striate.show.tables import fidelity_sentences, flow_tables, groups_table, positions_table, predictions_text
 
 app = typer.Typer()
 
@@ -121,7 +123,7 @@ def dictionary(
             console.print(f"{photo.name}: {predictions_text(found.predictions)}")
             console.print(positions_table(found))
         if output:
-            write_page(client, found.layer.name, [found], output, wait=wait, every=every)
+            write_page(client, photo.name, [found], output, wait=wait, every=every)
 
 
 @app.command()
@@ -146,7 +148,10 @@ def factorize(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Write an interactive page, or a .png.", callback=output_to(".html", ".png")
+            "--output",
+            "-o",
+            help="Write an interactive page, a .html; or a .png of all images with the key.",
+            callback=output_to(".html", *PICTURES),
         ),
     ] = None,
     as_json: Json = False,
@@ -171,13 +176,18 @@ def factorize(
             print_json(groups_facts(found))
         else:
             console.print(groups_table(found))
-            console.print(f"The groups leave {found.relative_error:.0%} of the activations' norm unexplained.")
-            if found.fidelity:
-                console.print(fidelity_sentence(found))
-        if output and output.suffix == ".png":
-            found.overlay(0).save(output)
+            for sentence in fidelity_sentences(found):
+                console.print(sentence)
+            if more := more_groups(found):
+                console.print(f"More is left out than explained; more groups explain more: -k {more}")
+        if output and output.suffix.lower() in PICTURES:
+            overlay_sheet(found).save(output)
+            if wait and found.pending_icons:
+                with progress_console.status("rendering the groups' icons"):
+                    found.wait_for_icons()
+                overlay_sheet(found).save(output)
         elif output:
-            write_page(client, found.layer.name if found.layer else "activations", [found], output, wait=wait)
+            write_page(client, _title(photos), [found], output, wait=wait)
 
 
 @app.command()
@@ -223,8 +233,7 @@ def flows(
             for table in flow_tables(found):
                 console.print(table)
         if output:
-            names = " to ".join(each.layer.name for each in found.layers if each.layer)
-            write_page(client, names, [found, *found.layers], output, wait=wait)
+            write_page(client, _title(photos), [found, *found.layers], output, wait=wait)
 
 
 @app.command()
@@ -299,17 +308,24 @@ def report(
 ) -> None:
     """Write a page about a photo: what the model predicts, and what its layers see."""
     with server.client() as client:
-        sections: list[SemanticDictionary | Factorization] = []
-        with console.status("asking"):
+
+        def results() -> Iterator[Result]:
             for name in layers or report_layers(client.model(model)):
-                sections.append(
-                    client.factorize(
+                with progress_console.status(f"asking about {name}"):
+                    groups = client.factorize(
                         photo, name, model=model, components=components, recipe=recipe, smooth_max_pool=True
                     )
-                )
-                sections.append(
-                    client.semantic_dictionary(
+                yield groups
+                with progress_console.status(f"asking about {name}"):
+                    words = client.semantic_dictionary(
                         photo, name, model=model, examples=3, recipe=recipe, smooth_max_pool=True
                     )
-                )
-        write_page(client, photo.name, sections, output, wait=wait, every=every)
+                yield words
+
+        write_page(client, photo.name, results(), output, wait=wait, every=every)
+
+
+def _title(photos: Sequence[Path]) -> str:
+    """Return the title of a page about photographs."""
+    first, *others = (photo.name for photo in photos)
+    return f"{first} and {len(others)} more" if others else first

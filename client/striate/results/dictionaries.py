@@ -129,15 +129,20 @@ class SemanticDictionaryData(Illustrated):
     def icons(self) -> list[Icon]:
         """Those of positions and prefix tokens, those of the neurons that tell most, then the others. Neurons come by
         how much of the map each explains: its summed activations, whatever their sign."""
-        telling = self._telling_channels
-        ranked = sorted(self.neurons, key=lambda channel: (channel not in telling, -self._total_by_channel[channel]))
-        return [*self._vector_icons, *self._icons_of(ranked)]
+        telling = self._telling_channels(_TELLING)
+        others = set(self.neurons) - telling
+        return [*self._vector_icons, *self._icons_of([*self._ranked(telling), *self._ranked(others)])]
 
     @property
     def telling_icons(self) -> list[Icon]:
         """Those of positions, and of the neurons where most is going on: at the strongest position of each region, then
         at other strong ones, until they are about 30."""
-        return self.icons[: len(self._vector_icons) + len(self._icons_of(self._telling_channels))]
+        return self.most_telling_icons(_TELLING)
+
+    def most_telling_icons(self, neurons: int) -> list[Icon]:
+        """Return `telling_icons` for about so many neurons."""
+        telling = self._telling_channels(neurons)
+        return [*self._vector_icons, *self._icons_of(self._ranked(telling))]
 
     @property
     def _vector_icons(self) -> list[Icon]:
@@ -147,15 +152,17 @@ class SemanticDictionaryData(Illustrated):
         neurons = (self.neurons[channel] for channel in channels)
         return [icon for neuron in neurons for icon in (neuron.icon_file, neuron.negative_icon_file) if icon]
 
-    @cached_property
-    def _telling_channels(self) -> set[int]:
+    def _ranked(self, channels: Iterable[int]) -> list[int]:
+        return sorted(channels, key=lambda channel: (-self._total_by_channel[channel], channel))
+
+    def _telling_channels(self, count: int) -> set[int]:
         padded = np.pad(self.magnitude, 1, constant_values=-np.inf)
         around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).max((2, 3))
         rows, columns = self.positions.T
         strength, is_peak = self.magnitude[rows, columns], (self.magnitude >= around)[rows, columns]
         telling: set[int] = set()
         for index in np.lexsort((-strength, ~is_peak)):
-            if len(telling) >= _TELLING:
+            if len(telling) >= count:
                 break
             telling |= set(self.channels[index].tolist())
         return telling

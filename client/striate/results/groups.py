@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,9 @@ class Fidelity(Shown):
     """In nats, from the network's own probabilities to those with the replaced layer."""
     same_top_class: bool
     """Whether the most probable class stays the same."""
+    probabilities: list[float] = field(default_factory=list)
+    """What becomes of the probabilities of the image's predictions, in their order. Empty: an earlier server does not
+    say."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,24 @@ class FactorizationData(Illustrated):
     """None where nothing was iterated."""
     smooth_max_pool: bool = False
     """Whether effects passed max pools by the gradient that `smooth_max_pool` asks for."""
+
+    @property
+    def left_out(self) -> float:
+        """The share of the layer's squared norm that no group explains; `shares` and this add up to 1."""
+        return min(1.0, self.relative_error**2)
+
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """[K]: how what is explained divides among the groups: <w_k h_k, W H> / ||W H||^2 of it.
+
+        Where groups overlap, each has half of what two of them have in common. (A group's `importance` is what it
+        explains by itself; these do not add up.)
+        """
+        strengths = self.spatial.reshape(-1, len(self.groups)).astype(np.float64)
+        directions = self.directions.astype(np.float64)
+        products = (strengths.T @ strengths) * (directions @ directions.T)  # [K, K]: <w_k h_k, w_l h_l>
+        whole = products.sum()
+        return products.sum(1) * ((1 - self.left_out) / whole) if whole > 0 else np.zeros(len(self.groups))
 
     @property
     def icons(self) -> list[Icon]:

@@ -19,3 +19,5 @@ class View(Shown):
     """Of the whole image in pixels, upright."""
     crop: tuple[float, float, float, float]
     """left, top, right, bottom of the part, in the whole image's pixels."""
+    name: str = ""
+    """The file's, where the image was given as a path."""

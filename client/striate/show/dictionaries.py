@@ -13,4 +13,4 @@ class SemanticDictionary(SemanticDictionaryData):
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return an interactive page that needs nothing else, and write it to `path`."""
-        return page(self.layer.name, [self], path)
+        return page(self.view.name or self.layer.name, [self], path)

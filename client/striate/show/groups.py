@@ -20,8 +20,8 @@ class Factorization(FactorizationData):
         return open_overlay(self, number)
 
     def key(self) -> Pillow.Image:
-        """Return what the colors of `overlay` stand for: a row a group with its color, icon, name and importance."""
-        return draw_key(self.groups)
+        """Return what the colors of `overlay` stand for: a row a group with its color, icon, name and share."""
+        return draw_key(self.groups, self.shares.tolist())
 
     def crops(self, k: int) -> list[Pillow.Image]:
         """Return the places where group `k` is strongest, cut out of the images; none of preprocessed images."""
@@ -29,7 +29,7 @@ class Factorization(FactorizationData):
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return an interactive page that needs nothing else, and write it to `path`."""
-        return page(self.layer.name if self.layer else "activations", [self], path)
+        return page(_title(self) or (self.layer.name if self.layer else "activations"), [self], path)
 
 
 class FactorizedLayers(FactorizedLayersData):
@@ -39,4 +39,11 @@ class FactorizedLayers(FactorizedLayersData):
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return an interactive page that needs nothing else, and write it to `path`."""
-        return page(" to ".join(each.layer.name for each in self.layers if each.layer), [self, *self.layers], path)
+        layers = " to ".join(each.layer.name for each in self.layers if each.layer)
+        return page(_title(self.layers[0]) or layers, [self, *self.layers], path)
+
+
+def _title(found: FactorizationData) -> str:
+    """Return the names of the images' files, as far as a title goes."""
+    first, *others = [view.name for view in found.views] or [""]
+    return f"{first} and {len(others)} more" if first and others else first

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import time
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
@@ -21,12 +22,22 @@ from striate.results.groups import FactorizationData, FactorizedLayersData
 from striate.results.icons import Icon
 from striate.results.neurons import Example, Label
 from striate.show.pictures import cut_crops
+from striate.show.sentences import becomes, image_name, more_groups, whole_percents
 
 _LARGEST_PICTURE = 640  # pixels of the longer side: what the page shows, on a dense screen
 _LARGEST_CROP = 80  # the same, of a crop
 _DIGITS = 4  # of numbers in the page: more than a bar can show
 _FILES = files("striate.show") / "page"
-_SCRIPTS = ("elements", "bars", "choice", "dictionary", "factorization", "flows", "page")  # the last one shows the page
+_SCRIPTS = (
+    "elements",
+    "images",
+    "bars",
+    "choice",
+    "dictionary",
+    "factorization",
+    "flows",
+    "page",
+)  # the last one shows the page
 
 Section = SemanticDictionaryData | FactorizationData | FactorizedLayersData
 """What a section of a page shows."""
@@ -38,6 +49,7 @@ def page(
     path: str | Path | None = None,
     *,
     completed_by: str = "wait_for_icons(every=True)",
+    being_rendered: int = 0,
     introduction: Sequence[str] = (),
 ) -> str:
     """Return a page of dictionaries and factorizations, in the order given, and write it to `path`.
@@ -47,12 +59,13 @@ def page(
     Args:
         path: holds the old page or the new one, whenever it is looked at.
         completed_by: the command that adds what icons are missing.
+        being_rendered: so many are on their way, and the page will be written again: while it is open it shows them.
         introduction: paragraphs that the page opens with.
     """
     data = [_section(each) for each in sections]
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     paragraphs = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in introduction)
-    missing = _missing(sections, completed_by)
+    missing = _missing(sections, completed_by, being_rendered)
     text = _assembled(title=escape(title), data=content, introduction=paragraphs, missing=missing)
     if path is not None:
         written = Path(f"{path}.part")
@@ -67,14 +80,20 @@ def count_icons(sections: Sequence[Section]) -> tuple[int, int]:
     return sum(icon.status == "queued" for icon in icons.values()), len(icons)
 
 
-def _missing(sections: Sequence[Section], completed_by: str) -> str:
+def _missing(sections: Sequence[Section], completed_by: str, being_rendered: int) -> str:
     """Say, in HTML, what the page lacks, and what completes it."""
     missing, total = count_icons(sections)
     if not missing:
         return ""
+    command = f"<code>{escape(completed_by)}</code>"
+    if being_rendered:
+        return (
+            f'<p id="missing" class="soft" data-written="{time.time() * 1000:.0f}">{being_rendered} icons are being '
+            f"rendered, and appear here by themselves. If that has been stopped, this completes the page: {command}</p>"
+        )
     return (
         f'<p id="missing" class="soft">{missing} of {total} icons are not rendered yet. '
-        f"This completes the page: <code>{escape(completed_by)}</code></p>"
+        f"This completes the page: {command}</p>"
     )
 
 
@@ -108,13 +127,19 @@ def _flows(found: FactorizedLayersData) -> dict[str, Any]:
         **_heading(found.layers[0]),
         "layer": " to ".join(each.layer.name for each in found.layers if each.layer),
         "shape": [],
-        "predictions": found.layers[0].predictions[0] if found.layers[0].predictions else [],
+        "images": _images(found.layers[0], pictures=False),
         "smooth": found.layers[0].smooth_max_pool,
         "columns": [
             {
                 "layer": each.layer.name if each.layer else "",
                 "groups": [
-                    {"name": group.name, "color": group.color, "icon": _icon(group.icon_file)} for group in each.groups
+                    {
+                        "name": group.name,
+                        "color": group.color,
+                        "icon": _icon(group.icon_file),
+                        "crop": _picture(crops[0], _LARGEST_CROP) if (crops := cut_crops(each, k)) else "",
+                    }
+                    for k, group in enumerate(each.groups)
                 ],
             }
             for each in found.layers
@@ -127,8 +152,9 @@ def _dictionary(found: SemanticDictionaryData) -> dict[str, Any]:
     return {
         "kind": "dictionary",
         **_heading(found),
-        "predictions": found.predictions,
-        "picture": _picture(found.image),
+        "images": [
+            {"name": found.view.name, "predictions": found.predictions, "picture": _picture(found.image)},
+        ],
         "size": found.magnitude.shape,
         "magnitude": _rounded(found.magnitude),
         "positions": found.positions.tolist(),
@@ -141,6 +167,7 @@ def _dictionary(found: SemanticDictionaryData) -> dict[str, Any]:
         "neurons": {
             channel: {
                 "name": neuron.name,
+                "named": bool(neuron.label.text),
                 "label": _label(neuron.label),
                 "icon": _icon(neuron.icon_file),
                 "negative_icon": _icon(neuron.negative_icon_file) if neuron.negative_icon_file else None,
@@ -152,16 +179,17 @@ def _dictionary(found: SemanticDictionaryData) -> dict[str, Any]:
 
 
 def _factorization(found: FactorizationData) -> dict[str, Any]:
+    *shares, left_out = whole_percents([*found.shares.tolist(), found.left_out])
     return {
         "kind": "factorization",
         **_heading(found),
-        "predictions": found.predictions[0] if found.predictions else [],
-        "pictures": [_picture(image) for image in found.images],
+        "images": _images(found),
         "overlays": [_uri(overlay, "webp") for overlay in found.overlays],
         "spatial": _rounded(found.spatial.clip(min=0)),
         "classes": found.classes,
-        "relative_error": found.relative_error,
-        "fidelity": [[each.kl_divergence, each.same_top_class] for each in found.fidelity],
+        "left_out": left_out,
+        "more_groups": more_groups(found),
+        "becomes": [becomes(found, number) for number in range(len(found.overlays))],
         "basis": found.basis,
         "smooth": found.smooth_max_pool,
         "residual": _rounded(found.residual_effects.sum(0)),
@@ -172,15 +200,27 @@ def _factorization(found: FactorizationData) -> dict[str, Any]:
                 "label": _label(group.label),
                 "color": group.color,
                 "icon": _icon(group.icon_file),
-                "importance": group.importance,
-                "channels": group.channels,
+                "share": share,
+                "channels": group.channels if group.label.text else [],  # which are the name, if there is no other
                 "effects": _rounded(group.effects.values()),
                 "shares": _rounded(group.sobol_indices.values()),
                 "crops": [_picture(crop, _LARGEST_CROP) for crop in cut_crops(found, k)],
             }
-            for k, group in enumerate(found.groups)
+            for k, (group, share) in enumerate(zip(found.groups, shares, strict=True))
         ],
     }
+
+
+def _images(found: FactorizationData, *, pictures: bool = True) -> list[dict[str, Any]]:
+    """Return the images that were factorized, with what is predicted for each."""
+    return [
+        {
+            "name": image_name(found, number),
+            "predictions": found.predictions[number] if found.predictions else [],
+            "picture": _picture(found.images[number]) if pictures and found.images else "",
+        }
+        for number in range(len(found.overlays))
+    ]
 
 
 def _heading(found: SemanticDictionaryData | FactorizationData) -> dict[str, Any]:
@@ -214,8 +254,9 @@ def _example(example: Example) -> str:
     return f"{what}: activation {example.activation:.{_DIGITS}g}"
 
 
-def _icon(icon: Icon) -> dict[str, str]:
-    return {"status": icon.status, "data": _uri(icon.data, "webp") if icon.data else ""}
+def _icon(icon: Icon) -> dict[str, Any]:
+    preview = icon.status == "queued" and bool(icon.data)
+    return {"status": icon.status, "data": _uri(icon.data, "webp") if icon.data else "", "preview": preview}
 
 
 def _picture(image: Pillow.Image | None, largest: int = _LARGEST_PICTURE) -> str:

@@ -17,6 +17,7 @@ from striate.results.images import Predictions
 from striate.results.models import Layer, Model
 from striate.results.monitoring import DriftData, Monitor
 from striate.results.neurons import Label
+from striate.show.sentences import becomes, image_name, whole_percents
 
 
 def layers_table(model: Model) -> Table:
@@ -56,12 +57,13 @@ def positions_table(found: SemanticDictionaryData, count: int = 5) -> Table:
 
 def groups_table(found: FactorizationData) -> Table:
     """Return the groups with their effects on the classes."""
-    table = _table("", "group", "explains", *found.classes)
-    for group in found.groups:
+    table = _table("", "group", "share", *found.classes)
+    *shares, left_out = whole_percents([*found.shares.tolist(), found.left_out])
+    for group, share in zip(found.groups, shares, strict=True):
         effects = (f"{effect:+.2f}" for effect in group.effects.values())
-        table.add_row(_swatch(group), group.name, f"{group.importance:.0%}", *effects)
+        table.add_row(_swatch(group), group.name, f"{share}%", *effects)
     residual = found.residual_effects.sum(0)
-    table.add_row("", "left out", "", *(f"{effect:+.2f}" for effect in residual))
+    table.add_row("", "left out", f"{left_out}%", *(f"{effect:+.2f}" for effect in residual))
     return table
 
 
@@ -153,16 +155,14 @@ def predictions_text(predictions: Predictions) -> str:
     return ", ".join(f"{name} {probability:.0%}" for name, probability in predictions)
 
 
-def fidelity_sentence(found: FactorizationData) -> str:
-    """Say how the predictions change when the layer is replaced by what its groups explain of it."""
-    kept = sum(each.same_top_class for each in found.fidelity)
-    worst = max(each.kl_divergence for each in found.fidelity)
-    of = "it" if len(found.fidelity) == 1 else f"{kept} of {len(found.fidelity)} images"
-    most = "" if len(found.fidelity) == 1 else "at most "
-    keeps = "keeps" if kept else "loses"
-    return (
-        f"Left with nothing else, the network {keeps} its first class for {of}; KL divergence {most}{worst:.2g} nats."
-    )
+def fidelity_sentences(found: FactorizationData) -> list[str]:
+    """Say of each image what becomes of its first prediction when the layer is replaced by its groups."""
+    if len(found.fidelity) == 1:
+        return [f"With these groups alone, {becomes(found, 0)}."]
+    return [
+        f"With these groups alone, {image_name(found, number)}: {becomes(found, number)}."
+        for number in range(len(found.fidelity))
+    ]
 
 
 def _table(*headers: str | Text | Column) -> Table:

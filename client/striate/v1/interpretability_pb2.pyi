@@ -327,12 +327,14 @@ class Group(_message.Message):
     def __init__(self, color: _Optional[int] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., importance: _Optional[float] = ..., channels: _Optional[_Iterable[int]] = ..., effects: _Optional[_Iterable[float]] = ..., crops: _Optional[_Iterable[_Union[Crop, _Mapping]]] = ..., sobol_indices: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Fidelity(_message.Message):
-    __slots__ = ("kl_divergence", "same_top_class")
+    __slots__ = ("kl_divergence", "same_top_class", "probabilities")
     KL_DIVERGENCE_FIELD_NUMBER: _ClassVar[int]
     SAME_TOP_CLASS_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     kl_divergence: float
     same_top_class: bool
-    def __init__(self, kl_divergence: _Optional[float] = ..., same_top_class: _Optional[bool] = ...) -> None: ...
+    probabilities: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, kl_divergence: _Optional[float] = ..., same_top_class: _Optional[bool] = ..., probabilities: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Choice(_message.Message):
     __slots__ = ("components", "relative_error", "explained_variance")

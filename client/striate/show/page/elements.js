@@ -32,18 +32,55 @@ function section(result, title, text, ...content) {
   );
 }
 
-function iconBox(icon, name) {
-  const reasons = { queued: "not rendered yet", failed: "not rendered", not_requested: "no icon asked for" };
-  const content = icon.data
-    ? element("img", { src: icon.data, alt: `what excites ${name}` })
-    : (reasons[icon.status] ?? "");
-  return element("div", { className: "icon" }, content);
+// Rows, each a group or neuron: a list to who cannot see it.
+function rowList(label, ...rows) {
+  const list = element("ul", { className: "rows", ariaLabel: label }, ...rows);
+  list.setAttribute("role", "list"); // Safari takes it from lists that are drawn without bullets
+  return list;
 }
 
-// Call `enter` when a node is pointed at or focused, and `leave` afterwards: the keyboard does what the mouse does.
-function onPointing(node, enter, leave) {
-  for (const event of ["mouseenter", "focus"]) node.addEventListener(event, enter);
-  for (const event of ["mouseleave", "blur"]) node.addEventListener(event, leave);
+// An icon; while there is none, `crop`: a picture of where the neuron or group is strongest, if there is one.
+function iconBox(icon, name, crop) {
+  if (icon.data) {
+    const picture = element("img", { src: icon.data, alt: `what excites ${name}` });
+    if (!icon.preview) return element("div", { className: "icon" }, picture);
+    return element("div", { className: "icon preview", title: "a sketch: the icon is being rendered" }, picture);
+  }
+  const reasons = { queued: "not rendered yet", failed: "not rendered", not_requested: "no icon asked for" };
+  const reason = reasons[icon.status] ?? "";
+  if (!crop) return element("div", { className: "icon", textContent: reason });
+  const title = `where ${name} is strongest in the picture; its icon: ${reason}`;
+  return element("div", { className: "icon waiting", title }, crop, element("span", { textContent: "in the picture" }));
+}
+
+// One of several nodes is shown: the one that is pointed at or whose button has the focus, or else the one that is held,
+// by a click or tap on it, until the next click. `show` is given its number, or undefined where there is none.
+// The keyboard, the mouse and a finger do the same. `memory.held` outlives the page's being loaded again.
+function chooseByPointing(nodes, buttonOf, show, memory) {
+  const showHeld = () => show(memory.held);
+  nodes.forEach((node, number) => {
+    const button = buttonOf(node);
+    for (const [target, event] of [
+      [node, "mouseenter"],
+      [button, "focus"],
+    ]) {
+      target.addEventListener(event, () => show(number));
+    }
+    node.addEventListener("mouseleave", showHeld);
+    button.addEventListener("blur", showHeld);
+    node.addEventListener("click", () => {
+      memory.held = memory.held === number ? undefined : number;
+      showPressed();
+      showHeld();
+    });
+  });
+  function showPressed() {
+    nodes.forEach((node, number) => {
+      buttonOf(node).setAttribute("aria-pressed", number === memory.held);
+    });
+  }
+  showPressed();
+  showHeld();
 }
 
 // The largest absolute value of nested arrays, 0 if they are empty: what bars, squares and lines are scaled by.

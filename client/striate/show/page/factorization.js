@@ -1,91 +1,101 @@
 // A factorization: the groups over the picture, and beside it what each group is made of and what it adds.
 
-function factorizationSection(factorization) {
-  const { groups, classes, residual } = factorization;
+function factorizationSection(factorization, memory) {
+  const { groups, classes, residual, images } = factorization;
   const scale = largest([...groups.map((group) => group.effects), residual]);
   const image = element("img");
   const canvas = element("canvas");
-  let shown = 0; // the image, of those that were factorized together
+  const heading = element("div", { ariaLive: "polite" });
+  const becomes = element("div", { className: "small" });
+  const maps = groups.map((_, number) =>
+    factorization.spatial.map((map) => map.map((line) => line.map((cell) => cell[number]))),
+  );
+  let shown = Math.min(memory.image ?? 0, Math.max(0, images.length - 1)); // of the images that were factorized together
+  let group; // the number of the one that is shown; undefined: all of them
 
-  const rows = groups.map((group, number) => {
-    const row = groupRow(group, classes, scale);
-    onPointing(row, () => showGroup(number), showAll);
-    return row;
-  });
+  const rows = groups.map((each) => groupRow(each, classes, scale));
 
-  // All groups: the overlay that the server made.
-  function showAll() {
-    for (const row of rows) row.classList.remove("chosen");
-    canvas.hidden = true;
-    image.src = factorization.overlays[shown];
-    image.alt = "all groups over the picture";
-  }
-
-  // One group: its map, in its color, over the picture.
-  function showGroup(number) {
-    rows.forEach((row, other) => {
-      row.classList.toggle("chosen", other === number);
+  // One group's map, in its color, over the picture; or else the overlay of all groups that the server made.
+  function draw() {
+    const one = group !== undefined;
+    rows.forEach((row, number) => {
+      row.classList.toggle("chosen", number === group);
     });
-    canvas.hidden = false;
-    image.src = factorization.pictures[shown] || factorization.overlays[shown];
-    image.alt = `where ${groups[number].name} is present`;
-    const maps = factorization.spatial.map((map) => map.map((line) => line.map((cell) => cell[number])));
-    drawMap(canvas, maps[shown], largest(maps), groups[number].color);
+    canvas.hidden = !one;
+    image.src = (one && images[shown]?.picture) || (factorization.overlays[shown] ?? "");
+    image.alt = one ? `where ${groups[group].name} is present` : "all groups over the picture";
+    if (one) drawMap(canvas, maps[group][shown], largest(maps[group]), groups[group].color);
   }
 
   function showImage(number) {
-    shown = number;
-    showAll();
+    memory.image = shown = number;
+    if (images.length > 1) heading.replaceChildren(imageHeading(images[number]));
+    becomes.textContent = becomesText(factorization.becomes[number]);
+    draw();
   }
 
-  showAll();
-  const legend = element("div", {}, ...rows);
-  if (classes.length) legend.append(residualRow(factorization, scale));
+  function showGroup(number) {
+    group = number;
+    draw();
+  }
+
+  const list = rowList("neuron groups", ...rows);
+  list.append(residualRow(factorization, scale, becomes));
+  const picture = element("div", { className: "picture" }, image, canvas);
+  picture.style.aspectRatio = aspect(factorization.spatial[0]);
+  showImage(shown);
+  chooseByPointing(rows, (row) => row.querySelector("button"), showGroup, memory);
   return section(
     factorization,
     factorization.basis ? `Neuron groups “${factorization.basis}”` : "Neuron groups",
-    "Neurons of this layer that are active together, and what each group adds to the logits. Point at a group to see where it is.",
+    "Neurons of this layer that are active together, and what each group adds to the score of each class. Point at a group to see where it is; click or tap to hold it.",
     element(
       "div",
       { className: "columns" },
       element(
         "div",
-        {},
-        element("div", { className: "picture" }, image, canvas),
-        ...thumbnails(factorization.overlays, showImage),
+        { className: "beside" },
+        picture,
+        ...thumbnails(images, factorization.overlays, shown, showImage),
+        heading,
         ...choiceFigure(factorization.choices, groups.length),
       ),
-      legend,
+      list,
     ),
   );
+}
+
+// Width by height of a map's picture, from the map's lines.
+function aspect(map) {
+  return `${map[0].length} / ${map.length}`;
 }
 
 function groupRow(group, classes, scale) {
   const swatch = element("div", { className: "swatch" });
   swatch.style.background = group.color;
-  const text = `explains ${(group.importance * 100).toFixed(0)}% · channels ${group.channels.join(", ")}`;
+  const channels = group.channels.length ? ` · channels ${group.channels.join(", ")}` : "";
   const crops = group.crops.map((src) => element("img", { src, alt: "where it is strongest" }));
   return element(
-    "div",
-    { className: "group", tabIndex: 0 },
+    "li",
+    { className: "group" },
     swatch,
-    iconBox(group.icon, group.name),
+    iconBox(group.icon, group.name, group.crops.length ? element("img", { src: group.crops[0], alt: "" }) : undefined),
     element(
       "div",
       {},
-      element("div", { className: "name", textContent: group.name, title: group.label }),
-      element("div", { className: "small", textContent: text }),
+      element("button", { type: "button", className: "name", textContent: group.name, title: group.label }),
+      element("div", { className: "small", textContent: `${group.share}% of the activations${channels}` }),
       element("div", { className: "crops" }, ...crops),
     ),
     element("div", {}, effectBars(classes, group.effects, scale), ...sobolBars(classes, group.shares)),
   );
 }
 
-// What the groups leave out of the layer's activations, and what that adds to the logits.
-function residualRow({ classes, residual, relative_error, fidelity }, scale) {
-  const norm = `${(relative_error * 100).toFixed(0)}% of the activations' norm`;
+// What the groups leave out of the layer's activations, and what that adds to the scores.
+function residualRow({ classes, residual, left_out, more_groups }, scale, becomes) {
+  const more = `More is left out than explained: ${more_groups} groups would explain more.`;
   return element(
-    "div",
+    "li",
     { className: "group" },
     element("div"),
     element("div", { className: "icon", textContent: "left out" }),
@@ -93,20 +103,17 @@ function residualRow({ classes, residual, relative_error, fidelity }, scale) {
       "div",
       {},
       element("div", { className: "name", textContent: "what the groups leave out" }),
-      element("div", { className: "small", textContent: norm }),
-      element("div", { className: "small", textContent: fidelityText(fidelity) }),
+      element("div", { className: "small", textContent: `${left_out}% of the activations` }),
+      becomes,
+      ...(more_groups ? [element("div", { className: "small more", textContent: more })] : []),
     ),
     effectBars(classes, residual, scale),
   );
 }
 
-// What becomes of the predictions if the layer holds nothing but the groups.
-function fidelityText(fidelity) {
-  if (!fidelity.length) return "";
-  const kept = fidelity.filter(([, sameTopClass]) => sameTopClass).length;
-  const worst = Math.max(...fidelity.map(([divergence]) => divergence));
-  const where = fidelity.length > 1 ? ` for ${kept} of ${fidelity.length} images` : "";
-  return `without it the network ${kept ? "keeps" : "loses"} its first class${where}; the predictions differ by ${worst.toPrecision(2)} nats`;
+// What becomes of an image's first prediction if the layer holds nothing but the groups.
+function becomesText(becomes) {
+  return becomes ? `with the groups alone, ${becomes}` : "";
 }
 
 // One pixel for each position of the layer, more opaque where the group is stronger; the browser enlarges the canvas.
@@ -121,25 +128,4 @@ function drawMap(canvas, map, peak, color) {
     pixels.data.set([...rgb, opacity], 4 * index);
   });
   context.putImageData(pixels, 0, 0);
-}
-
-// Buttons to choose one of several images.
-function thumbnails(sources, choose) {
-  if (sources.length < 2) return [];
-  const buttons = sources.map((src, number) => {
-    const button = element(
-      "button",
-      { type: "button", ariaLabel: `image ${number + 1}` },
-      element("img", { src, alt: "" }),
-    );
-    button.setAttribute("aria-pressed", number === 0);
-    button.addEventListener("click", () => {
-      buttons.forEach((each, other) => {
-        each.setAttribute("aria-pressed", other === number);
-      });
-      choose(number);
-    });
-    return button;
-  });
-  return [element("div", { className: "thumbs" }, ...buttons)];
 }

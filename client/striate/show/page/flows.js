@@ -1,32 +1,22 @@
-// Groups of several layers: a column for each layer, and lines from each group to the groups that it feeds.
+// Groups of several layers: a column for each layer, and between columns lines from each group to those that it feeds.
 
-const COLUMN_WIDTH = 250; // pixels, as are all of these
-const ROW_HEIGHT = 108; // an icon and two lines of its name
-const TITLE_HEIGHT = 24; // the layer's name above its column
-const ICON_WIDTH = 66; // with the border in the group's color: where lines begin
-const ICON_MIDDLE = 30; // where lines begin and end, below the icon's top
-const WIDEST_LINE = 14;
+const ROW_HEIGHT = 96; // pixels, as .flows .node has it
+const WIDEST_LINE = 16; // pixels
 
-function flowsSection({ columns, flows, ...result }) {
-  const text = element("p", {
-    className: "soft",
-    ariaLive: "polite",
-    textContent: "Point at a group to see what feeds it and what it feeds.",
-  });
+function flowsSection({ columns, flows, ...result }, memory) {
+  const help = "Point at a group to see what feeds it and what it feeds; click or tap to hold it.";
+  const text = element("p", { className: "soft", ariaLive: "polite", textContent: help });
   const links = flowLinks(flows);
-  const nodes = columns.flatMap(({ groups }, column) =>
-    groups.map((group, row) => {
-      const node = groupNode(group, column, row);
-      onPointing(node, () => showGroup(column, row), showAll);
-      return node;
-    }),
-  );
+  const nodes = columns.map(({ groups }) => groups.map(groupNode));
+  const places = columns.flatMap(({ groups }, column) => groups.map((_, row) => [column, row]));
 
-  function showAll() {
-    for (const { line } of links) line.classList.remove("faded");
-  }
-
-  function showGroup(column, row) {
+  function show(number) {
+    if (number === undefined) {
+      for (const { line } of links) line.classList.remove("faded");
+      text.textContent = help;
+      return;
+    }
+    const [column, row] = places[number];
     const incoming = links.filter((link) => link.column + 1 === column && link.to === row);
     const outgoing = links.filter((link) => link.column === column && link.from === row);
     for (const link of links) {
@@ -38,57 +28,63 @@ function flowsSection({ columns, flows, ...result }) {
     text.textContent = name + (sources && `, fed by ${sources}`) + (targets && `; feeds ${targets}`);
   }
 
-  const width = columns.length * COLUMN_WIDTH;
-  const height = Math.max(...columns.map(({ groups }) => groups.length)) * ROW_HEIGHT + TITLE_HEIGHT;
-  const drawing = svgElement("svg", { width, height }, ...links.map((link) => link.line));
-  const titles = columns.map(({ layer }, column) =>
-    placed(element("div", { className: "node small", textContent: layer }), column * COLUMN_WIDTH, 0),
-  );
-  const box = element("div", { className: "flows" }, drawing, ...titles, ...nodes);
-  box.style.height = `${height + 12}px`; // room for a scroll bar
+  chooseByPointing(nodes.flat(), (node) => node, show, memory);
+  const most = Math.max(...columns.map(({ groups }) => groups.length));
+  const parts = columns.flatMap(({ layer }, column) => [
+    element("div", { className: "layer" }, element("h3", { textContent: layer }), ...nodes[column]),
+    ...(column < flows.length ? [linesBetween(links, column, most)] : []),
+  ]);
+  const box = element("div", { className: "flows" }, ...parts);
+  box.style.gridTemplateColumns = columns.map(() => "var(--node)").join(" minmax(var(--between), 1fr) ");
   return section(
     result,
     "How groups feed each other",
-    "Each column is a layer's groups. A line is what a group gives to one of the next layer (green) or takes from it (red).",
+    "Each column is a layer's groups. A line is what a group gives to one of the next layer (green) or takes from it (red); between two columns, wider is more.",
     text,
-    box,
+    element("div", { className: "scrolled", tabIndex: 0, role: "region", ariaLabel: "groups and what they feed" }, box),
   );
 }
 
 // Every pair of groups of neighboring layers, with its line: as wide as the first's influence on the second.
 function flowLinks(flows) {
-  const peak = largest(flows) || 1;
-  const middle = (row) => TITLE_HEIGHT + row * ROW_HEIGHT + ICON_MIDDLE;
-  return flows.flatMap((flow, column) =>
-    flow.flatMap((influences, from) =>
+  const middle = (row) => (row + 0.5) * ROW_HEIGHT;
+  return flows.flatMap((flow, column) => {
+    const peak = largest(flow) || 1; // of each pair of layers by itself: each counts in its own unit
+    return flow.flatMap((influences, from) =>
       influences.map((influence, to) => {
-        const line = svgElement("line", {
-          x1: column * COLUMN_WIDTH + ICON_WIDTH,
-          y1: middle(from),
-          x2: (column + 1) * COLUMN_WIDTH,
-          y2: middle(to),
+        const line = svgElement("path", {
+          d: `M 0 ${middle(from)} C 50 ${middle(from)} 50 ${middle(to)} 100 ${middle(to)}`,
+          fill: "none",
           stroke: influence < 0 ? "var(--minus)" : "var(--plus)",
           "stroke-width": (Math.abs(influence) / peak) * WIDEST_LINE,
           "stroke-opacity": 0.55,
+          "vector-effect": "non-scaling-stroke",
         });
         return { line, column, from, to, influence };
       }),
-    ),
-  );
+    );
+  });
 }
 
-function groupNode(group, column, row) {
-  const icon = iconBox(group.icon, group.name);
+// The lines from one column to the next, which fill the space between them, however wide it is.
+function linesBetween(links, column, rows) {
+  const own = links.filter((link) => link.column === column);
+  const height = rows * ROW_HEIGHT;
+  const attributes = { viewBox: `0 0 100 ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" };
+  const drawing = svgElement("svg", attributes, ...own.map((link) => link.line));
+  drawing.style.height = `${height}px`;
+  return drawing;
+}
+
+function groupNode(group) {
+  const icon = iconBox(group.icon, group.name, group.crop ? element("img", { src: group.crop, alt: "" }) : undefined);
   icon.style.borderColor = group.color;
-  const name = element("div", { className: "name", textContent: group.name });
-  const node = element("div", { className: "node", tabIndex: 0 }, icon, name);
-  return placed(node, column * COLUMN_WIDTH, TITLE_HEIGHT + row * ROW_HEIGHT);
-}
-
-function placed(node, left, top) {
-  node.style.left = `${left}px`;
-  node.style.top = `${top}px`;
-  return node;
+  return element(
+    "button",
+    { type: "button", className: "node" },
+    icon,
+    element("span", { className: "name", textContent: group.name }),
+  );
 }
 
 // The three links of the largest influence, in words: more would not be read.

@@ -233,11 +233,11 @@ def _layers_in_order(request: messages.FactorizeLayersRequest, model: ModelDescr
 
 def _fidelity(result: GroupsResult) -> list[messages.Fidelity]:
     """One an image; none where no classes are explained."""
+    divergences, same = encoding.numbers(result.kl_divergence), encoding.numbers(result.same_top_class)
+    then = [[]] * len(divergences) if result.probabilities_then is None else result.probabilities_then.tolist()
     return [
-        messages.Fidelity(kl_divergence=divergence, same_top_class=same)
-        for divergence, same in zip(
-            encoding.numbers(result.kl_divergence), encoding.numbers(result.same_top_class), strict=True
-        )
+        messages.Fidelity(kl_divergence=divergence, same_top_class=is_same, probabilities=probabilities)
+        for divergence, is_same, probabilities in zip(divergences, same, then, strict=True)
     ]
 
 

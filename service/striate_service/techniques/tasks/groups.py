@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from striate_service.models.description import ModelDescription
 from striate_service.techniques.costs import (
     FLOAT_BYTES,
@@ -66,6 +68,8 @@ class GroupsResult:
     """[N], from `fidelity`."""
     same_top_class: Array | None = None
     """bool [N]"""
+    probabilities_then: Array | None = None
+    """[N, M]: of the classes of `predictions`, where nothing but the groups is left of the layer."""
     predictions: Predictions | None = None
 
 
@@ -371,16 +375,20 @@ def _explained(
         replaced: the logits with the layer's output replaced by the groups.
         activation: what makes probabilities of the model's logits.
     """
+    from striate_service.models.outputs import probabilities
     from striate_service.techniques.attribution import group_effects
     from striate_service.techniques.fidelity import fidelity
 
-    effects = residual = divergence = same = None
+    effects = residual = divergence = same = then = None
     if task.layer in forward.gradients:
         layer, gradients = forward.layers[task.layer], forward.gradients[task.layer]
         found = group_effects(layer, gradients, groups.spatial, groups.factorization.directions)
         effects, residual = map(to_array, found)
     if replaced is not None and forward.logits is not None:
         divergence, same = map(to_array, fidelity(forward.logits, replaced, activation))
+        if forward.predictions:
+            then = to_array(probabilities(replaced.float(), activation))
+            then = np.take_along_axis(then, forward.predictions.classes, axis=1)
     return dataclasses.replace(
         _result(groups),
         classes=to_array(forward.classes[0].int()),
@@ -388,6 +396,7 @@ def _explained(
         residual=residual,
         kl_divergence=divergence,
         same_top_class=same,
+        probabilities_then=then,
         predictions=forward.predictions,
     )
 
