@@ -70,7 +70,7 @@ class Lessons(nn.Module):
         wanted = maps[TEACHING_LAYER].flatten(2).transpose(1, 2)  # [N, T, 160]
         loss = loss + MATCHING * (self.match(tokens[TAUGHT]) - wanted).square().mean() / wanted.square().mean()
         for layer in LOCATED:
-            on_grid = tokens[layer].transpose(1, 2).unflatten(2, (GRID, GRID))
+            on_grid = tokens[layer].transpose(1, 2).reshape(len(images), -1, GRID, GRID)
             loss = loss + LOCATING * self.parts[_key(layer)].loss(on_grid, batch.coverage)  # type: ignore[operator]
         return loss, (logits.argmax(1) == batch.labels).float().mean().item()
 

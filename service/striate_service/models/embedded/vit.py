@@ -46,13 +46,15 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        for last in (self.attention.out, self.mlp[2]):
-            nn.init.zeros_(last.weight)  # a block starts as the identity
+        last = nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), last)
+        for added in (self.attention.out, last):
+            nn.init.zeros_(added.weight)  # a block starts as the identity
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
+        tokens = tokens + self.mlp(self.norm2(tokens))
+        return tokens
 
 
 class PartsViT(nn.Module):
@@ -75,7 +77,7 @@ class PartsViT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         maps = self.mixed3b(self.mixed3a(self.conv3(self.conv2(self.pool1(self.conv1(x))))))
         maps = self.patches(maps)
-        positions = self.positions
+        positions: Tensor = self.positions
         if maps.shape[2:] != positions.shape[2:]:
             positions = functional.interpolate(positions, maps.shape[2:], mode="bicubic", align_corners=False)
         tokens = (maps + positions).flatten(2).transpose(1, 2)
