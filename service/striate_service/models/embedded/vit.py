@@ -53,8 +53,8 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.norm1(tokens))
-        tokens = tokens + self.mlp(self.norm2(tokens))
-        return tokens
+        added: Tensor = self.mlp(self.norm2(tokens))
+        return tokens + added
 
 
 class PartsViT(nn.Module):
