@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import striate
+import typer
 from striate import calls
+from striate.cli.options import read_targets
 
 # A call's method bears the name of its file, but for those that get or list what they are called by.
 NAMES = {"get_basis": "basis", "get_examples": "examples", "list_bases": "bases", "list_labels": "labels"}
@@ -87,3 +89,24 @@ def _documented(owner: type) -> list[str]:
         and isinstance(following, ast.Expr)
         and isinstance(following.value, ast.Constant)
     ]
+
+
+def test_targets_are_read_from_the_command_line() -> None:
+    given = [
+        "class:tabby, tabby cat",
+        "output:3",
+        "region:dog",
+        "region:dog@0,0.1,0.5,1",
+        "box:dog@0,0,1,0.5",
+        "box:a@b",
+    ]
+    assert read_targets(given[:5]) == [
+        striate.Class("tabby, tabby cat"),
+        striate.Output(3),
+        striate.Region("dog"),
+        striate.Region("dog", box=(0, 0.1, 0.5, 1)),
+        striate.Box("dog", near=(0, 0, 1, 0.5)),
+    ]
+    for wrong in (given[5], "output:three", "dog", "output:1@0,0,1,1", "region:dog@0,0,1"):
+        with pytest.raises(typer.BadParameter, match="is no target"):
+            read_targets([wrong])
