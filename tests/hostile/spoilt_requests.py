@@ -299,6 +299,8 @@ def _value(field: FieldDescriptor, chance: random.Random, *, small: bool = False
         return chance.choice(_FLOATS)
     if field.type == FieldDescriptor.TYPE_UINT64:
         return chance.choice([*_UINTS, 2**64 - 1])
+    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):  # of a Timestamp
+        return chance.choice([0, 1, -1, 10**9, 2**31 - 1, -(2**31)])
     assert field.type == FieldDescriptor.TYPE_UINT32, f"say what is unlikely of {field.full_name}"
     return chance.choice(_UINTS)
 
