@@ -218,7 +218,7 @@ def test_flows_explain_targets_in_every_layer(client: striate.Client) -> None:
 def test_integrated_gradients_add_up_for_a_region(client: striate.Client) -> None:
     found = client.semantic_dictionary(
         picture(0),
-        "backbone.16",
+        "backbone.12",
         model="segmenter",
         targets=[striate.Region("boat", box=(0, 0, 0.3, 0.3))],
         attribution="integrated_gradients",

@@ -174,6 +174,7 @@ class InterpretabilityCalls(IconCalls):
             basis=basis,
             save_as=save_as,
             classes=classes,
+            targets=targets,
             sobol_points=sobol_points,
             method=method,
             rectify=rectify,
