@@ -51,6 +51,12 @@ def test_a_methods_options_are_those_of_its_call(client: type, method: str, call
             assert parameter.default == options[name].default, name
 
 
+@pytest.mark.parametrize(("method", "call"), METHODS.items())
+def test_a_method_hands_every_option_to_its_call(method: str, call: Any) -> None:
+    source = inspect.getsource(getattr(striate.Client, method))
+    assert [field.name for field in fields(call) if f"{field.name}={field.name}" not in source] == []
+
+
 @pytest.mark.parametrize("call", METHODS.values())
 def test_every_option_is_documented_once(call: Any) -> None:
     documented = [name for owner in call.__mro__ if is_dataclass(owner) for name in _documented(owner)]
