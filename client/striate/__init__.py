@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from striate import aio
 from striate._sync.client import Client
+from striate.calls.targets import Box, Class, Embedding, Output, Region
 from striate.errors import (
     AlreadyExists,
     Cancelled,
@@ -63,11 +64,13 @@ __all__ = [
     "AlreadyExists",
     "Basis",
     "BasisDrift",
+    "Box",
     "BuildProgress",
     "Cancelled",
     "Change",
     "ChannelDrift",
     "ChannelExamples",
+    "Class",
     "ClassDrift",
     "Client",
     "ConnectionFailed",
@@ -75,6 +78,7 @@ __all__ = [
     "Crop",
     "DeadlineExceeded",
     "Drift",
+    "Embedding",
     "Example",
     "Factorization",
     "FactorizedLayers",
@@ -100,8 +104,10 @@ __all__ = [
     "NotFound",
     "ObserveProgress",
     "ObservedImage",
+    "Output",
     "PermissionDenied",
     "QuotaExceeded",
+    "Region",
     "RenderProgress",
     "ResourceExhausted",
     "SemanticDictionary",

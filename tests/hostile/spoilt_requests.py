@@ -73,6 +73,17 @@ _ACTIVATIONS = interpretability_pb2.ActivationsRequest(
 )
 
 
+_EXPLAINED: Sequence[dict[str, Any]] = (
+    {"class_names": ["dog"]},
+    {
+        "targets": [
+            interpretability_pb2.Target(output=3),
+            interpretability_pb2.Target(embedding=tensor_from_array(np.ones(len(embedded.CLASSES), np.float32))),
+        ]
+    },
+)
+
+
 def _sound(method: MethodDescriptor, chance: random.Random) -> Sequence[Message]:
     """Return requests of a method that a server answers."""
     images = [_IMAGE, pb.Image(pixels=tensor_from_array(np.zeros((9, 8, 3), np.uint8)))]
@@ -90,7 +101,7 @@ def _sound(method: MethodDescriptor, chance: random.Random) -> Sequence[Message]
         ],
         "SemanticDictionary": [
             interpretability_pb2.SemanticDictionaryRequest(
-                image=_IMAGE, layer=_LAYER, positions=[_POSITION], class_names=["dog"], omit_icons=True
+                image=_IMAGE, layer=_LAYER, positions=[_POSITION], omit_icons=True, **chance.choice(_EXPLAINED)
             )
         ],
         "Factorize": [interpretability_pb2.FactorizeRequest(components=2, omit_icons=True, classes=1, **source)],

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import striate
+import typer
 from striate import calls
+from striate.cli.options import read_targets
 
 # A call's method bears the name of its file, but for those that get or list what they are called by.
 NAMES = {"get_basis": "basis", "get_examples": "examples", "list_bases": "bases", "list_labels": "labels"}
@@ -47,6 +49,12 @@ def test_a_methods_options_are_those_of_its_call(client: type, method: str, call
         assert parameter.annotation == options[name].type, name
         if parameter.default is not inspect.Parameter.empty:
             assert parameter.default == options[name].default, name
+
+
+@pytest.mark.parametrize(("method", "call"), METHODS.items())
+def test_a_method_hands_every_option_to_its_call(method: str, call: Any) -> None:
+    source = inspect.getsource(getattr(striate.Client, method))
+    assert [field.name for field in fields(call) if f"{field.name}={field.name}" not in source] == []
 
 
 @pytest.mark.parametrize("call", METHODS.values())
@@ -87,3 +95,24 @@ def _documented(owner: type) -> list[str]:
         and isinstance(following, ast.Expr)
         and isinstance(following.value, ast.Constant)
     ]
+
+
+def test_targets_are_read_from_the_command_line() -> None:
+    given = [
+        "class:tabby, tabby cat",
+        "output:3",
+        "region:dog",
+        "region:dog@0,0.1,0.5,1",
+        "box:dog@0,0,1,0.5",
+        "box:a@b",
+    ]
+    assert read_targets(given[:5]) == [
+        striate.Class("tabby, tabby cat"),
+        striate.Output(3),
+        striate.Region("dog"),
+        striate.Region("dog", box=(0, 0.1, 0.5, 1)),
+        striate.Box("dog", near=(0, 0, 1, 0.5)),
+    ]
+    for wrong in (given[5], "output:three", "dog", "output:1@0,0,1,1", "region:dog@0,0,1"):
+        with pytest.raises(typer.BadParameter, match="is no target"):
+            read_targets([wrong])

@@ -18,6 +18,7 @@ from striate_service.models.layers import capture
 from striate_service.models.loading import load_model
 from striate_service.models.torchvision_compat import import_torchvision
 from striate_service.techniques.outcomes import Refusal
+from striate_service.techniques.targets import Output
 from striate_service.techniques.tasks.activations import ActivationsTask
 from striate_service.techniques.tasks.base import Array, Predictions, Task, Work
 from striate_service.techniques.tasks.dictionary import DictionaryTask
@@ -42,7 +43,7 @@ def images(*seeds: int) -> Array:
 
 
 def task(**changes: object) -> FactorizeTask:
-    usual = {"model": "parts", "classes": (), "class_count": 3, "layer": "mixed4a", "components": 4, "rectify": False}
+    usual = {"model": "parts", "targets": (), "class_count": 3, "layer": "mixed4a", "components": 4, "rectify": False}
     return FactorizeTask(**{**usual, **changes})  # type: ignore[arg-type]
 
 
@@ -94,13 +95,13 @@ def test_the_same_batch_gives_the_same_bytes(executor: Executor) -> None:
             np.testing.assert_array_equal(array, arrays(other)[name])
 
 
-@pytest.mark.parametrize("classes", [{}, {"classes": (3, 1), "class_count": 0}])
+@pytest.mark.parametrize("targets", [{}, {"targets": (Output(3), Output(1)), "class_count": 0}])
 def test_more_images_than_a_forward_takes_are_explained_as_in_one_forward(
-    executor: Executor, classes: dict[str, object]
+    executor: Executor, targets: dict[str, object]
 ) -> None:
     """The most probable classes are those of all images together, also where they come in several forwards."""
     works = [
-        Work(task(**classes), images(1, 2, 3, 4, 5)),
+        Work(task(**targets), images(1, 2, 3, 4, 5)),
         Work(ActivationsTask("parts", (), 2, ("mixed5b",)), images(6)),
     ]
     sizes = []
@@ -113,6 +114,7 @@ def test_more_images_than_a_forward_takes_are_explained_as_in_one_forward(
         hook.remove()
     assert sizes[0] == 6
     assert max(sizes[1:]) == 2
+    assert whole[0].targets == in_parts[0].targets
     for one, other in zip(whole, in_parts, strict=True):
         assert set(arrays(one)) == set(arrays(other))
         for name, array in arrays(one).items():
@@ -283,7 +285,8 @@ def test_a_signed_layer_is_factorized_as_it_is(executor: Executor) -> None:
 
 def test_effects_and_residual_of_signed_groups_add_up(executor: Executor) -> None:
     classes = (1, 3)
-    (found,) = run(executor, Work(task(layer=SIGNED, classes=classes, class_count=0), images(3)))
+    targets = tuple(map(Output, classes))
+    (found,) = run(executor, Work(task(layer=SIGNED, targets=targets, class_count=0), images(3)))
     network = executor.networks.module("parts")
     pixels = executor.networks.inputs("parts", images(3))
     with torch.enable_grad():

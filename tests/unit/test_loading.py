@@ -79,7 +79,7 @@ def test_a_factory_builds_a_network_that_needs_preprocessing(factory: str, tmp_p
 @pytest.mark.parametrize(
     ("architecture", "weights", "sentence"),
     [
-        ("resnet8", "torchvision", "torchvision has no classifier called 'resnet8': did you mean resnet18"),
+        ("resnet8", "torchvision", "torchvision has no network called 'resnet8': did you mean resnet18"),
         ("zzzz", "torchvision", "'zzzz': use package.module:factory for one of your own"),
         ("nowhere:net", "net.pth", "the architecture 'nowhere:net' cannot be imported: No module named 'nowhere'"),
         ("test_loading:no", "net.pth", "the architecture 'test_loading:no' cannot be imported"),

@@ -277,7 +277,6 @@ def test_a_network_of_ones_own_training_is_not_given_torchvisions_normalization(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("fasterrcnn_resnet50_fpn", "detects objects, and answers with boxes"),
         ("r3d_18", "takes videos"),
         ("raft_small", "takes two images"),
         ("quantized_resnet18", "is quantized"),
@@ -296,7 +295,22 @@ def test_segmenters_and_networks_that_compute_when_built_are_served(tmp_path: Pa
     torch.save(segmenter.state_dict(), tmp_path / "lraspp.pth")
     loaded = load(f"lraspp_mobilenet_v3_large:{tmp_path / 'lraspp.pth'} resize=96 crop=64,96")
     assert loaded.description.classes == ()
+    assert loaded.description.region_classes == ("class 0", "class 1", "class 2")
     assert loaded.description.input_shape == (3, 64, 96)
+
+
+def test_detectors_are_served_with_the_preprocessing_that_they_do_themselves(tmp_path: Path) -> None:
+    models = import_torchvision().models
+    detector = models.get_model("ssdlite320_mobilenet_v3_large", weights=None, weights_backbone=None, num_classes=3)
+    torch.save(detector.state_dict(), tmp_path / "ssdlite.pth")
+    (tmp_path / "names.txt").write_text("background\ncat\ndog\n")
+    description = load(f"ssdlite320_mobilenet_v3_large:{tmp_path}/ssdlite.pth classes={tmp_path}/names.txt").description
+    assert description.box_classes == ("background", "cat", "dog")
+    assert (description.classes, description.outputs) == ((), 0)
+    made, own = description.preprocessing, detector.transform
+    assert made.resize == made.crop == own.fixed_size
+    assert [*made.mean, *made.std] == [*own.image_mean, *own.image_std]
+    assert description.layer_by_name["backbone.features.0.0"].grid == (160, 160)
 
 
 # Factories: the example of docs/models.md

@@ -15,6 +15,7 @@ from striate.calls.factorize_layers import FactorizeLayersCall
 from striate.calls.options import Fit, Method
 from striate.calls.render_icons import RenderIconsCall
 from striate.calls.semantic_dictionary import Attribution, Order, SemanticDictionaryCall
+from striate.calls.targets import Target
 from striate.errors import StriateError
 from striate.images import Image
 from striate.results.activations import Activations
@@ -92,6 +93,7 @@ class InterpretabilityCalls(IconCalls):
         model: str = "",
         neurons: int | None = None,
         classes: int | Sequence[str] | None = None,
+        targets: Target | Sequence[Target] = (),
         positions: Sequence[tuple[int, int]] | None = None,
         prefix_tokens: Sequence[str | int] = (),
         wait_for_icons: bool = False,
@@ -116,6 +118,7 @@ class InterpretabilityCalls(IconCalls):
             model=model,
             neurons=neurons,
             classes=classes,
+            targets=targets,
             positions=positions,
             prefix_tokens=prefix_tokens,
             wait_for_icons=wait_for_icons,
@@ -146,6 +149,7 @@ class InterpretabilityCalls(IconCalls):
         basis: str = "",
         save_as: str = "",
         classes: int | Sequence[str] | None = None,
+        targets: Target | Sequence[Target] = (),
         sobol_points: int = 0,
         method: Method | None = None,
         rectify: bool = False,
@@ -169,6 +173,7 @@ class InterpretabilityCalls(IconCalls):
             basis=basis,
             save_as=save_as,
             classes=classes,
+            targets=targets,
             sobol_points=sobol_points,
             method=method,
             rectify=rectify,
@@ -192,6 +197,7 @@ class InterpretabilityCalls(IconCalls):
         model: str = "",
         components: int | None = None,
         classes: int | Sequence[str] | None = None,
+        targets: Target | Sequence[Target] = (),
         method: Method | None = None,
         rectify: bool = False,
         wait_for_icons: bool = False,
@@ -211,6 +217,7 @@ class InterpretabilityCalls(IconCalls):
             model=model,
             components=components,
             classes=classes,
+            targets=targets,
             method=method,
             rectify=rectify,
             wait_for_icons=wait_for_icons,

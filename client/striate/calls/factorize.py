@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from striate.calls.fields import fit_value, method_value
 from striate.calls.options import ExplanationOptions, MethodOptions
 from striate.calls.replies import read_group, read_layer, read_method, read_model_ref, read_predictions, read_view
+from striate.calls.targets import target_messages
 from striate.images import Image, as_list, seen_part, write_image
 from striate.results.groups import Choice, Convergence, Fidelity
 from striate.results.icons import IconSource
@@ -55,6 +56,7 @@ class FactorizeCall(ExplanationOptions, MethodOptions):
             save_as=self.save_as,
             classes=self.class_count,
             class_names=self.class_names,
+            targets=target_messages(self.targets),
             sobol_points=self.sobol_points,
             method=method_value(self.method),
             rectify=self.rectify,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from striate.calls.factorize import read_factorization
 from striate.calls.fields import fit_value, method_value
 from striate.calls.options import ExplanationOptions, MethodOptions
+from striate.calls.targets import target_messages
 from striate.images import Image, as_list, write_image
 from striate.results.groups import Flow
 from striate.results.icons import IconSource
@@ -35,6 +36,7 @@ class FactorizeLayersCall(ExplanationOptions, MethodOptions):
             components=self.components,
             classes=self.class_count,
             class_names=self.class_names,
+            targets=target_messages(self.targets),
             method=method_value(self.method),
             rectify=self.rectify,
             wait_for_icons=self.wait_for_icons,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from striate.calls.targets import Target
 from striate.errors import InvalidArgument
 
 Fit = Literal["crop", "stretch", "pad"]
@@ -89,6 +90,9 @@ class ExplanationOptions(ImageOptions, IconOptions, RecipeOption):
     """Let effects pass max pools that follow the layer by a gradient of which every positive activation of a window has
     a share, by its square. Max pooling's own gives all to the largest, so that a neuron that loses by a hair reads 0 on
     every class."""
+    targets: Target | Sequence[Target] = field(default=(), repr=False)
+    """Give effects on these instead: `Class`, `Output`, `Region`, `Embedding`, `Box`, as far as the model has them
+    (`Model.target_kinds`)."""
 
     @property
     def class_count(self) -> int | None:

@@ -31,9 +31,17 @@ def read_model(message: models_pb2.Model) -> Model:
         classes=tuple(message.classes),
         activation=message.activation or "softmax",
         layers=tuple(read_layer(layer) for layer in message.layers),
+        target_kinds=tuple(_target_kind(kind) for kind in message.target_kinds),
+        outputs=message.outputs,
+        target_classes=tuple(message.target_classes),
         default=message.default,
         batch_limits={limit.device: limit.images for limit in message.batch_limits},
     )
+
+
+def _target_kind(number: int) -> str:
+    known = number in models_pb2.TargetKind.values()[1:]  # not of a later server
+    return models_pb2.TargetKind.Name(number).removeprefix("TARGET_KIND_").lower() if known else ""
 
 
 def read_layer(message: pb.Layer) -> Layer:

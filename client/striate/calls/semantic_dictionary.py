@@ -9,6 +9,7 @@ from typing import Literal
 from striate.calls.fields import enum_value, fit_value, position_messages
 from striate.calls.options import ExplanationOptions
 from striate.calls.replies import read_icon, read_layer, read_model_ref, read_neuron, read_predictions, read_view
+from striate.calls.targets import target_messages
 from striate.images import Image, seen_part, write_image
 from striate.results.dictionaries import PrefixToken
 from striate.results.icons import IconSource
@@ -53,6 +54,7 @@ class SemanticDictionaryCall(ExplanationOptions):
             neurons=self.neurons,
             classes=self.class_count,
             class_names=self.class_names,
+            targets=target_messages(self.targets),
             positions=position_messages(self.positions),
             wait_for_icons=self.wait_for_icons,
             omit_icons=not self.icons,

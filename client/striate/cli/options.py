@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from striate import Client, StriateError, Tls
+from striate import Box, Class, Client, Output, Region, StriateError, Tls
+from striate.calls.targets import Target
 from striate.cli.messages import in_words_of
 
 ModelName = Annotated[str, typer.Option("--model", help="A model's name.", show_default="the server's default")]
@@ -24,7 +25,7 @@ LayerName = Annotated[str, typer.Option("--layer", "-l", help="A layer's path or
 LayerNames = Annotated[
     list[str], typer.Option("--layer", "-l", help="A layer's path or alias. Repeat for several.", show_default=False)
 ]
-Classes = Annotated[int, typer.Option(help="Classes to give effects on.", min=0)]
+Classes = Annotated[int | None, typer.Option(help="Classes to give effects on.", min=0, show_default="5")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Complete the page as its icons are rendered.")]
 Every = Annotated[
     bool, typer.Option("--all", help="Icons of all neurons, not only of those at the strongest positions.")
@@ -56,6 +57,15 @@ def output_to(*endings: str) -> Callable[[Path | None], Path | None]:
     return checked
 
 
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        help="Effects on this instead of classes: class:NAME, output:INDEX, region:NAME[@TOP,LEFT,BOTTOM,RIGHT], "
+        "box:NAME[@TOP,LEFT,BOTTOM,RIGHT]; areas are shares, 0 to 1. Repeat for several.",
+        show_default="classes",
+    ),
+]
 PageFile = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write an interactive page, a .html.", callback=output_to(".html")),
@@ -142,6 +152,31 @@ def channel_ranges(text: str) -> list[int] | None:
             raise typer.BadParameter(f"no layer has a channel {last or first}", param_hint="--channels")
         channels += range(int(first), int(last or first) + 1)
     return channels
+
+
+def read_targets(texts: list[str] | None) -> list[Target]:
+    """Read "region:dog@0,0,0.5,1" and the like, as the option --target has them."""
+    return [_target(text) for text in texts or ()]
+
+
+def _target(text: str) -> Target:
+    kind, _, value = text.partition(":")
+    name, at, area = value.rpartition("@") if kind in ("region", "box") and "@" in value else (value, "", "")
+    try:
+        top, left, bottom, right = map(float, area.split(",")) if at else (0.0, 0.0, 1.0, 1.0)
+        box = (top, left, bottom, right) if at else None
+        match kind:
+            case "class":
+                return Class(name)
+            case "output":
+                return Output(int(name))
+            case "region":
+                return Region(name, box)
+            case "box":
+                return Box(name, near=box)
+    except ValueError:
+        pass
+    raise typer.BadParameter(f"{text!r} is no target; write it as region:dog@0,0,0.5,1 or output:3")
 
 
 def row_and_column(text: str) -> tuple[int, int] | None:

@@ -55,7 +55,7 @@ class SemanticDictionaryData(Illustrated):
     activations: NDArray[np.float32] = field(repr=False)
     """[P, K]: the activations of `channels`; a negative one speaks of the neuron's negative direction."""
     classes: list[str]
-    """The classes that `effects` are on."""
+    """What `effects` are on: classes, or the targets that were asked for, in words."""
     effects: NDArray[np.float32] = field(repr=False)
     """[P, K, M]: the effects of `channels` on `classes`."""
     neurons: dict[int, Neuron] = field(repr=False)
@@ -63,7 +63,7 @@ class SemanticDictionaryData(Illustrated):
     image: Pillow.Image | None = field(repr=False)
     """What the network saw; None if the image was preprocessed."""
     logits: dict[str, float] = field(default_factory=dict, repr=False)
-    """By class."""
+    """By class; of other targets, their value."""
     baseline_logits: dict[str, float] = field(default_factory=dict, repr=False)
     """By class: the logits where the layer is 0, for integrated gradients. The effects of all neurons at all positions
     add up to `logits` minus these."""

@@ -75,7 +75,7 @@ class Group(Shown):
     channels: list[int]
     """The strongest channels of its direction, at most 5."""
     effects: dict[str, float]
-    """By class, summed over positions and images."""
+    """By class or target, summed over positions and images."""
     crops: list[Crop] = field(default_factory=list, repr=False)
     """The places where it is strongest in the given images, at most 4, strongest first."""
     sobol_indices: dict[str, float] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class FactorizationData(Illustrated):
     """||X - W H|| / ||X||, X being the layer as it is."""
     groups: list[Group]
     classes: list[str]
-    """The classes that effects are on."""
+    """What effects are on: classes, or the targets that were asked for, in words."""
     effects: NDArray[np.float32] = field(repr=False)
     """[N, K, M]: the groups' effects on `classes`."""
     residual_effects: NDArray[np.float32] = field(repr=False)

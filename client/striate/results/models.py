@@ -79,6 +79,12 @@ class Model(Shown):
     """In the order of its logits. Empty: it classifies nothing, and answers everything but predictions."""
     activation: str = "softmax"
     """What makes probabilities of logits: "softmax", "sigmoid" or "none"."""
+    target_kinds: tuple[str, ...] = ()
+    """What effects can be on: "class", "output", "embedding", "region", "box"."""
+    outputs: int = 0
+    """How many numbers the vector has that it answers with: logits, or an embedding."""
+    target_classes: tuple[str, ...] = field(default=(), repr=False)
+    """What a segmenter's regions and a detector's boxes are of."""
     layers: tuple[Layer, ...] = field(default=(), repr=False)
     default: bool = False
     """Whether the server takes it where a request names no model."""

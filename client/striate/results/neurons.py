@@ -64,7 +64,7 @@ class Neuron(Shown):
     activation: float = float("nan")
     """At the position; NaN where the neuron is given without one."""
     effects: dict[str, float] = field(default_factory=dict)
-    """By class: activation times the gradient of the class's logit."""
+    """By class or target: activation times the gradient of the class's logit."""
     other_facets: list[Icon] = field(default_factory=list, repr=False)
     """Further icons, where several facets were asked for; `icon_file` is the first."""
     examples: list[Example] = field(default_factory=list, repr=False)

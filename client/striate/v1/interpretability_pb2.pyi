@@ -148,8 +148,52 @@ class Position(_message.Message):
     column: int
     def __init__(self, row: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
 
+class Area(_message.Message):
+    __slots__ = ("left", "top", "right", "bottom")
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    RIGHT_FIELD_NUMBER: _ClassVar[int]
+    BOTTOM_FIELD_NUMBER: _ClassVar[int]
+    left: float
+    top: float
+    right: float
+    bottom: float
+    def __init__(self, left: _Optional[float] = ..., top: _Optional[float] = ..., right: _Optional[float] = ..., bottom: _Optional[float] = ...) -> None: ...
+
+class RegionTarget(_message.Message):
+    __slots__ = ("class_name", "area")
+    CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
+    AREA_FIELD_NUMBER: _ClassVar[int]
+    class_name: str
+    area: Area
+    def __init__(self, class_name: _Optional[str] = ..., area: _Optional[_Union[Area, _Mapping]] = ...) -> None: ...
+
+class BoxTarget(_message.Message):
+    __slots__ = ("class_name", "rank", "near")
+    CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    NEAR_FIELD_NUMBER: _ClassVar[int]
+    class_name: str
+    rank: int
+    near: Area
+    def __init__(self, class_name: _Optional[str] = ..., rank: _Optional[int] = ..., near: _Optional[_Union[Area, _Mapping]] = ...) -> None: ...
+
+class Target(_message.Message):
+    __slots__ = ("class_name", "output", "region", "embedding", "box")
+    CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    class_name: str
+    output: int
+    region: RegionTarget
+    embedding: _common_pb2.Tensor
+    box: BoxTarget
+    def __init__(self, class_name: _Optional[str] = ..., output: _Optional[int] = ..., region: _Optional[_Union[RegionTarget, _Mapping]] = ..., embedding: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., box: _Optional[_Union[BoxTarget, _Mapping]] = ...) -> None: ...
+
 class SemanticDictionaryRequest(_message.Message):
-    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons", "recipe", "order", "prefix_tokens", "smooth_max_pool")
+    __slots__ = ("model", "image", "layer", "fit", "neurons", "classes", "class_names", "positions", "wait_for_icons", "omit_icons", "examples", "attribution", "steps", "position_icons", "recipe", "order", "prefix_tokens", "smooth_max_pool", "targets")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +212,7 @@ class SemanticDictionaryRequest(_message.Message):
     ORDER_FIELD_NUMBER: _ClassVar[int]
     PREFIX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
     model: str
     image: _common_pb2.Image
     layer: str
@@ -186,7 +231,8 @@ class SemanticDictionaryRequest(_message.Message):
     order: NeuronOrder
     prefix_tokens: _containers.RepeatedScalarFieldContainer[str]
     smooth_max_pool: bool
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., order: _Optional[_Union[NeuronOrder, str]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ..., smooth_max_pool: _Optional[bool] = ...) -> None: ...
+    targets: _containers.RepeatedCompositeFieldContainer[Target]
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., layer: _Optional[str] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., neurons: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., examples: _Optional[int] = ..., attribution: _Optional[_Union[Attribution, str]] = ..., steps: _Optional[int] = ..., position_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., order: _Optional[_Union[NeuronOrder, str]] = ..., prefix_tokens: _Optional[_Iterable[str]] = ..., smooth_max_pool: _Optional[bool] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
 
 class Neuron(_message.Message):
     __slots__ = ("channel", "label", "icon", "examples", "other_facets", "negative_icon")
@@ -261,7 +307,7 @@ class ImageBatch(_message.Message):
     def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class FactorizeRequest(_message.Message):
-    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points", "recipe", "method", "smooth_max_pool", "omit_overlays")
+    __slots__ = ("model", "images", "activations", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "save_as", "basis", "sobol_points", "recipe", "method", "smooth_max_pool", "omit_overlays", "targets")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -278,6 +324,7 @@ class FactorizeRequest(_message.Message):
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
     OMIT_OVERLAYS_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: ImageBatch
     activations: _common_pb2.Tensor
@@ -294,7 +341,8 @@ class FactorizeRequest(_message.Message):
     method: FactorizationMethod
     smooth_max_pool: bool
     omit_overlays: bool
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ..., omit_overlays: _Optional[bool] = ...) -> None: ...
+    targets: _containers.RepeatedCompositeFieldContainer[Target]
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[ImageBatch, _Mapping]] = ..., activations: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., save_as: _Optional[str] = ..., basis: _Optional[str] = ..., sobol_points: _Optional[int] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ..., omit_overlays: _Optional[bool] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
 
 class Crop(_message.Message):
     __slots__ = ("image", "box", "strength")
@@ -391,7 +439,7 @@ class FactorizeResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., views: _Optional[_Iterable[_Union[_common_pb2.View, _Mapping]]] = ..., predictions: _Optional[_Iterable[_Union[_common_pb2.Predictions, _Mapping]]] = ..., spatial: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., directions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., relative_error: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[_common_pb2.Class, _Mapping]]] = ..., effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., residual_effects: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., overlays: _Optional[_Iterable[bytes]] = ..., fidelity: _Optional[_Iterable[_Union[Fidelity, _Mapping]]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., sobol_indices: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., basis: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., convergence: _Optional[_Union[Convergence, _Mapping]] = ..., smooth_max_pool: _Optional[bool] = ..., overlay_scale: _Optional[float] = ...) -> None: ...
 
 class FactorizeLayersRequest(_message.Message):
-    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "recipe", "method", "smooth_max_pool", "omit_overlays")
+    __slots__ = ("model", "images", "fit", "layers", "components", "classes", "class_names", "rectify", "wait_for_icons", "omit_icons", "recipe", "method", "smooth_max_pool", "omit_overlays", "targets")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     FIT_FIELD_NUMBER: _ClassVar[int]
@@ -406,6 +454,7 @@ class FactorizeLayersRequest(_message.Message):
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SMOOTH_MAX_POOL_FIELD_NUMBER: _ClassVar[int]
     OMIT_OVERLAYS_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     fit: _common_pb2.Fit
@@ -420,7 +469,8 @@ class FactorizeLayersRequest(_message.Message):
     method: FactorizationMethod
     smooth_max_pool: bool
     omit_overlays: bool
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ..., omit_overlays: _Optional[bool] = ...) -> None: ...
+    targets: _containers.RepeatedCompositeFieldContainer[Target]
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., layers: _Optional[_Iterable[str]] = ..., components: _Optional[int] = ..., classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., rectify: _Optional[bool] = ..., wait_for_icons: _Optional[bool] = ..., omit_icons: _Optional[bool] = ..., recipe: _Optional[str] = ..., method: _Optional[_Union[FactorizationMethod, str]] = ..., smooth_max_pool: _Optional[bool] = ..., omit_overlays: _Optional[bool] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
 
 class Flow(_message.Message):
     __slots__ = ("influence", "residual")

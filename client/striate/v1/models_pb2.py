@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from striate.v1 import common_pb2 as striate_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17striate/v1/models.proto\x12\nstriate.v1\x1a\x17striate/v1/common.proto\"\x83\x01\n\rPreprocessing\x12\x0e\n\x06resize\x18\x01 \x01(\r\x12\x0c\n\x04\x63rop\x18\x02 \x01(\r\x12\x15\n\rinterpolation\x18\x03 \x01(\t\x12\x0c\n\x04mean\x18\x04 \x03(\x02\x12\x0b\n\x03std\x18\x05 \x03(\x02\x12\x11\n\tresize_to\x18\x06 \x03(\r\x12\x0f\n\x07\x63rop_to\x18\x07 \x03(\r\"\x8a\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x13\n\x0binput_shape\x18\x04 \x03(\r\x12\x30\n\rpreprocessing\x18\x05 \x01(\x0b\x32\x19.striate.v1.Preprocessing\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12!\n\x06layers\x18\x07 \x03(\x0b\x32\x11.striate.v1.Layer\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x08 \x01(\x08\x12,\n\x0c\x62\x61tch_limits\x18\t \x03(\x0b\x32\x16.striate.v1.BatchLimit\x12\x12\n\nactivation\x18\n \x01(\t\"G\n\nBatchLimit\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0e\n\x06images\x18\x02 \x01(\r\x12\x19\n\x11images_per_second\x18\x03 \x01(\x01\"U\n\x06Limits\x12\x1a\n\x12images_per_request\x18\x01 \x01(\r\x12\x18\n\x10pixels_per_image\x18\x02 \x01(\x04\x12\x15\n\rmessage_bytes\x18\x03 \x01(\x04\"\x13\n\x11ListModelsRequest\"[\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.striate.v1.Model\x12\"\n\x06limits\x18\x02 \x01(\x0b\x32\x12.striate.v1.Limits\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.striate.v1.Model\"\xa1\x02\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x02 \x01(\t\x12\x0f\n\x07weights\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x01(\t\x12\x30\n\rpreprocessing\x18\x05 \x01(\x0b\x32\x19.striate.v1.Preprocessing\x12\x0f\n\x07\x64\x65vices\x18\x06 \x03(\t\x12>\n\targuments\x18\x07 \x03(\x0b\x32+.striate.v1.LoadModelRequest.ArgumentsEntry\x12\x12\n\nactivation\x18\x08 \x01(\t\x1a\x30\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x11LoadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.striate.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse2\xbc\x02\n\x0cModelService\x12K\n\nListModels\x12\x1d.striate.v1.ListModelsRequest\x1a\x1e.striate.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.striate.v1.GetModelRequest\x1a\x1c.striate.v1.GetModelResponse\x12H\n\tLoadModel\x12\x1c.striate.v1.LoadModelRequest\x1a\x1d.striate.v1.LoadModelResponse\x12N\n\x0bUnloadModel\x12\x1e.striate.v1.UnloadModelRequest\x1a\x1f.striate.v1.UnloadModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17striate/v1/models.proto\x12\nstriate.v1\x1a\x17striate/v1/common.proto\"\x83\x01\n\rPreprocessing\x12\x0e\n\x06resize\x18\x01 \x01(\r\x12\x0c\n\x04\x63rop\x18\x02 \x01(\r\x12\x15\n\rinterpolation\x18\x03 \x01(\t\x12\x0c\n\x04mean\x18\x04 \x03(\x02\x12\x0b\n\x03std\x18\x05 \x03(\x02\x12\x11\n\tresize_to\x18\x06 \x03(\r\x12\x0f\n\x07\x63rop_to\x18\x07 \x03(\r\"\xe1\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x13\n\x0binput_shape\x18\x04 \x03(\r\x12\x30\n\rpreprocessing\x18\x05 \x01(\x0b\x32\x19.striate.v1.Preprocessing\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12!\n\x06layers\x18\x07 \x03(\x0b\x32\x11.striate.v1.Layer\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x08 \x01(\x08\x12,\n\x0c\x62\x61tch_limits\x18\t \x03(\x0b\x32\x16.striate.v1.BatchLimit\x12\x12\n\nactivation\x18\n \x01(\t\x12,\n\x0ctarget_kinds\x18\x0b \x03(\x0e\x32\x16.striate.v1.TargetKind\x12\x0f\n\x07outputs\x18\x0c \x01(\r\x12\x16\n\x0etarget_classes\x18\r \x03(\t\"G\n\nBatchLimit\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0e\n\x06images\x18\x02 \x01(\r\x12\x19\n\x11images_per_second\x18\x03 \x01(\x01\"U\n\x06Limits\x12\x1a\n\x12images_per_request\x18\x01 \x01(\r\x12\x18\n\x10pixels_per_image\x18\x02 \x01(\x04\x12\x15\n\rmessage_bytes\x18\x03 \x01(\x04\"\x13\n\x11ListModelsRequest\"[\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.striate.v1.Model\x12\"\n\x06limits\x18\x02 \x01(\x0b\x32\x12.striate.v1.Limits\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.striate.v1.Model\"\xa1\x02\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x02 \x01(\t\x12\x0f\n\x07weights\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x01(\t\x12\x30\n\rpreprocessing\x18\x05 \x01(\x0b\x32\x19.striate.v1.Preprocessing\x12\x0f\n\x07\x64\x65vices\x18\x06 \x03(\t\x12>\n\targuments\x18\x07 \x03(\x0b\x32+.striate.v1.LoadModelRequest.ArgumentsEntry\x12\x12\n\nactivation\x18\x08 \x01(\t\x1a\x30\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x11LoadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.striate.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse*\xa0\x01\n\nTargetKind\x12\x1b\n\x17TARGET_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TARGET_KIND_CLASS\x10\x01\x12\x16\n\x12TARGET_KIND_OUTPUT\x10\x02\x12\x19\n\x15TARGET_KIND_EMBEDDING\x10\x03\x12\x16\n\x12TARGET_KIND_REGION\x10\x04\x12\x13\n\x0fTARGET_KIND_BOX\x10\x05\x32\xbc\x02\n\x0cModelService\x12K\n\nListModels\x12\x1d.striate.v1.ListModelsRequest\x1a\x1e.striate.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.striate.v1.GetModelRequest\x1a\x1c.striate.v1.GetModelResponse\x12H\n\tLoadModel\x12\x1c.striate.v1.LoadModelRequest\x1a\x1d.striate.v1.LoadModelResponse\x12N\n\x0bUnloadModel\x12\x1e.striate.v1.UnloadModelRequest\x1a\x1f.striate.v1.UnloadModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,32 +34,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOADMODELREQUEST_ARGUMENTSENTRY']._loaded_options = None
   _globals['_LOADMODELREQUEST_ARGUMENTSENTRY']._serialized_options = b'8\001'
+  _globals['_TARGETKIND']._serialized_start=1322
+  _globals['_TARGETKIND']._serialized_end=1482
   _globals['_PREPROCESSING']._serialized_start=65
   _globals['_PREPROCESSING']._serialized_end=196
   _globals['_MODEL']._serialized_start=199
-  _globals['_MODEL']._serialized_end=465
-  _globals['_BATCHLIMIT']._serialized_start=467
-  _globals['_BATCHLIMIT']._serialized_end=538
-  _globals['_LIMITS']._serialized_start=540
-  _globals['_LIMITS']._serialized_end=625
-  _globals['_LISTMODELSREQUEST']._serialized_start=627
-  _globals['_LISTMODELSREQUEST']._serialized_end=646
-  _globals['_LISTMODELSRESPONSE']._serialized_start=648
-  _globals['_LISTMODELSRESPONSE']._serialized_end=739
-  _globals['_GETMODELREQUEST']._serialized_start=741
-  _globals['_GETMODELREQUEST']._serialized_end=772
-  _globals['_GETMODELRESPONSE']._serialized_start=774
-  _globals['_GETMODELRESPONSE']._serialized_end=826
-  _globals['_LOADMODELREQUEST']._serialized_start=829
-  _globals['_LOADMODELREQUEST']._serialized_end=1118
-  _globals['_LOADMODELREQUEST_ARGUMENTSENTRY']._serialized_start=1070
-  _globals['_LOADMODELREQUEST_ARGUMENTSENTRY']._serialized_end=1118
-  _globals['_LOADMODELRESPONSE']._serialized_start=1120
-  _globals['_LOADMODELRESPONSE']._serialized_end=1173
-  _globals['_UNLOADMODELREQUEST']._serialized_start=1175
-  _globals['_UNLOADMODELREQUEST']._serialized_end=1209
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=1211
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=1232
-  _globals['_MODELSERVICE']._serialized_start=1235
-  _globals['_MODELSERVICE']._serialized_end=1551
+  _globals['_MODEL']._serialized_end=552
+  _globals['_BATCHLIMIT']._serialized_start=554
+  _globals['_BATCHLIMIT']._serialized_end=625
+  _globals['_LIMITS']._serialized_start=627
+  _globals['_LIMITS']._serialized_end=712
+  _globals['_LISTMODELSREQUEST']._serialized_start=714
+  _globals['_LISTMODELSREQUEST']._serialized_end=733
+  _globals['_LISTMODELSRESPONSE']._serialized_start=735
+  _globals['_LISTMODELSRESPONSE']._serialized_end=826
+  _globals['_GETMODELREQUEST']._serialized_start=828
+  _globals['_GETMODELREQUEST']._serialized_end=859
+  _globals['_GETMODELRESPONSE']._serialized_start=861
+  _globals['_GETMODELRESPONSE']._serialized_end=913
+  _globals['_LOADMODELREQUEST']._serialized_start=916
+  _globals['_LOADMODELREQUEST']._serialized_end=1205
+  _globals['_LOADMODELREQUEST_ARGUMENTSENTRY']._serialized_start=1157
+  _globals['_LOADMODELREQUEST_ARGUMENTSENTRY']._serialized_end=1205
+  _globals['_LOADMODELRESPONSE']._serialized_start=1207
+  _globals['_LOADMODELRESPONSE']._serialized_end=1260
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1262
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1296
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=1298
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1319
+  _globals['_MODELSERVICE']._serialized_start=1485
+  _globals['_MODELSERVICE']._serialized_end=1801
 # @@protoc_insertion_point(module_scope)

@@ -1,11 +1,27 @@
 from striate.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class TargetKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TARGET_KIND_UNSPECIFIED: _ClassVar[TargetKind]
+    TARGET_KIND_CLASS: _ClassVar[TargetKind]
+    TARGET_KIND_OUTPUT: _ClassVar[TargetKind]
+    TARGET_KIND_EMBEDDING: _ClassVar[TargetKind]
+    TARGET_KIND_REGION: _ClassVar[TargetKind]
+    TARGET_KIND_BOX: _ClassVar[TargetKind]
+TARGET_KIND_UNSPECIFIED: TargetKind
+TARGET_KIND_CLASS: TargetKind
+TARGET_KIND_OUTPUT: TargetKind
+TARGET_KIND_EMBEDDING: TargetKind
+TARGET_KIND_REGION: TargetKind
+TARGET_KIND_BOX: TargetKind
 
 class Preprocessing(_message.Message):
     __slots__ = ("resize", "crop", "interpolation", "mean", "std", "resize_to", "crop_to")
@@ -26,7 +42,7 @@ class Preprocessing(_message.Message):
     def __init__(self, resize: _Optional[int] = ..., crop: _Optional[int] = ..., interpolation: _Optional[str] = ..., mean: _Optional[_Iterable[float]] = ..., std: _Optional[_Iterable[float]] = ..., resize_to: _Optional[_Iterable[int]] = ..., crop_to: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "architecture", "input_shape", "preprocessing", "classes", "layers", "default", "batch_limits", "activation")
+    __slots__ = ("name", "version", "architecture", "input_shape", "preprocessing", "classes", "layers", "default", "batch_limits", "activation", "target_kinds", "outputs", "target_classes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +53,9 @@ class Model(_message.Message):
     DEFAULT_FIELD_NUMBER: _ClassVar[int]
     BATCH_LIMITS_FIELD_NUMBER: _ClassVar[int]
     ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    TARGET_KINDS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_CLASSES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     architecture: str
@@ -47,7 +66,10 @@ class Model(_message.Message):
     default: bool
     batch_limits: _containers.RepeatedCompositeFieldContainer[BatchLimit]
     activation: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., architecture: _Optional[str] = ..., input_shape: _Optional[_Iterable[int]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., layers: _Optional[_Iterable[_Union[_common_pb2.Layer, _Mapping]]] = ..., default: _Optional[bool] = ..., batch_limits: _Optional[_Iterable[_Union[BatchLimit, _Mapping]]] = ..., activation: _Optional[str] = ...) -> None: ...
+    target_kinds: _containers.RepeatedScalarFieldContainer[TargetKind]
+    outputs: int
+    target_classes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., architecture: _Optional[str] = ..., input_shape: _Optional[_Iterable[int]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., layers: _Optional[_Iterable[_Union[_common_pb2.Layer, _Mapping]]] = ..., default: _Optional[bool] = ..., batch_limits: _Optional[_Iterable[_Union[BatchLimit, _Mapping]]] = ..., activation: _Optional[str] = ..., target_kinds: _Optional[_Iterable[_Union[TargetKind, str]]] = ..., outputs: _Optional[int] = ..., target_classes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BatchLimit(_message.Message):
     __slots__ = ("device", "images", "images_per_second")

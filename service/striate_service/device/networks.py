@@ -14,7 +14,10 @@ from striate_service.device.compiled import CompiledNetwork
 from striate_service.device.exported import ExportedNetwork
 from striate_service.device.precision import autocast
 from striate_service.models.description import LayerDescription, ModelDescription, Preprocessing
-from striate_service.models.layers import Captured, can_be_cut, capture, logits_with
+from striate_service.models.layers import Captured, can_be_cut, capture, logits_with, output_with
+from striate_service.models.outputs import answer_of
+from striate_service.techniques.target_values import target_values
+from striate_service.techniques.targets import Target
 from striate_service.techniques.tasks.base import Array
 
 
@@ -82,30 +85,51 @@ class DeviceNetworks:
         return planes.div_(255).sub_(mean).div_(std)
 
     def logits_with(self, model: str, pixels: Tensor, layer: str, maps: Tensor) -> Tensor:
-        served, described = self._models[model], self.layer(model, layer)
-        if (model, layer) not in self._cuts:
-            self._cuts[model, layer] = can_be_cut(served.network, served.description.input_shape, described)
-        one_will_do = self._cuts[model, layer]
-        if described.prefix_tokens:
-            one_will_do &= pixels.stride(0) == 0  # one image, expanded: its prefix tokens are those of all
+        network, described = self.module(model), self.layer(model, layer)
         with self._in_precision():  # so that the logits are comparable with the network's own
-            return logits_with(served.network, pixels[:1] if one_will_do else pixels, described, maps).float()
+            return logits_with(network, self._enough(model, pixels, described), described, maps).float()
+
+    def values_with(self, model: str, pixels: Tensor, layer: str, maps: Tensor, targets: Sequence[Target]) -> Tensor:
+        network, described = self.module(model), self.layer(model, layer)
+        with self._in_precision():
+            answer = answer_of(output_with(network, self._enough(model, pixels, described), described, maps))
+            return target_values(answer, slice(len(maps)), targets)
+
+    def _enough(self, model: str, pixels: Tensor, layer: LayerDescription) -> Tensor:
+        """Return the images that are needed where the layer's map is replaced: one, where the rest of the network
+        depends on that alone."""
+        key = model, layer.path
+        if key not in self._cuts:
+            self._cuts[key] = can_be_cut(self.module(model), self._models[model].description.input_shape, layer)
+        one_will_do = self._cuts[key]
+        if layer.prefix_tokens:
+            one_will_do &= pixels.stride(0) == 0  # one image, expanded: its prefix tokens are those of all
+        return pixels[:1] if one_will_do else pixels
 
     def forward(
-        self, model: str, pixels: Tensor, layers: Sequence[str], *, logits: bool, gradients: Sequence[str], threads: int
+        self,
+        model: str,
+        pixels: Tensor,
+        layers: Sequence[str],
+        *,
+        logits: bool,
+        answer: bool,
+        gradients: Sequence[str],
+        threads: int,
     ) -> Captured:
         """Run a network, up to the last requested layer, in the fastest form that can compute it.
 
         Args:
             pixels: [N, 3, H, W], normalized.
-            gradients: those of `layers` with respect to which the logits will be differentiated.
+            answer: whether targets will be read. Then the network runs as it is.
+            gradients: those of `layers` with respect to which targets will be differentiated.
             threads: threads that an exported network may use. torch always uses the threads of its process, since its
                 results depend on their number.
         """
         served = self._models[model]
-        if served.exported and not gradients and served.exported.has(layers):
+        if served.exported and not answer and served.exported.has(layers):
             return served.exported.capture(pixels, layers, logits=logits, threads=threads)
-        if served.compiled and not gradients and served.compiled.has(layers):
+        if served.compiled and not answer and served.compiled.has(layers):
             with self._in_precision():
                 return served.compiled.capture(pixels, layers, logits=logits)
         with torch.set_grad_enabled(bool(gradients)), self._in_precision():

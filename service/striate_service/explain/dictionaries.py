@@ -15,10 +15,12 @@ from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.images import GivenImages, View
 from striate_service.explain.labels import Label
 from striate_service.explain.names import Namer
+from striate_service.explain.target_names import class_names
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
 from striate_service.stores.examples import ExampleStore, StoredExample
 from striate_service.techniques.objective import Channel, Direction, Objective
+from striate_service.techniques.targets import Target
 from striate_service.techniques.tasks.base import Array
 from striate_service.techniques.tasks.dictionary import DictionaryResult, DictionaryTask
 
@@ -37,10 +39,10 @@ class DictionaryQuestion:
     """[P, 2]: row and column."""
     prefix_tokens: tuple[int, ...]
     """The tokens before the first position that are explained too."""
-    classes: tuple[int, ...]
-    """Explain these logits. Empty: the most probable ones."""
+    targets: tuple[Target, ...]
+    """Explain these. Empty: the logits of the most probable classes."""
     class_count: int
-    """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+    """How many of the most probable classes to predict and, where `targets` is empty, to explain."""
     attribution: Literal["gradient", "path", "none"]
     steps: int
     """On the path."""
@@ -69,7 +71,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Dictionary:
-    """P positions, and after them prefix tokens, with K neurons each, and their effects on M classes."""
+    """P positions, and after them prefix tokens, with K neurons each, and their effects on M targets."""
 
     result: DictionaryResult
     """Of all positions."""
@@ -79,7 +81,7 @@ class Dictionary:
     activations: Array
     """[P, K]"""
     effects: Array
-    """[P, K, M]; M is 0 where no classes are explained."""
+    """[P, K, M]; M is 0 where nothing is explained."""
     words: Sequence[Word]
     """Of all channels that `channels` holds, in ascending order."""
     position_icons: Sequence[Icon]
@@ -106,9 +108,8 @@ class SemanticDictionaries:
         excited, silenced = (
             _by_share(channels[chosen], activations[chosen]) for chosen in (activations >= 0, activations < 0)
         )
-        labels = await self._namer.neurons(
-            model, layer.path, _effects_by_channel(channels, effects, layer.channels), result.classes.tolist()
-        )
+        by_channel = _effects_by_channel(channels, effects, layer.channels)
+        labels = await self._namer.neurons(model, layer.path, by_channel, class_names(model, result.targets))
         objectives: list[Objective] = [
             *_directions(result.vectors),
             *map(Channel, excited),
@@ -149,7 +150,7 @@ class SemanticDictionaries:
 def _task(question: DictionaryQuestion) -> DictionaryTask:
     return DictionaryTask(
         model=question.model.name,
-        classes=question.classes,
+        targets=question.targets,
         class_count=question.class_count,
         layer=question.layer.path,
         neurons=question.neurons,

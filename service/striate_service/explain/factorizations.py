@@ -19,6 +19,7 @@ from striate_service.models.description import LayerDescription, ModelDescriptio
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.stores.bases import StoredBasis
 from striate_service.techniques.methods import MethodChoice
+from striate_service.techniques.targets import Target
 from striate_service.techniques.tasks.base import Array
 from striate_service.techniques.tasks.groups import FactorizeActivationsTask, FactorizeTask, GroupsResult
 
@@ -33,10 +34,10 @@ class ImageGroupsQuestion:
     """[C, H, W]"""
     components: int
     """How many groups. 0: as many as the activations ask for."""
-    classes: tuple[int, ...]
-    """Explain these logits. Empty: the most probable ones."""
+    targets: tuple[Target, ...]
+    """Explain these. Empty: the logits of the most probable classes."""
     class_count: int
-    """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+    """How many of the most probable classes to predict and, where `targets` is empty, to explain."""
     method: MethodChoice
     """The basis's own, where there is one."""
     rectify: bool
@@ -116,7 +117,7 @@ class Factorizations:
 def _task(question: ImageGroupsQuestion) -> FactorizeTask:
     return FactorizeTask(
         model=question.model.name,
-        classes=question.classes,
+        targets=question.targets,
         class_count=question.class_count,
         layer=question.layer.path,
         components=question.components,

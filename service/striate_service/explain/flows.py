@@ -14,6 +14,7 @@ from striate_service.explain.images import GivenImages
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
 from striate_service.techniques.methods import MethodChoice
+from striate_service.techniques.targets import Target
 from striate_service.techniques.tasks.groups import FactorizeLayersTask, FlowResult
 
 
@@ -25,10 +26,10 @@ class FlowsQuestion:
     """[C, H, W] each, in the order in which they compute."""
     components: int
     """How many groups of each. 0: as many as its activations ask for."""
-    classes: tuple[int, ...]
-    """Explain these logits. Empty: the most probable ones."""
+    targets: tuple[Target, ...]
+    """Explain these. Empty: the logits of the most probable classes."""
     class_count: int
-    """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+    """How many of the most probable classes to predict and, where `targets` is empty, to explain."""
     method: MethodChoice
     """ "auto" chooses for each layer."""
     rectify: bool
@@ -54,7 +55,7 @@ class GroupFlows:
         model = question.model
         task = FactorizeLayersTask(
             model=model.name,
-            classes=question.classes,
+            targets=question.targets,
             class_count=question.class_count,
             layers=tuple(layer.path for layer in question.layers),
             components=question.components,

@@ -14,6 +14,7 @@ from striate_service.explain.icons import Icon, IconFinder, IconOptions
 from striate_service.explain.images import View
 from striate_service.explain.labels import Label
 from striate_service.explain.names import Namer
+from striate_service.explain.target_names import class_names
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.scheduling.engine import Terms
 from striate_service.techniques.directions import channel_shares
@@ -24,7 +25,7 @@ from striate_service.techniques.tasks.groups import GroupsResult
 
 @dataclass(frozen=True)
 class Group:
-    """One of K groups, and its effects on M classes."""
+    """One of K groups, and its effects on M targets."""
 
     color: tuple[int, int, int]
     """sRGB, 0 to 255."""
@@ -43,12 +44,12 @@ class Group:
 
 @dataclass(frozen=True)
 class GroupsAnswer:
-    """K groups in N images, and their effects on M classes."""
+    """K groups in N images, and their effects on M targets."""
 
     result: GroupsResult
     groups: Sequence[Group]
     effects: Array
-    """[N, K, M]; M is 0 where no classes are explained."""
+    """[N, K, M]; M is 0 where nothing is explained."""
     style: GroupStyle
     pictures: Sequence[NDArray[np.uint8]] | None = None
     """What the network saw, [H, W, 3] each, as large as its input; None where that is nothing to look at."""
@@ -66,7 +67,7 @@ class GroupsAnswer:
 
 
 class GroupExplainer:
-    """Says of groups in images what they look for, what they are called, and what they do for classes."""
+    """Says of groups in images what they look for, what they are called, and what they do for targets."""
 
     def __init__(self, icons: IconFinder, namer: Namer) -> None:
         self._icons = icons
@@ -92,7 +93,7 @@ class GroupExplainer:
         if result.effects is not None:
             effects = result.effects.astype(np.float32, copy=False)
         total = effects.sum(axis=0)
-        classes = [] if result.classes is None else result.classes.tolist()
+        classes = class_names(model, result.targets)
         labels = await self._namer.groups(model, layer.path, result.directions, total, classes)
         found = await self._icons.icons(model, layer.path, group_objectives(result.directions), icons, terms)
         groups = describe_groups(result.directions, result.importance, style.colors, found, labels)

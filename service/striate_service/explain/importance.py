@@ -1,4 +1,4 @@
-"""Sobol indices of neuron groups: how much a class depends on each, interactions with the others included."""
+"""Sobol indices of neuron groups: how much a target depends on each, interactions with the others included."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class GroupImportance:
         points: int,
         terms: Terms,
     ) -> NDArray[np.float32]:
-        """Return total-effect indices on the classes that the groups' effects are on, [N, K, M].
+        """Return total-effect indices on the targets that the groups' effects are on, [N, K, M].
 
         Args:
             groups: K, in N images.
@@ -41,28 +41,27 @@ class GroupImportance:
         Raises:
             RequestError: it cannot be done in time, or fails.
         """
-        assert groups.classes is not None
-        classes, components = tuple(groups.classes.tolist()), len(groups.directions)
+        components = len(groups.directions)
         masks = await asyncio.to_thread(sobol.masks, points, components)
         turn = asyncio.Semaphore(self._engine.worker_count)
         batch_size = self._engine.batch_limit(model.name)
         patient = replace(terms, patient=True)  # the groups are found already: a full queue is no reason to lose them
 
-        async def logits(image: int, start: int) -> NDArray[np.float32]:
+        async def values(image: int, start: int) -> NDArray[np.float32]:
             task = MaskedGroupsTask(
                 model.name,
                 layer,
-                classes,
+                groups.targets,
                 image=pixels[image : image + 1],
                 spatial=groups.spatial[image],
                 directions=groups.directions,
                 masks=masks[start : start + batch_size],
             )
             async with turn:
-                return (await self._engine.submit(task, patient)).logits
+                return (await self._engine.submit(task, patient)).values
 
         starts = range(0, len(masks), batch_size)
-        slices = await _all(logits(image, start) for image in range(len(pixels)) for start in starts)
+        slices = await _all(values(image, start) for image in range(len(pixels)) for start in starts)
         outputs = np.concatenate(slices).reshape(len(pixels), len(masks), -1)
         return np.stack([sobol.total_indices(each, components) for each in outputs])
 

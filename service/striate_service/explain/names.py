@@ -53,16 +53,17 @@ class Namer:
         return labels
 
     async def neurons(
-        self, model: ModelDescription, layer: str, effects: Mapping[int, NDArray[np.float32]], classes: Sequence[int]
+        self, model: ModelDescription, layer: str, effects: Mapping[int, NDArray[np.float32]], classes: Sequence[str]
     ) -> dict[int, Label]:
         """Return a label for each channel.
 
         Args:
-            effects: by channel, [M], on `classes`.
+            effects: by channel, [M].
+            classes: the names of what they are on; "" of what names no neuron.
         """
         named = await self.named(model, layer, list(effects))
         return {
-            channel: named[channel] if channel in named else _class_label(model, effect, classes)
+            channel: named[channel] if channel in named else _class_label(effect, classes)
             for channel, effect in effects.items()
         }
 
@@ -72,14 +73,15 @@ class Namer:
         layer: str,
         directions: NDArray[np.float32],
         effects: NDArray[np.float32],
-        classes: Sequence[int],
+        classes: Sequence[str],
     ) -> list[Label]:
         """Return a label for each group: that of a direction like it, else the name that its strongest channels have,
         if that stands for enough of the direction, else a class. No two have the same text.
 
         Args:
             directions: [K, C].
-            effects: [K, M], on `classes`.
+            effects: [K, M].
+            classes: the names of what they are on; "" of what names no group.
         """
         shares = [channel_shares(direction) for direction in directions]
         named = await self.named(model, layer, sorted({channel for each in shares for channel in each}))
@@ -87,7 +89,7 @@ class Namer:
         if of_directions is None or UNAVAILABLE in named.values():
             return [UNAVAILABLE] * len(directions)
         labels = [
-            Label.of(stored) if stored else _channels_label(named, own) or _class_label(model, effect, classes)
+            Label.of(stored) if stored else _channels_label(named, own) or _class_label(effect, classes)
             for own, stored, effect in zip(shares, of_directions, effects, strict=True)
         ]
         names = [
@@ -117,8 +119,9 @@ def _channels_label(named: Mapping[int, Label], shares: Mapping[int, float]) -> 
     return next(named[channel] for channel in shares if channel in named and named[channel].text == text)
 
 
-def _class_label(model: ModelDescription, effect: NDArray[np.float32], classes: Sequence[int]) -> Label:
+def _class_label(effect: NDArray[np.float32], classes: Sequence[str]) -> Label:
     total = float(np.abs(effect).sum())
     if not total or (share := float(effect.max()) / total) <= _MAJORITY:
         return NO_LABEL
-    return Label(model.classes[classes[int(effect.argmax())]], LabelSource.CLASS_EFFECT, share)
+    name = classes[int(effect.argmax())]
+    return Label(name, LabelSource.CLASS_EFFECT, share) if name else NO_LABEL

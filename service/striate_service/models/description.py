@@ -96,6 +96,16 @@ class LayerDescription:
         return (self.channels, *self.grid)
 
 
+class TargetKind(Enum):
+    """What effects of a network can be on: the kinds of techniques/targets.py, and classes, which are outputs."""
+
+    CLASS = "class"
+    OUTPUT = "output"
+    EMBEDDING = "embedding"
+    REGION = "region"
+    BOX = "box"
+
+
 @dataclass(frozen=True)
 class ModelDescription:
     name: str
@@ -104,18 +114,40 @@ class ModelDescription:
     architecture: str
     preprocessing: Preprocessing
     classes: tuple[str, ...]
-    """In the order of the logits. Empty: the network classifies nothing."""
+    """In the order of the logits. Empty: the network classifies no images."""
     layers: tuple[LayerDescription, ...] = field(repr=False)
     """In forward order."""
     activation: str = "softmax"
     """What makes probabilities of logits: "softmax", "sigmoid" or "none"."""
     left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Modules that are no layers, by path, and why: "it runs 4 times in a forward pass"."""
+    outputs: int = 0
+    """How many numbers the vector has that the network answers with: logits, or an embedding. 0: with none."""
+    region_classes: tuple[str, ...] = ()
+    """Of a segmenter, in the order of its maps."""
+    box_classes: tuple[str, ...] = ()
+    """Of a detector, in the order of its boxes' logits."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Of one image: channels, height, width."""
         return (len(self.preprocessing.mean), *self.preprocessing.size)
+
+    @property
+    def target_kinds(self) -> tuple[TargetKind, ...]:
+        """What effects can be on."""
+        of_vector = (TargetKind.OUTPUT, TargetKind.EMBEDDING) if self.outputs else ()
+        return (
+            *([TargetKind.CLASS] if self.classes else []),
+            *of_vector,
+            *([TargetKind.REGION] if self.region_classes else []),
+            *([TargetKind.BOX] if self.box_classes else []),
+        )
+
+    @property
+    def target_classes(self) -> tuple[str, ...]:
+        """What a segmenter's regions and a detector's boxes are of."""
+        return self.region_classes or self.box_classes
 
     @cached_property
     def layer_by_name(self) -> dict[str, LayerDescription]:

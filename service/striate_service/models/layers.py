@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from striate_service.models.description import LayerDescription, Tokens
 from striate_service.models.layouts import replaced, to_map
-from striate_service.models.outputs import as_logits
+from striate_service.models.outputs import Answer, answer_of, as_logits, tensors_of
 from striate_service.models.probing import Measured, measure, other_image, probe_images
 
 # The article calls GoogLeNet's inception blocks by the names of the original Caffe and TensorFlow models.
@@ -38,6 +38,8 @@ class Captured:
     """By path: the module's output, [N, *layer shape], as it was when the module returned."""
     logits: Tensor | None
     """[N, classes]; None: not requested."""
+    answer: Answer | None = None
+    """What targets are read from; None: not requested, or by an exported or compiled network, which gives no more."""
 
     @property
     def outputs(self) -> dict[str, Tensor]:
@@ -79,7 +81,9 @@ def capture(
     handles = [hook(path) for path in layers]
     try:
         output = network(inputs)
-        return Captured(outputs, as_logits(network, output, inputs) if logits else None)
+        if not logits:
+            return Captured(outputs, None)
+        return Captured(outputs, as_logits(network, output, inputs), answer_of(output))
     except _Stop:
         return Captured(outputs, None)
     finally:
@@ -101,26 +105,31 @@ class LayersAndLogits(nn.Module):
 
 
 def logits_with(network: nn.Module, inputs: Tensor, layer: LayerDescription, maps: Tensor) -> Tensor:
-    """Return the network's logits with the map in the output of `layer` replaced. Prefix tokens stay as they were.
+    """Return the network's logits with the map of a layer replaced, as `output_with` does it."""
+    return as_logits(network, output_with(network, inputs, layer, maps), inputs)
+
+
+def output_with(network: nn.Module, inputs: Tensor, layer: LayerDescription, maps: Tensor) -> object:
+    """Return the network's output with the map in the output of `layer` replaced. Prefix tokens stay as they were.
 
     Args:
         inputs: [N, C, H, W], normalized. The modules before the layer run on them, and so do branches that bypass it.
             Where the network `can_be_cut`, any single input will do, but for the prefix tokens, which are its own.
-        maps: [N, C, rows, columns]. Where they require gradients, the logits can be differentiated by them.
+        maps: [N, C, rows, columns]. Where they require gradients, the output can be differentiated by them.
     """
     handle = network.get_submodule(layer.path).register_forward_hook(
         lambda _module, _inputs, output: replaced(output, layer, maps).clone()
     )
     try:
         with torch.set_grad_enabled(maps.requires_grad):
-            return as_logits(network, network(inputs), inputs)
+            return network(inputs)
     finally:
         handle.remove()
 
 
 @torch.inference_mode()
 def can_be_cut(network: nn.Module, input_shape: Sequence[int], layer: LayerDescription) -> bool:
-    """Return whether the layer's map alone determines the logits, whatever the inputs and their number.
+    """Return whether the layer's map alone determines the output, whatever the inputs and their number.
 
     It does not if branches bypass the layer, or if a module depends on the number of inputs. With prefix tokens, which
     belong to an input, it means: whatever the number of equal inputs.
@@ -133,12 +142,15 @@ def can_be_cut(network: nn.Module, input_shape: Sequence[int], layer: LayerDescr
     maps = to_map(capture(network, inputs, [layer.path]).layers[layer.path], layer).roll(1, dims=0)
     if layer.prefix_tokens:
         inputs = inputs[:1].expand_as(inputs)
-    whole = logits_with(network, inputs, layer, maps)
+    whole = tensors_of(output_with(network, inputs, layer, maps))
     try:
-        part = logits_with(network, inputs[:1], layer, maps)
+        part = tensors_of(output_with(network, inputs[:1], layer, maps))
     except Exception:  # modules raise many types of exceptions over shapes that do not fit
         return False
-    return part.shape == whole.shape and torch.allclose(part, whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
+    return len(part) == len(whole) and all(
+        own.shape == theirs.shape and torch.allclose(own, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
+        for own, theirs in zip(part, whole, strict=False)
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from striate_service.models.errors import ModelError, in_short
 from striate_service.models.fitting import load_into, without
 from striate_service.models.identity import identity_of
 from striate_service.models.layers import examine
-from striate_service.models.outputs import count_classes
+from striate_service.models.outputs import measure_answer
 from striate_service.models.sources import SOURCES, source_of
 from striate_service.models.sources.source import Architecture, Metadata
 from striate_service.models.weights import Weights, read_weights
@@ -54,11 +54,11 @@ def load_model(settings: ModelSettings, device: str = "cpu") -> LoadedModel:
         network = _with_weights(architecture, weights, settings)
     input_shape = (len(preprocessing.mean), *preprocessing.size)
     with _step(settings, "running the network"):
-        class_count = count_classes(network, input_shape)
+        answer = measure_answer(network, input_shape)
         found = examine(network, input_shape, architecture.tokens(network))
         version = identity_of(network, settings.architecture, preprocessing, input_shape)
     with _step(settings, "reading the class names"):
-        classes = _choose_class_names(settings, metadata, class_count)
+        names = _choose_class_names(settings, metadata, answer.classes)
     if found.mixes_images:
         logger.warning(
             "%s: what it answers for an image depends on the other images of the batch, first in %s: does a module use "
@@ -71,10 +71,13 @@ def load_model(settings: ModelSettings, device: str = "cpu") -> LoadedModel:
         version=version,
         architecture=settings.architecture,
         preprocessing=preprocessing,
-        classes=classes,
+        classes=() if answer.is_segmenter or answer.is_detector else names,
         layers=_with_aliases(found.layers, architecture),
         left_out=found.left_out,
-        activation=settings.activation or ("sigmoid" if class_count == 1 else "softmax"),
+        activation=settings.activation or ("sigmoid" if answer.classes == 1 else "softmax"),
+        outputs=answer.outputs,
+        region_classes=names if answer.is_segmenter else (),
+        box_classes=names if answer.is_detector else (),
     )
     with _step(settings, f"moving the network to {device}"):
         moved = cast(Any, network).to(device=device, memory_format=torch.channels_last)

@@ -10,13 +10,14 @@ from striate.tensors import tensor_from_array
 from striate.v1 import common_pb2 as pb
 from striate.v1 import interpretability_pb2
 
-from striate_service.explain import images, labels
+from striate_service.explain import images, labels, target_names
 from striate_service.explain.groups import Group
 from striate_service.explain.icons import Icon, IconStatus
 from striate_service.explain.rendering import IconSubject
 from striate_service.models.description import LayerDescription, Layout, ModelDescription
 from striate_service.stores.examples import StoredExample
 from striate_service.techniques.objective import Channel, Direction
+from striate_service.techniques.targets import Embedding, Target
 from striate_service.techniques.tasks.base import Array, Predictions
 
 _ICON_STATUSES = {
@@ -53,8 +54,11 @@ def layer(description: LayerDescription) -> pb.Layer:
     )
 
 
-def classes(description: ModelDescription, indices: Sequence[int]) -> list[pb.Class]:
-    return [pb.Class(index=index, name=description.classes[index]) for index in indices]
+def targets(description: ModelDescription, explained: Sequence[Target]) -> list[pb.Class]:
+    """Return what effects are on: classes, or other targets in words."""
+    indices = [0 if isinstance(target, Embedding) else target.index for target in explained]
+    named = zip(indices, target_names.target_names(description, explained), strict=True)
+    return [pb.Class(index=index, name=name) for index, name in named]
 
 
 def predictions(description: ModelDescription, found: Predictions | None) -> list[pb.Predictions]:

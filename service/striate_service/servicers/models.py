@@ -10,11 +10,18 @@ from striate.v1.models_pb2_grpc import ModelServiceServicer
 
 from striate_service.config import ModelSettings, Settings
 from striate_service.errors import InvalidArgument, NotAllowed
-from striate_service.models.description import ModelDescription, Preprocessing
+from striate_service.models.description import ModelDescription, Preprocessing, TargetKind
 from striate_service.scheduling.catalogue import Catalogue
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.context import Context
 
+_TARGET_KINDS = {
+    TargetKind.CLASS: messages.TARGET_KIND_CLASS,
+    TargetKind.OUTPUT: messages.TARGET_KIND_OUTPUT,
+    TargetKind.EMBEDDING: messages.TARGET_KIND_EMBEDDING,
+    TargetKind.REGION: messages.TARGET_KIND_REGION,
+    TargetKind.BOX: messages.TARGET_KIND_BOX,
+}
 _MOST_DEVICES = _MOST_ARGUMENTS = 64
 
 
@@ -62,6 +69,9 @@ class ModelServicer(ModelServiceServicer):
             preprocessing=_preprocessing(model.preprocessing),
             activation=model.activation,
             classes=model.classes,
+            target_kinds=[_TARGET_KINDS[kind] for kind in model.target_kinds],
+            outputs=model.outputs,
+            target_classes=model.target_classes,
             layers=map(encoding.layer, model.layers),
             default=model is self._catalogue.models[0],
             batch_limits=[

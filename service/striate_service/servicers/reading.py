@@ -114,18 +114,6 @@ def _near(model: ModelDescription, path: str) -> str:
     return f"; near it are {' and '.join(repr(layer.path) for layer in maps)}" if maps else ""
 
 
-def find_classes(model: ModelDescription, names: Sequence[str]) -> tuple[int, ...]:
-    """Return the logits' indices of classes by name."""
-    if len(names) > MAX_CLASSES:
-        raise InvalidArgument("class_names", f"holds {len(names)} names; at most {MAX_CLASSES} at a time.")
-    index = {name: number for number, name in enumerate(model.classes)}
-    for name in names:
-        if name not in index:
-            listing = f"{model.name} has {len(index)}, such as {', '.join(model.classes[:_SUGGESTED])}"
-            raise NotFound.among("class", name, index, listing if index else f"{model.name} has none")
-    return tuple(index[name] for name in names)
-
-
 def in_range(value: int, field: str, low: int, high: int, why: str = "") -> int:
     """Return `value`, which must be `low` to `high`."""
     if not low <= value <= high:
@@ -288,16 +276,21 @@ def read_tensor(tensor: pb.Tensor, field: str) -> NDArray[np.generic]:
 
 def read_direction(tensor: pb.Tensor, field: str, layer: LayerDescription) -> NDArray[np.floating]:
     """Return a direction [C] in the space of a layer's channels."""
-    direction: NDArray[Any] = read_tensor(tensor, field)
-    if direction.dtype.kind != "f" or direction.shape != (layer.channels,):
-        raise InvalidArgument(
-            field,
-            f"should be float32 or float16 [{layer.channels}], the channels of {layer.path}; it is "
-            f"{_describe(tensor)}.",
-        )
-    if not np.isfinite(direction).all() or not direction.any():
+    return read_vector(tensor, field, layer.channels, f"the channels of {layer.path}")
+
+
+def read_vector(tensor: pb.Tensor, field: str, length: int, of: str) -> NDArray[np.floating]:
+    """Return a vector of so many finite numbers, not all 0.
+
+    Args:
+        of: what the numbers are of, for the message.
+    """
+    vector: NDArray[Any] = read_tensor(tensor, field)
+    if vector.dtype.kind != "f" or vector.shape != (length,):
+        raise InvalidArgument(field, f"should be float32 or float16 [{length}], {of}; it is {_describe(tensor)}.")
+    if not np.isfinite(vector).all() or not vector.any():
         raise InvalidArgument(field, "should be finite and not all 0.")
-    return direction
+    return vector
 
 
 def read_icon_options(

@@ -1,85 +1,74 @@
-"""Linear attribution: the effect of a neuron on a class is its activation times the gradient of the class's logit.
+"""Linear attribution: the effect of a neuron on a target is its activation times the gradient of the target.
 
-From "The Building Blocks of Interpretability" (Olah et al., Distill 2018), section "How Does the Network Decide?".
-Logits are taken before the softmax.
+From "The Building Blocks of Interpretability" (Olah et al., Distill 2018), section "How Does the Network Decide?". Its
+targets are the logits of classes; targets.py has more. All are taken before the softmax.
 
-Notation: N images, C channels, H x W positions, M classes, K groups.
+Notation: N images, C channels, H x W positions, M targets, K groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 
-def class_gradients(logits: Tensor, layer: Tensor, classes: Tensor) -> Tensor:
-    """Differentiate logits with respect to a layer.
+def target_gradients(values: Sequence[Tensor], layers: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """Differentiate the targets of several tasks with respect to layers, one target of each task at a time.
 
-    Images do not mix in a network that is in evaluation mode, so one backward pass of the summed logits gives every
-    image's own gradient: M passes in all, however many images there are.
+    Images do not mix in a network that is in evaluation mode, so one backward pass of the summed targets gives every
+    image's own gradient: as many passes in all as the task with most targets has, however many images there are.
 
     Args:
-        logits: [N, classes], computed from `layer` with gradients on.
-        layer: [N, ...].
-        classes: int64 [N, M], the indices of each image's logits.
+        values: of each task its targets [N, M], computed from `layers` with gradients on. N and M are the task's own.
+        layers: [images of all tasks, ...] each.
 
-    Returns:
-        [N, M, ...].
+    Yields:
+        For the first target of each task that has one, then for the second, and so on: each layer's gradient, of its
+        shape; 0 for tasks that have no more targets, and for layers that the targets do not depend on.
     """
-    chosen = logits.gather(1, classes).sum(dim=0)
-    passes = range(len(chosen))
-    gradients = [_gradient(chosen[m], layer) for m in passes]
-    return torch.stack(gradients, dim=1) if gradients else layer.new_zeros(len(layer), 0, *layer.shape[1:])
-
-
-def _gradient(number: Tensor, by: Tensor) -> Tensor:
-    """Return a number's gradient; zeros where it does not depend on `by`.
-
-    Networks compute layers that they do not use: CLIP with a classifier norms the class token last, and classifies the
-    others.
-    """
-    if not number.requires_grad:
-        return torch.zeros_like(by)
-    return torch.autograd.grad(number, by, retain_graph=True, materialize_grads=True)[0]
+    for number in range(max((each.shape[1] for each in values), default=0)):
+        total = torch.stack([each[:, number].sum() for each in values if each.shape[1] > number]).sum()
+        if total.requires_grad:
+            yield torch.autograd.grad(total, layers, retain_graph=True, materialize_grads=True)
+        else:
+            yield [torch.zeros_like(layer) for layer in layers]
 
 
 def path_gradients(
-    layer: Tensor, classes: Tensor, logits_of: Callable[[Tensor], Tensor], steps: int, points_at_once: int = 16
+    layer: Tensor, values_of: Callable[[Tensor], Tensor], steps: int, points_at_once: int = 16
 ) -> tuple[Tensor, Tensor]:
-    """Return the logits' mean gradients along the straight path from 0 to a layer's activations, and the logits at 0.
+    """Return the targets' mean gradients along the straight path from 0 to a layer's activations, and the targets at 0.
 
     Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) with a hidden layer's activations as the input. The
-    mean gradients times the activations, summed over all neurons, give each logit minus its value at 0.
+    mean gradients times the activations, summed over all neurons, give each target minus its value at 0.
 
     The integral over the share a of the path is a midpoint sum over u = sqrt(a), which puts more points near 0, where
-    the logits change most. With points evenly spaced in a, a seventh of the logit was missing in SqueezeNet's
+    logits change most. With points evenly spaced in a, a seventh of the logit was missing in SqueezeNet's
     features.7, with 16 steps as with 32; with these points 2% is.
 
     Args:
         layer: [C, H, W], of one image.
-        classes: int64 [M], the logits' indices.
-        logits_of: the rest of the network, from the layer's outputs [S, C, H, W] to logits [S, classes].
+        values_of: the rest of the network, from the layer's outputs [S, C, H, W] to targets [S, M].
         steps: the points of the sum.
         points_at_once: how many points go through the network together, which bounds the memory.
 
     Returns:
         [M, C, H, W] and [M].
     """
-    means = layer.new_zeros(len(classes), *layer.shape)
+    with torch.no_grad():
+        at_zero = values_of(torch.zeros_like(layer)[None])[0]
+    means = layer.new_zeros(len(at_zero), *layer.shape)
     u = (torch.arange(steps, device=layer.device) + 0.5) / steps
     shares, weights = u.square(), 2 * u / steps
     with torch.enable_grad():
         for first in range(0, steps, points_at_once):
             part = slice(first, first + points_at_once)
             points = (shares[part].view(-1, 1, 1, 1) * layer).requires_grad_()
-            chosen = logits_of(points)[:, classes].sum(0)
-            for m, logit in enumerate(chosen):
-                gradients = _gradient(logit, points)
+            for m, (gradients,) in enumerate(target_gradients([values_of(points)], [points])):
                 means[m] += torch.einsum("schw,s->chw", gradients, weights[part])
-    with torch.no_grad():
-        return means, logits_of(torch.zeros_like(layer)[None])[0, classes]
+    return means, at_zero
 
 
 def neuron_effects(layer: Tensor, gradients: Tensor, channels: Tensor) -> Tensor:
@@ -118,7 +107,7 @@ def group_gradients(later: Tensor, earlier: Tensor, spatial: Tensor, directions:
         part = maps[:, None] * direction[:, None, None]
         length = part.flatten(1).norm(dim=1).clamp(min=torch.finfo(part.dtype).tiny)
         strength = ((later * part).flatten(1).sum(1) / length).sum()  # images do not mix: each has its own gradient
-        gradients.append(_gradient(strength, earlier))
+        gradients += [gradient for (gradient,) in target_gradients([strength[None, None]], [earlier])]
     return torch.stack(gradients, dim=1)
 
 

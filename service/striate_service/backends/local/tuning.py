@@ -167,7 +167,7 @@ def _file_name(version: str, configuration: str) -> str:
 async def _batch_seconds(worker: Worker, model: ModelDescription, images: int, time_limit: float) -> float | None:
     """Return the seconds of a batch through the whole network, with the transfer both ways; None: too large."""
     layers = () if model.classes else (model.layers[-1].path,)
-    task = ActivationsTask(model=model.name, classes=(), class_count=min(5, len(model.classes)), layers=layers)
+    task = ActivationsTask(model=model.name, targets=(), class_count=min(5, len(model.classes)), layers=layers)
     channels, height, width = model.input_shape
     pixels = np.zeros((1, height, width, channels), np.uint8)
     if not worker.has_room:  # a larger batch has just killed it, and it is restarting

@@ -24,7 +24,9 @@ def count_classes(build: Callable[[int], nn.Module], state: StateDict) -> int | 
     for name, shape in few.items():
         differing = [axis for axis, extent in enumerate(shape) if extent != more[name][axis]]
         if len(differing) == 1 and name in state and state[name].dim() == len(shape):
-            return state[name].shape[differing[0]]
+            (axis,) = differing  # along which there is a fixed part, and as much again for each class: a box's scores
+            each = more[name][axis] - shape[axis]
+            return (state[name].shape[axis] - shape[axis]) // each + 2
     return None
 
 

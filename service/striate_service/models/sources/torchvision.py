@@ -13,6 +13,7 @@ from torch import nn
 
 from striate_service.config import ModelSettings
 from striate_service.models.description import Preprocessing
+from striate_service.models.detectors import as_network
 from striate_service.models.errors import ModelError
 from striate_service.models.sources.heads import count_classes
 from striate_service.models.sources.source import Architecture, Metadata
@@ -25,8 +26,12 @@ from striate_service.models.weights import StateDict, Weights, file_version
 _AUXILIARY_CLASSIFIERS = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """The names in the weights that torchvision publishes for its DenseNets: denselayer1.norm.1 for denselayer1.norm1."""
+_SSDS = {
+    "ssd300_vgg16": (300, (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),
+    "ssdlite320_mobilenet_v3_large": (320, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+"""Side, mean and std of what they see, as their own code makes images ready; other detectors' are alike."""
 _NOT_SERVED = {
-    "detection": "detects objects, and answers with boxes: serve its backbone by a factory.",
     "video": "takes videos, and only images can be given.",
     "optical_flow": "takes two images, and only one can be given.",
     "quantization": "is quantized, and gives no gradients: serve the network that it was made from.",
@@ -44,21 +49,24 @@ def find(model: ModelSettings) -> Architecture:
     _check_is_served(name)
     models = import_torchvision().models
     auxiliary = _AUXILIARY_CLASSIFIERS.get(name, ())
-    is_segmentation = name not in _classifiers()
+    is_detector = name in _detectors()
+    is_segmenter = name not in _classifiers() and not is_detector
 
     def build(weights: Weights) -> nn.Module:
         arguments: dict[str, Any] = {"weights": None}
         if auxiliary:
             transform = _published(name, weights) is not None
             arguments |= {"aux_logits": False, "init_weights": False, "transform_input": transform}
-        if is_segmentation:
+        if is_detector:
+            arguments |= {"weights_backbone": None}
+        if is_segmenter:
             arguments |= {"weights_backbone": None, "aux_loss": any(key.startswith("aux_") for key in weights.state)}
         arguments |= model.arguments
         if "num_classes" not in arguments:
             classes = count_classes(lambda count: models.get_model(name, num_classes=count, **arguments), weights.state)
             arguments |= {} if classes is None else {"num_classes": classes}
         network: nn.Module = models.get_model(name, **arguments)
-        return network
+        return as_network(network) if is_detector else network
 
     return Architecture(build, auxiliary, _with_present_names)
 
@@ -67,7 +75,7 @@ def own_weights(model: ModelSettings) -> Weights | None:
     """Return torchvision's default weights if the setting is "torchvision"; downloads them to torch.hub's folder."""
     if model.weights != "torchvision":
         return None
-    if model.architecture not in _classifiers():
+    if model.architecture not in [*_classifiers(), *_segmenters(), *_detectors()]:
         raise ModelError(f"torchvision publishes no weights for {model.architecture!r}, give a file.")
     published = import_torchvision().models.get_model_weights(model.architecture).DEFAULT
     file = Path(torch.hub.get_dir()) / "checkpoints" / published.url.rpartition("/")[2]
@@ -84,8 +92,10 @@ def own_weights(model: ModelSettings) -> Weights | None:
 
 def metadata(model: ModelSettings, weights: Weights) -> Metadata:
     """Return what torchvision publishes with these weights; for others, with its default weights."""
-    if model.architecture not in _classifiers():
-        return Metadata()
+    name = model.architecture
+    if name not in _classifiers():
+        names = import_torchvision().models.get_model_weights(name).DEFAULT.meta["categories"]
+        return Metadata(_preset_of_detector(name) if name in _detectors() else None, tuple(names))
     entries = import_torchvision().models.get_model_weights(model.architecture)
     published = _published(model.architecture, weights) or entries.DEFAULT
     return Metadata(_preset(published), tuple(published.meta["categories"]))
@@ -98,7 +108,7 @@ def imagenet_classes() -> tuple[str, ...]:
 
 def _check_is_served(name: str) -> None:
     models = import_torchvision().models
-    known = [*_classifiers(), *models.list_models(module=models.segmentation)]
+    known = [*_classifiers(), *_segmenters(), *_detectors()]
     if name in known:
         return
     for kind, problem in _NOT_SERVED.items():
@@ -106,12 +116,24 @@ def _check_is_served(name: str) -> None:
             raise ModelError(f"{name} {problem}")
     close = difflib.get_close_matches(name, known, n=3)
     advice = f"did you mean {' or '.join(close)}?" if close else "use package.module:factory for one of your own."
-    raise ModelError(f"torchvision has no classifier called {name!r}: {advice}")
+    raise ModelError(f"torchvision has no network called {name!r}: {advice}")
 
 
 def _classifiers() -> list[str]:
     models = import_torchvision().models
     names: list[str] = models.list_models(module=models)
+    return names
+
+
+def _segmenters() -> list[str]:
+    models = import_torchvision().models
+    names: list[str] = models.list_models(module=models.segmentation)
+    return names
+
+
+def _detectors() -> list[str]:
+    models = import_torchvision().models
+    names: list[str] = models.list_models(module=models.detection)
     return names
 
 
@@ -137,3 +159,12 @@ def _preset(published: Any) -> Preprocessing:
     preset = published.transforms()
     (crop,), (resize,) = preset.crop_size, preset.resize_size
     return Preprocessing(resize, crop, preset.interpolation.value, tuple(preset.mean), tuple(preset.std))
+
+
+def _preset_of_detector(name: str) -> Preprocessing:
+    """Return what a detector does with images by itself, but for padding: SSDs distort them."""
+    if name in _SSDS:
+        side, mean, std = _SSDS[name]
+        return Preprocessing((side, side), (side, side), "bilinear", mean, std)
+    side = 320 if "_320_" in name else 800
+    return Preprocessing(side, side, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

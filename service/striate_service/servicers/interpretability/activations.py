@@ -32,7 +32,7 @@ def read(request: messages.ActivationsRequest, reader: Reader) -> ImageQuestion[
     _check_only_maps_are_selected_from(request, layers, reduction)
     task = ActivationsTask(
         model=model.name,
-        classes=(),
+        targets=(),
         class_count=reading.class_count(request, model),
         layers=tuple(layer.path for layer in layers),
         reduction=reduction,

@@ -16,6 +16,7 @@ from striate_service.explain.indexing import MAX_EXAMPLES
 from striate_service.models.description import LayerDescription
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.interpretability.reader import Reader
+from striate_service.servicers.interpretability.targets import read_targets, refuse_boxes
 
 _MAX_NEURONS, _USUAL_NEURONS = 64, 6
 _STEPS, _MAX_STEPS = 32, 256  # with 32, effects add up to within 2% (measured on layers of SqueezeNet and `parts`)
@@ -50,6 +51,9 @@ def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> Diction
         raise InvalidArgument(
             "smooth_max_pool", "goes with gradient times activation, and not with integrated gradients."
         )
+    targets = read_targets(request, model)
+    if attribution == "path":
+        refuse_boxes(targets, "attribution", "INTEGRATED_GRADIENTS")
     examples = reading.in_range(request.examples, "examples", 0, MAX_EXAMPLES)
     icons = len(positions) + len(prefix_tokens)
     if request.position_icons and icons > _MAX_POSITION_ICONS:
@@ -64,7 +68,7 @@ def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> Diction
         by_magnitude=reading.choice(request.order, _BY_MAGNITUDE, "order", messages.NeuronOrder),
         positions=positions,
         prefix_tokens=prefix_tokens,
-        classes=reading.find_classes(model, request.class_names),
+        targets=targets,
         class_count=reading.class_count(request, model),
         attribution=attribution,
         steps=reading.in_range(request.steps if request.HasField("steps") else _STEPS, "steps", 1, _MAX_STEPS),
@@ -91,11 +95,11 @@ def write(question: DictionaryQuestion, answer: Dictionary) -> messages.Semantic
         positions=tensor_from_array(question.positions),
         channels=tensor_from_array(answer.channels),
         activations=tensor_from_array(answer.activations),
-        classes=encoding.classes(model, result.classes.tolist()),
+        classes=encoding.targets(model, result.targets),
         effects=tensor_from_array(answer.effects),
         neurons=map(_word, answer.words),
-        logits=encoding.numbers(result.class_logits),
-        baseline_logits=encoding.numbers(result.baseline_logits),
+        logits=encoding.numbers(result.values),
+        baseline_logits=encoding.numbers(result.baseline),
         position_icons=map(encoding.icon, answer.position_icons),
         smooth_max_pool=question.smooth_max_pool,
     )

@@ -18,6 +18,7 @@ from striate_service.explain.groups import GroupsAnswer
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.interpretability.reader import Reader
+from striate_service.servicers.interpretability.targets import read_targets, refuse_boxes
 from striate_service.servicers.methods import basis_method, method_message, read_method
 from striate_service.stores.bases import StoredBasis
 from striate_service.techniques.costs import MOST_CHOICES
@@ -50,7 +51,7 @@ def read_flows(request: messages.FactorizeLayersRequest, reader: Reader) -> Flow
         model=model,
         layers=layers,
         icons=icons,
-        classes=reading.find_classes(model, request.class_names),
+        targets=read_targets(request, model),
         class_count=reading.class_count(request, model),
         # As many as every layer has room for, where the request does not say.
         components=min(_components(request, (images, *layer.map_shape)) for layer in layers),
@@ -85,7 +86,7 @@ async def write(request: _Overlaid, answer: GroupsAnswer) -> messages.FactorizeR
         response.model.CopyFrom(encoding.model_ref(answer.model))
         response.layer.CopyFrom(encoding.layer(answer.layer))
         response.predictions.extend(encoding.predictions(answer.model, result.predictions))
-        response.classes.extend(encoding.classes(answer.model, encoding.numbers(result.classes)))
+        response.classes.extend(encoding.targets(answer.model, result.targets))
     if answer.sobol_indices is not None:
         write_tensor(response.sobol_indices, answer.sobol_indices)
     return response
@@ -129,17 +130,20 @@ def _image_groups(request: messages.FactorizeRequest, reader: Reader, basis: Sto
         raise InvalidArgument("method", f"is not that of the basis {basis.name!r}, {basis.method}; leave it unset.")
     if basis is not None and request.rectify and basis.method != "nmf":
         raise InvalidArgument("rectify", f"goes with NMF, and the basis {basis.name!r} is of {basis.method}.")
-    classes = reading.find_classes(model, request.class_names)
+    targets = read_targets(request, model)
     class_count = reading.class_count(request, model)
     if request.sobol_points:
-        if not (classes or class_count):
-            raise InvalidArgument("sobol_points", "needs classes to depend on something; ask for some, or leave it 0.")
+        if not (targets or class_count):
+            raise InvalidArgument(
+                "sobol_points", "needs classes or targets that depend on the groups; ask for some, or leave it 0."
+            )
+        refuse_boxes(targets, "sobol_points", "Sobol indices")
         _check_sobol_points(request.sobol_points, images, components or MOST_CHOICES)
     return ImageGroupsQuestion(
         model=model,
         layer=layer,
         components=components,
-        classes=classes,
+        targets=targets,
         class_count=class_count,
         method=basis_method(basis) if basis else method,
         rectify=request.rectify or (basis is not None and basis.rectify),
@@ -171,7 +175,7 @@ def _model_and_layer(
 
 
 def _activation_groups(request: messages.FactorizeRequest) -> ActivationGroupsQuestion:
-    for field in ("save_as", "basis", "sobol_points"):
+    for field in ("save_as", "basis", "sobol_points", "targets"):
         if getattr(request, field):
             raise InvalidArgument(field, "needs images, since it belongs to a model; leave it empty, or send images.")
     activations = reading.read_tensor(request.activations, "activations")

@@ -3,5 +3,5 @@
 The server's process makes tasks and reads results, and must not load torch. So `run`, which a worker calls, imports
 torch and the techniques itself.
 
-In docstrings: N images, C channels, H x W = P positions, K neurons or groups, M classes.
+In docstrings: N images, C channels, H x W = P positions, K neurons or groups, M targets.
 """

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from striate_service.models.description import LayerDescription, ModelDescription, Preprocessing
 from striate_service.techniques.costs import Cost
 from striate_service.techniques.outcomes import Failure, Refusal, outcome_of
+from striate_service.techniques.targets import Embedding, Target
 
 if TYPE_CHECKING:
     import torch
@@ -33,13 +34,13 @@ class ForwardNeeds:
     layers: tuple[str, ...]
     """Paths of the layers whose outputs the task reads."""
     gradient_layers: tuple[str, ...] = ()
-    """Those of `layers` with respect to which the explained logits are differentiated."""
-    classes: tuple[int, ...] = ()
-    """Explain these logits. Empty: the most probable ones."""
+    """Those of `layers` with respect to which the targets are differentiated."""
+    targets: tuple[Target, ...] = ()
+    """Explain these. Empty: the logits of the most probable classes."""
     class_count: int = 0
-    """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+    """How many of the most probable classes to predict and, where `targets` is empty, to explain."""
     explains: bool = False
-    """Whether the task explains classes, or only predicts them."""
+    """Whether the task explains targets, or only predicts classes."""
     smooth_max_pool: bool = False
     """Whether gradients pass max pools as `techniques.max_pooling` says."""
     whole_outputs: bool = False
@@ -48,7 +49,7 @@ class ForwardNeeds:
     @property
     def logits(self) -> bool:
         """Whether the network has to run to its end."""
-        return bool(self.class_count or self.classes)
+        return bool(self.class_count or self.targets)
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,11 @@ class ForwardSlice:
     prefix: dict[str, Tensor]
     """By path, float32 [N, C, T]: the tokens before the first position. T is 0 where a layer has none."""
     logits: Tensor | None
-    """float32 [N, classes]"""
-    classes: Tensor
-    """int64 [N, M]: the logits that are explained."""
+    """float32 [N, classes]; classes are 0 where the network classifies nothing."""
+    targets: tuple[Target, ...]
+    """M: what is explained."""
+    values: Tensor
+    """float32 [N, M], of `targets`."""
     gradients: dict[str, Tensor]
     """By layer, float32 [N, M, C, H, W]."""
     prefix_gradients: dict[str, Tensor]
@@ -112,6 +115,10 @@ class Networks(Protocol):
 
     def logits_with(self, model: str, pixels: Tensor, layer: str, maps: Tensor) -> Tensor:
         """Return the logits [N, classes] with the map of `layer` replaced by `maps` [N, C, H, W]."""
+        ...
+
+    def values_with(self, model: str, pixels: Tensor, layer: str, maps: Tensor, targets: Sequence[Target]) -> Tensor:
+        """Return the values [N, M] of targets other than boxes, likewise."""
         ...
 
 
@@ -176,15 +183,20 @@ class ImageTask(Task[R]):
     `Work` holds the images: uint8 [N, H, W, 3] of the model's input size, or float32 [N, 3, H, W], preprocessed.
     """
 
-    classes: tuple[int, ...]
-    """Explain these logits. Empty: the most probable ones."""
+    targets: tuple[Target, ...]
+    """Explain these. Empty: the logits of the most probable classes."""
     class_count: int
-    """How many of the most probable classes to predict and, where `classes` is empty, to explain."""
+    """How many of the most probable classes to predict and, where `targets` is empty, to explain."""
 
     @property
     def explained_count(self) -> int:
-        """How many classes are explained."""
-        return len(self.classes) or self.class_count
+        """How many targets are explained."""
+        return len(self.targets) or self.class_count
+
+    @property
+    def target_bytes(self) -> int:
+        """How many bytes the targets' vectors have, which go to the worker and return with the result."""
+        return sum(target.vector.nbytes for target in self.targets if isinstance(target, Embedding))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Semantic dictionary: each position's strongest neurons, and their effects on classes."""
+"""Semantic dictionary: each position's strongest neurons, and their effects on targets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from striate_service.models.description import ModelDescription
 from striate_service.techniques.costs import FLOAT_BYTES, Cost, layer_numbers, share_after
+from striate_service.techniques.targets import Target
 from striate_service.techniques.tasks.base import (
     Array,
     ForwardNeeds,
@@ -35,14 +36,14 @@ class DictionaryResult:
     """int32 [P, K], strongest first, by the task's order."""
     activations: Array
     """[P, K]"""
-    classes: Array
-    """int32 [M]: the logits that are explained."""
+    targets: tuple[Target, ...]
+    """M: what is explained."""
     effects: Array | None
     """[P, K, M]; None where no effects were asked for."""
-    class_logits: Array | None
-    """[M]"""
-    baseline_logits: Array | None
-    """[M]: the logits where the layer's output is 0; only for "path"."""
+    values: Array | None
+    """[M], of `targets`: logits, mostly."""
+    baseline: Array | None
+    """[M]: the same where the layer's output is 0; only for "path"."""
     vectors: Array | None
     """[V, C]: the whole activation vectors that the task asked for."""
     predictions: Predictions | None
@@ -50,7 +51,7 @@ class DictionaryResult:
 
 @dataclass(frozen=True, eq=False)
 class DictionaryTask(ImageTask[DictionaryResult]):
-    too_costly: ClassVar = ("layer", "choose a deeper layer, fewer classes, or fewer steps")
+    too_costly: ClassVar = ("layer", "choose a deeper layer, fewer classes or targets, or fewer steps")
 
     layer: str
     neurons: int
@@ -77,7 +78,7 @@ class DictionaryTask(ImageTask[DictionaryResult]):
         return ForwardNeeds(
             (self.layer,),
             gradient_layers=(self.layer,) if explains and not self._on_path else (),
-            classes=self.classes,
+            targets=self.targets,
             class_count=self.class_count,
             explains=explains,
             smooth_max_pool=self.smooth_max_pool,
@@ -91,13 +92,14 @@ class DictionaryTask(ImageTask[DictionaryResult]):
         assert model
         layer = model.layer_by_name[self.layer]
         numbers, positions = layer_numbers(layer), layer_numbers(layer) // layer.channels
-        classes = self.explained_count if self.forward.explains else 0
-        passes = share_after(model, layer) * (1 + 2 * classes) * (self.steps if self._on_path else 1)
+        targets = self.explained_count if self.forward.explains else 0
+        passes = share_after(model, layer) * (1 + 2 * targets) * (self.steps if self._on_path else 1)
         points = 3 * _PATH_POINTS if self._on_path else 0  # the points, the network's outputs for them, and gradients
         return Cost(
-            forwards=1 + passes if classes else 1,
-            memory_bytes=FLOAT_BYTES * numbers * (6 + classes + points),  # sorted channel indices are int64
-            result_bytes=FLOAT_BYTES * (positions * self.neurons * (2 + classes) + len(self.vectors) * layer.channels),
+            forwards=1 + passes if targets else 1,
+            memory_bytes=FLOAT_BYTES * numbers * (6 + targets + points),  # sorted channel indices are int64
+            result_bytes=FLOAT_BYTES * (positions * self.neurons * (2 + targets) + len(self.vectors) * layer.channels)
+            + self.target_bytes,
         )
 
     def run(self, forward: ForwardSlice | None, networks: Networks) -> DictionaryResult:
@@ -106,15 +108,15 @@ class DictionaryTask(ImageTask[DictionaryResult]):
         from striate_service.techniques.attribution import neuron_effects
 
         assert forward
-        maps, prefix, classes = forward.layers[self.layer][0], self._prefix(forward.prefix)[0], forward.classes[0]
+        maps, prefix = forward.layers[self.layer][0], self._prefix(forward.prefix)[0]
         layer = torch.cat([maps.flatten(1), prefix], dim=1)
         strength = layer.abs() if self.by_magnitude else layer
         channels = strength.argsort(dim=0, descending=True, stable=True)[: self.neurons]
-        effects = class_logits = baseline = vectors = None
-        if len(classes) and forward.logits is not None:
+        effects = values = baseline = vectors = None
+        if forward.targets:
             gradients, at_zero = self._gradients(forward, networks)
             effects = to_array(neuron_effects(layer, gradients, channels).permute(2, 0, 1))
-            class_logits = to_array(forward.logits[0, classes])
+            values = to_array(forward.values[0])
             baseline = None if at_zero is None else to_array(at_zero)
         if self.vectors:
             vectors = to_array(layer[:, list(self.vectors)].T)
@@ -123,16 +125,16 @@ class DictionaryTask(ImageTask[DictionaryResult]):
             prefix_magnitude=to_array(prefix.norm(dim=0)),
             channels=to_array(channels.int().T),
             activations=to_array(layer.gather(0, channels).T),
-            classes=to_array(classes.int()),
+            targets=forward.targets,
             effects=effects,
-            class_logits=class_logits,
-            baseline_logits=baseline,
+            values=values,
+            baseline=baseline,
             vectors=vectors,
             predictions=forward.predictions,
         )
 
     def _gradients(self, forward: ForwardSlice, networks: Networks) -> tuple[Tensor, Tensor | None]:
-        """Return the explained logits' gradients, [M, C, P], and for "path" the logits at the path's start, [M]."""
+        """Return the targets' gradients, [M, C, P], and for "path" the targets at the path's start, [M]."""
         import torch
 
         from striate_service.techniques.attribution import path_gradients
@@ -141,12 +143,12 @@ class DictionaryTask(ImageTask[DictionaryResult]):
             of_positions, of_prefix = forward.gradients[self.layer][0], self._prefix(forward.prefix_gradients)[0]
             return torch.cat([of_positions.flatten(2), of_prefix], dim=2), None
 
-        def logits_of(points: Tensor) -> Tensor:
+        def values_of(points: Tensor) -> Tensor:
             pixels = forward.pixels.expand(len(points), -1, -1, -1)
-            return networks.logits_with(self.model, pixels, self.layer, points)
+            return networks.values_with(self.model, pixels, self.layer, points, forward.targets)
 
         maps = forward.layers[self.layer][0]
-        gradients, at_zero = path_gradients(maps, forward.classes[0], logits_of, self.steps, _PATH_POINTS)
+        gradients, at_zero = path_gradients(maps, values_of, self.steps, _PATH_POINTS)
         return gradients.flatten(2), at_zero
 
     def _prefix(self, tokens: dict[str, Tensor]) -> Tensor:

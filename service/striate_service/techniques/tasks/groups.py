@@ -1,4 +1,4 @@
-"""Neuron groups of images or activations, in one layer or several, and their effects on the logits."""
+"""Neuron groups of images or activations, in one layer or several, and their effects on targets."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from striate_service.techniques.costs import (
 )
 from striate_service.techniques.methods import Method, MethodChoice
 from striate_service.techniques.outcomes import Failure, Refusal, outcome_of
+from striate_service.techniques.targets import Target
 from striate_service.techniques.tasks.base import (
     Array,
     ForwardNeeds,
@@ -58,10 +59,10 @@ class GroupsResult:
     """bool []: the iterations sufficed."""
     choices: Array | None = None
     """[T, 2]: each number of groups that was tried, and its relative error; None where the number was given."""
-    classes: Array | None = None
-    """int32 [M]: the logits that are explained; None for activations without a network."""
+    targets: tuple[Target, ...] = ()
+    """M: what is explained; none for activations without a network."""
     effects: Array | None = None
-    """[N, K, M]; None where no classes are explained."""
+    """[N, K, M]; None where nothing is explained."""
     residual: Array | None = None
     """[N, M]: the effects of the activations that the groups leave out."""
     kl_divergence: Array | None = None
@@ -93,13 +94,16 @@ class GroupFlowsResult:
 
 @dataclass(frozen=True)
 class MaskedGroupsResult:
-    logits: Array
+    values: Array
     """[R, M]"""
 
 
 @dataclass(frozen=True, eq=False)
 class FactorizeTask(ImageTask[GroupsResult]):
-    too_costly: ClassVar = ("images", "send fewer of them, or ask for fewer groups or classes, or a deeper layer")
+    too_costly: ClassVar = (
+        "images",
+        "send fewer of them, or ask for fewer groups, classes or targets, or a deeper layer",
+    )
 
     layer: str
     components: int
@@ -122,16 +126,16 @@ class FactorizeTask(ImageTask[GroupsResult]):
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         assert model
         layer = model.layer_by_name[self.layer]
-        numbers, classes = layer_numbers(layer), self.explained_count
+        numbers, targets = layer_numbers(layer), self.explained_count
         positions, components = images * numbers // layer.channels, self.components or MOST_CHOICES
-        passes = images * (1 + (2 * classes + 1) * share_after(model, layer))
+        passes = images * (1 + (2 * targets + 1) * share_after(model, layer))
         alone = _factorization(positions, layer.channels, self.components, self.method)
-        along_groups = classes * positions * components  # `group_effects`
+        along_groups = targets * positions * components  # `group_effects`
         return Cost(
             forwards=passes,
             other_seconds=alone.other_seconds,
-            memory_bytes=alone.memory_bytes + FLOAT_BYTES * (images * numbers * (2 + classes) + along_groups),
-            result_bytes=alone.result_bytes + FLOAT_BYTES * images * (components + 1) * classes,
+            memory_bytes=alone.memory_bytes + FLOAT_BYTES * (images * numbers * (2 + targets) + along_groups),
+            result_bytes=alone.result_bytes + FLOAT_BYTES * images * (components + 1) * targets + self.target_bytes,
         )
 
     @classmethod
@@ -154,7 +158,7 @@ class FactorizeTask(ImageTask[GroupsResult]):
 
 @dataclass(frozen=True, eq=False)
 class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
-    too_costly: ClassVar = ("images", "send fewer of them, or ask for fewer layers, groups or classes")
+    too_costly: ClassVar = ("images", "send fewer of them, or ask for fewer layers, groups, classes or targets")
 
     layers: tuple[str, ...]
     """In forward order."""
@@ -176,7 +180,7 @@ class FactorizeLayersTask(ImageTask[GroupFlowsResult]):
     @property
     def _layer_tasks(self) -> list[FactorizeTask]:
         return [
-            FactorizeTask(self.model, self.classes, self.class_count, layer, self.components, self.rectify, self.method)
+            FactorizeTask(self.model, self.targets, self.class_count, layer, self.components, self.rectify, self.method)
             for layer in self.layers
         ]
 
@@ -275,12 +279,13 @@ class FactorizeActivationsTask(Task[GroupsResult]):
 
 @dataclass(frozen=True, eq=False)
 class MaskedGroupsTask(Task[MaskedGroupsResult]):
-    """The logits of an image when a layer's output is replaced by the weighted sum of its groups."""
+    """Targets of an image when a layer's output is replaced by the weighted sum of its groups."""
 
     too_costly: ClassVar = ("sobol_points", "ask for fewer points or groups")
 
     layer: str
-    classes: tuple[int, ...]
+    targets: tuple[Target, ...]
+    """No boxes."""
     image: Array
     """[1, ...], as `ImageTask` takes images."""
     spatial: Array
@@ -296,7 +301,7 @@ class MaskedGroupsTask(Task[MaskedGroupsResult]):
         return Cost(
             forwards=len(self.masks) * share_after(model, layer),
             memory_bytes=2 * FLOAT_BYTES * len(self.masks) * layer_numbers(layer),
-            result_bytes=FLOAT_BYTES * len(self.masks) * len(self.classes),
+            result_bytes=FLOAT_BYTES * len(self.masks) * len(self.targets),
         )
 
     def run(self, forward: ForwardSlice | None, networks: Networks) -> MaskedGroupsResult:
@@ -305,15 +310,14 @@ class MaskedGroupsTask(Task[MaskedGroupsResult]):
         spatial, directions, masks = map(networks.to_device, (self.spatial, self.directions, self.masks))
         outputs = reconstruction(spatial * masks[:, None, None], directions)
         pixels = networks.inputs(self.model, self.image).expand(len(outputs), -1, -1, -1)
-        logits = networks.logits_with(self.model, pixels, self.layer, outputs)
-        return MaskedGroupsResult(to_array(logits[:, list(self.classes)]))
+        return MaskedGroupsResult(to_array(networks.values_with(self.model, pixels, self.layer, outputs, self.targets)))
 
 
 def _forward_needs(task: FactorizeTask | FactorizeLayersTask, layers: tuple[str, ...]) -> ForwardNeeds:
     explains = bool(task.explained_count)
     gradients = layers if explains else ()
     return ForwardNeeds(
-        layers, gradients, task.classes, task.class_count, explains, smooth_max_pool=task.smooth_max_pool
+        layers, gradients, task.targets, task.class_count, explains, smooth_max_pool=task.smooth_max_pool
     )
 
 
@@ -354,7 +358,8 @@ def _logits_with_groups(
 
     by_layer: dict[str, list[tuple[int, ForwardSlice, Groups]]] = defaultdict(list)
     for number, (task, forward, found) in enumerate(zip(tasks, forwards, groups, strict=True)):
-        if not isinstance(found, Refusal | Failure) and forward.logits is not None and task.explained_count:
+        classifies = forward.logits is not None and forward.logits.shape[1] > 0
+        if not isinstance(found, Refusal | Failure) and classifies and task.explained_count:
             by_layer[task.layer].append((number, forward, found))
     logits: dict[int, Tensor] = {}
     for layer, members in by_layer.items():
@@ -369,7 +374,7 @@ def _logits_with_groups(
 def _explained(
     task: FactorizeTask, forward: ForwardSlice, groups: Groups, replaced: Tensor | None, activation: str
 ) -> GroupsResult:
-    """Return groups with their effects on the classes and their fidelity.
+    """Return groups with their effects on targets, and their fidelity where the network classifies.
 
     Args:
         replaced: the logits with the layer's output replaced by the groups.
@@ -391,7 +396,7 @@ def _explained(
             then = np.take_along_axis(then, forward.predictions.classes, axis=1)
     return dataclasses.replace(
         _result(groups),
-        classes=to_array(forward.classes[0].int()),
+        targets=forward.targets,
         effects=effects,
         residual=residual,
         kl_divergence=divergence,
