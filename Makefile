@@ -27,7 +27,7 @@ models: $(INSTALLED) ## load all of torchvision's networks, with random weights 
 	ALL_MODELS=1 $(PYTHON) -m pytest -s tests/unit/test_all_models.py
 
 families: $(INSTALLED) ## measure a network of every family against plain torch, and write the table of docs/models.md
-	FAMILIES=all $(PYTHON) -m pytest -s tests/integration/test_families.py
+	FAMILIES=$(or $(FAMILIES),all) $(PYTHON) -m pytest -s tests/integration/test_families.py
 
 fuzz: $(INSTALLED) ## send CASES spoilt requests (100,000 unless given) to a real server, and as many spoilt image files; SEED chooses others
 	CASES=$(or $(CASES),100000) $(PYTHON) -m pytest -s tests/hostile tests/unit/test_image_files.py
