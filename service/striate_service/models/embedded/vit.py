@@ -46,8 +46,9 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        for last in (self.attention.out, self.mlp[2]):
+        narrow = nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), narrow)
+        for last in (self.attention.out, narrow):
             nn.init.zeros_(last.weight)  # a block starts as the identity
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ class PartsViT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         maps = self.mixed3b(self.mixed3a(self.conv3(self.conv2(self.pool1(self.conv1(x))))))
         maps = self.patches(maps)
-        positions = self.positions
+        positions: Tensor = self.positions
         if maps.shape[2:] != positions.shape[2:]:
             positions = functional.interpolate(positions, maps.shape[2:], mode="bicubic", align_corners=False)
         tokens = (maps + positions).flatten(2).transpose(1, 2)
@@ -88,7 +89,7 @@ class PartsViT(nn.Module):
 def _waves(grid: int, channels: int) -> Tensor:
     """Return the positions' sines and cosines of several wavelengths: [1, channels, grid, grid] (Chen et al. 2021)."""
     count = channels // 4
-    angles = torch.arange(grid)[:, None] / 100 ** (torch.arange(count) / count)
+    angles = torch.arange(grid)[:, None] / torch.pow(100, torch.arange(count) / count)
     waves = torch.cat([angles.sin(), angles.cos()], 1).T  # [channels / 2, grid]
     rows, columns = waves[:, :, None].expand(-1, grid, grid), waves[:, None, :].expand(-1, grid, grid)
     return torch.cat([rows, columns])[None] * 0.5
