@@ -46,8 +46,8 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        narrow = nn.Linear(4 * width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), narrow)
+        widen, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(widen, nn.GELU(), narrow)
         for last in (self.attention.out, narrow):
             nn.init.zeros_(last.weight)  # a block starts as the identity
 
