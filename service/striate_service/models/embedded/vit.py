@@ -53,7 +53,8 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
+        added: Tensor = self.mlp(self.norm2(tokens))
+        return tokens + added
 
 
 class PartsViT(nn.Module):
