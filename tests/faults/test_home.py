@@ -176,7 +176,7 @@ def test_a_full_file_system(tmp_path: Path) -> None:
             list(client.index_examples(LABELLED, ["layer"]))
         with pytest.raises(striate.FailedPrecondition, match=told):
             list(client.build_basis("dogs", PICTURES, "layer", components=2))
-        with pytest.raises(striate.Unavailable, match="label database"):
+        with pytest.raises(striate.Unavailable, match="database does not answer"):
             client.set_label("layer", 1, "after " * 30)
         drawn = icons(server.target, "layer")
         assert all(drawn)
@@ -195,7 +195,7 @@ def test_a_full_file_system(tmp_path: Path) -> None:
             client.factorize(PICTURES[:2], "layer", components=2, icons=False, save_as="cats")
         with pytest.raises(striate.FailedPrecondition, match=told):
             client.delete_basis("dogs")
-        with pytest.raises(striate.Unavailable, match="label database"):
+        with pytest.raises(striate.Unavailable, match="database does not answer"):
             client.set_label("layer", 1, "after")
         assert icons(server.target, "layer") == drawn
         assert client.semantic_dictionary(PICTURES[0], "layer", icons=False).predictions

@@ -96,7 +96,7 @@ def check_names_are_optional(
             assert {neuron.label.source for neuron in dictionary.at(1, 1)} == {"unavailable"}
             seconds.append(time.monotonic() - started)
         assert min(seconds) < 2, "not every answer waits for the database"
-        with pytest.raises(striate.Unavailable, match="label database"):
+        with pytest.raises(striate.Unavailable, match="database does not answer"):
             client.set_label("mixed4d", 0, "dog")
     told = [record for record in caplog.records if "answers have no names" in record.message]
     assert [record.levelno for record in told] == [logging.ERROR]

@@ -181,7 +181,7 @@ def test_a_server_keeps_its_names_in_postgresql(postgres_url: str, tmp_path: Pat
         with lost(postgres_url):
             words = client.semantic_dictionary(photo, "conv2", positions=[(1, 1)], neurons=1, icons=False)
             assert words.at(1, 1)[0].label.source == "unavailable"
-            with pytest.raises(striate.Unavailable, match="label database"):
+            with pytest.raises(striate.Unavailable, match="database does not answer"):
                 client.set_label("conv2", 5, "spots")
         assert [label.text for label in client.labels("conv2") if label.channel == 5] == ["stripes"]
     kept = LabelStore(postgres_url).of_channels(version, "conv2", [5])[5]
