@@ -90,7 +90,7 @@ class PartsViT(nn.Module):
 def _waves(grid: int, channels: int) -> Tensor:
     """Return the positions' sines and cosines of several wavelengths: [1, channels, grid, grid] (Chen et al. 2021)."""
     count = channels // 4
-    angles = torch.arange(grid)[:, None] / 100 ** (torch.arange(count) / count)
+    angles = torch.arange(grid)[:, None] / torch.pow(100, torch.arange(count) / count)
     waves = torch.cat([angles.sin(), angles.cos()], 1).T  # [channels / 2, grid]
     rows, columns = waves[:, :, None].expand(-1, grid, grid), waves[:, None, :].expand(-1, grid, grid)
     return torch.cat([rows, columns])[None] * 0.5
