@@ -31,7 +31,7 @@ def test_the_weights_recognize_fresh_pictures(network: nn.Module) -> None:
 
 def test_blocks_hold_a_token_for_each_patch_and_no_other(network: nn.Module) -> None:
     layers = {layer.path: layer for layer in describe_layers(network, (3, INPUT_SIZE, INPUT_SIZE))}
-    for path in ("blocks.0", "blocks.2.attention", "blocks.3.mlp.1", "norm"):
+    for path in ("blocks.0", "blocks.2", "blocks.3.mlp.1", "norm"):
         layer = layers[path]
         assert (layer.layout, layer.grid, layer.prefix_tokens, layer.signed) == (Layout.TOKENS, (14, 14), (), True)
 
