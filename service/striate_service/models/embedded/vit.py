@@ -46,8 +46,8 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        last = nn.Linear(4 * width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), last)
+        first, last = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(first, nn.GELU(), last)
         for added in (self.attention.out, last):
             nn.init.zeros_(added.weight)  # a block starts as the identity
 
@@ -90,7 +90,7 @@ class PartsViT(nn.Module):
 def _waves(grid: int, channels: int) -> Tensor:
     """Return the positions' sines and cosines of several wavelengths: [1, channels, grid, grid] (Chen et al. 2021)."""
     count = channels // 4
-    angles = torch.arange(grid)[:, None] / torch.pow(100, torch.arange(count) / count)
+    angles = torch.arange(grid)[:, None] / 100 ** (torch.arange(count) / count)
     waves = torch.cat([angles.sin(), angles.cos()], 1).T  # [channels / 2, grid]
     rows, columns = waves[:, :, None].expand(-1, grid, grid), waves[:, None, :].expand(-1, grid, grid)
     return torch.cat([rows, columns])[None] * 0.5
