@@ -46,10 +46,10 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        widen, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.mlp = nn.Sequential(widen, nn.GELU(), narrow)
-        for last in (self.attention.out, narrow):
-            nn.init.zeros_(last.weight)  # a block starts as the identity
+        first, last = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(first, nn.GELU(), last)
+        for added in (self.attention.out, last):
+            nn.init.zeros_(added.weight)  # a block starts as the identity
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.norm1(tokens))
@@ -90,7 +90,7 @@ class PartsViT(nn.Module):
 def _waves(grid: int, channels: int) -> Tensor:
     """Return the positions' sines and cosines of several wavelengths: [1, channels, grid, grid] (Chen et al. 2021)."""
     count = channels // 4
-    angles = torch.arange(grid)[:, None] / torch.pow(100, torch.arange(count) / count)
+    angles = torch.arange(grid)[:, None] / 100 ** (torch.arange(count) / count)
     waves = torch.cat([angles.sin(), angles.cos()], 1).T  # [channels / 2, grid]
     rows, columns = waves[:, :, None].expand(-1, grid, grid), waves[:, None, :].expand(-1, grid, grid)
     return torch.cat([rows, columns])[None] * 0.5
