@@ -19,6 +19,7 @@ from striate_service.device.precision import set_tf32
 from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
 from striate_service.models.loading import load_model
+from striate_service.techniques.targets import Output
 from striate_service.techniques.tasks.activations import ActivationsTask
 from striate_service.techniques.tasks.base import Work
 from striate_service.techniques.tasks.dictionary import DictionaryTask
@@ -141,7 +142,7 @@ def test_tasks_that_explain_and_tasks_that_do_not_share_a_batch() -> None:
         Work(ActivationsTask("parts", (), 3, ("mixed4d",)), pictures[:1]),
         Work(FactorizeTask("parts", (), 4, "mixed4d", 5, False), pictures),
         Work(DictionaryTask("parts", (), 4, "mixed4d", 6, "path", 8, vectors=(1,)), pictures[1:2]),
-        Work(DictionaryTask("parts", (2, 7), 0, "mixed4a", 6), pictures[2:3]),
+        Work(DictionaryTask("parts", (Output(2), Output(7)), 0, "mixed4a", 6), pictures[2:3]),
         Work(FactorizeLayersTask("parts", (), 2, ("mixed4a", "mixed4d"), 3, False), pictures[:2]),
         Work(IndexTask("parts", (), 0, ("mixed4a",)), pictures[3:]),
     ]

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from pydantic import ValidationError
 from striate.cli import tokens as token_command
-from striate.v1 import bases_pb2, common_pb2, examples_pb2, interpretability_pb2, labels_pb2, models_pb2
+from striate.v1 import bases_pb2, common_pb2, examples_pb2, interpretability_pb2, labels_pb2, models_pb2, monitoring_pb2
 from striate_service.backends.protocol import StartError
 from striate_service.config import load
 from striate_service.errors import NotAllowed, TokenQuotaExceeded, Unauthenticated
@@ -32,7 +32,16 @@ from striate_service.servicers.access import (
 )
 from striate_service.servicers.context import caller_name, read_terms
 
-FILES = (interpretability_pb2, models_pb2, labels_pb2, examples_pb2, bases_pb2, health_pb2, reflection_pb2)
+FILES = (
+    interpretability_pb2,
+    models_pb2,
+    labels_pb2,
+    examples_pb2,
+    bases_pb2,
+    monitoring_pb2,
+    health_pb2,
+    reflection_pb2,
+)
 DIGEST = hashlib.sha256(b"secret").hexdigest()
 ANN = f'[[tokens]]\nname = "ann"\nsha256 = "{DIGEST}"\nrights = ["read"]\n'
 READ = "/striate.v1.ModelService/ListModels"

@@ -16,20 +16,29 @@ from striate_service.config import EMBEDDED
 from striate_service.models.embedded.pictures import draw
 from striate_service.models.loading import load_model
 from striate_service.techniques.outcomes import Failure
+from striate_service.techniques.targets import Output
 from striate_service.techniques.tasks.activations import ActivationsTask
 from striate_service.techniques.tasks.base import Work
 from striate_service.techniques.tasks.dictionary import DictionaryTask
 from striate_service.techniques.tasks.examples import IndexTask
 from striate_service.techniques.tasks.groups import FactorizeLayersTask, FactorizeTask
+from striate_service.techniques.tasks.observing import ObserveTask, WatchedGroups
 from torch import Tensor
 
+DIRECTIONS = np.eye(3, 160, dtype=np.float32)
+CHOSEN = (Output(2), Output(7))
 PICTURES = np.stack([draw(seed, "dog").image for seed in range(5)])
 WORKS = {
     "activations": Work(ActivationsTask("parts", (), 3, ("mixed4d",)), PICTURES[:1]),
     "factorize": Work(FactorizeTask("parts", (), 4, "mixed4d", 5, False), PICTURES),
     "dictionary": Work(DictionaryTask("parts", (), 4, "mixed4d", 6, "path", 8, vectors=(1,)), PICTURES[1:2]),
-    "dictionary of chosen classes": Work(DictionaryTask("parts", (2, 7), 0, "mixed4a", 6), PICTURES[2:3]),
+    "dictionary of chosen classes": Work(
+        DictionaryTask("parts", (Output(2), Output(7)), 0, "mixed4a", 6), PICTURES[2:3]
+    ),
     "examples": Work(IndexTask("parts", (), 0, ("mixed4a", "mixed4d")), PICTURES[3:]),
+    "observing": Work(
+        ObserveTask("parts", (), 1, ("mixed4a",), (WatchedGroups("mixed4d", DIRECTIONS, "pca", False),)), PICTURES[:2]
+    ),
     "flows": Work(FactorizeLayersTask("parts", (), 2, ("mixed4a", "mixed4d"), 3, False), PICTURES[:2]),
 }
 
