@@ -32,8 +32,9 @@ families: $(INSTALLED) ## measure a network of every family against plain torch,
 fuzz: $(INSTALLED) ## send CASES spoilt requests (100,000 unless given) to a real server, and as many spoilt image files; SEED chooses others
 	CASES=$(or $(CASES),100000) $(PYTHON) -m pytest -s tests/hostile tests/unit/test_image_files.py
 
-faults: $(INSTALLED) ## the tests of faults, with those that take long; CONNECTIONS at once (5,000 unless given)
-	LONG=1 CONNECTIONS=$(or $(CONNECTIONS),5000) $(PYTHON) -m pytest tests/faults
+faults: $(INSTALLED) ## the tests of faults and others, with those that take long; CONNECTIONS at once (5,000 unless given)
+	LONG=1 CONNECTIONS=$(or $(CONNECTIONS),5000) $(PYTHON) -m pytest tests/faults tests/integration/test_targets.py \
+		tests/integration/test_demo.py
 
 soak: $(INSTALLED) ## mixed traffic on a real server for MINUTES (30 unless given): memory, descriptors, threads; then overload
 	MINUTES=$(or $(MINUTES),30) $(PYTHON) -m pytest -s tests/faults/test_soak.py

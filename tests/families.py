@@ -153,7 +153,6 @@ FAMILIES = (
         "SwinForImageClassification",
         "SwinConfig",
         {"image_size": 64, "patch_size": 2, "embed_dim": 32, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4},
-        is_short=True,
     ),
     _transformers(
         "ResNetForImageClassification",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from striate_service import demo as demonstration
 CLASS_OF_THE_PHOTOGRAPH = "palace"
 
 
+@pytest.mark.skipif("LONG" not in os.environ, reason="two minutes: `make faults` runs it, and `make demo` is the same")
 def test_the_page_opens_with_what_both_networks_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -62,7 +63,10 @@ CASES = [
     ),
 ]
 _OVERLAP = {"ssdlite": 0.55, "rcnn": 0.5}
-DETECTORS = {"ssdlite": "ssdlite320_mobilenet_v3_large", "rcnn": "fasterrcnn_mobilenet_v3_large_320_fpn"}
+DETECTORS = {"ssdlite": "ssdlite320_mobilenet_v3_large"}
+if "LONG" in os.environ:  # it takes half a minute to start: make faults
+    DETECTORS["rcnn"] = "fasterrcnn_mobilenet_v3_large_320_fpn"
+needs_rcnn = pytest.mark.skipif("rcnn" not in DETECTORS, reason="it takes half a minute to start: make faults")
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.model}-{case.name}")
 
 
@@ -157,7 +161,9 @@ def test_effects_are_activation_times_gradient_of_the_target(
     [
         ("ssdlite", "backbone.features.0.4", striate.Box("boat"), "the best boat box", 0),
         ("ssdlite", "backbone.features.0.4", striate.Box("boat", rank=2), "the boat box at place 2", 2),
-        ("rcnn", "backbone.body.4", striate.Box("boat", rank=1), "the boat box at place 1", 1),
+        pytest.param(
+            "rcnn", "backbone.body.4", striate.Box("boat", rank=1), "the boat box at place 1", 1, marks=needs_rcnn
+        ),
     ],
 )
 def test_effects_on_the_score_of_a_detectors_box(
@@ -302,7 +308,13 @@ NAN = np.full(8, np.nan, np.float32)
         ("segmenter", striate.Region("sky", box=(0, 0, 1, float("nan"))), "targets[0].region.area", "within 0 to 1"),
         ("ssdlite", striate.Box("sky", rank=100), "targets[0].box.rank", "is 100; it should be 0 to 99"),
         ("ssdlite", striate.Box("sky", near=(0, 0, 2, 1)), "targets[0].box.near", "within 0 to 1"),
-        ("rcnn", striate.Box("sky", rank=99), "targets", "asks for the box at place 99 by score, and an image has"),
+        pytest.param(
+            "rcnn",
+            striate.Box("sky", rank=99),
+            "targets",
+            "asks for the box at place 99 by score, and an image has",
+            marks=needs_rcnn,
+        ),
         ("ssdlite", striate.Region("sky"), "targets[0].region", "effects of ssdlite can be on boxes"),
         ("many", [striate.Output(0)] * 21, "targets", "holds 21; at most 20"),
     ],
