@@ -230,7 +230,7 @@ def test_health_tells_whether_any_worker_can_answer(serve: Serve, tmp_path: Path
     "the label database cannot be opened at the start", "no worker is left behind", seen="workers were left behind"
 )
 def test_the_workers_of_a_server_that_cannot_start_end(serve: Serve, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="label database"):
+    with pytest.raises(OSError, match="the database cannot be used"):
         serve(database=f"sqlite:///{tmp_path}/no/such/folder/labels.db")
     assert not only_workers()
 

@@ -28,7 +28,7 @@ from striate.v1.interpretability_pb2_grpc import InterpretabilityServiceStub
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
 MEBIBYTE = 2**20
-ORDINARY = 200 * MEBIBYTE
+ORDINARY = 240 * MEBIBYTE
 """More than any picture takes that is not large, and far less than each of these took."""
 PATIENCE = 3.0
 """Seconds that another caller may wait, on a machine that does other things too."""

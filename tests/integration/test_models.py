@@ -104,7 +104,7 @@ def test_networks_without_classes_answer_everything_but_predictions(zoo: striate
     assert zoo.activations(image, "conv", model="features").predictions == []
     dictionary = zoo.semantic_dictionary(image, "conv", model="features", icons=False)
     assert dictionary.at(3, 4)[0].effects == {}
-    with pytest.raises(striate.NotFound, match="class"):
+    with pytest.raises(striate.InvalidArgument, match="features gives no classes"):
         zoo.semantic_dictionary(image, "conv", model="features", classes=["cat"], icons=False)
 
 

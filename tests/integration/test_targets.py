@@ -225,7 +225,7 @@ def test_flows_explain_targets_in_every_layer(client: striate.Client) -> None:
 
 def test_integrated_gradients_add_up_for_a_region(client: striate.Client) -> None:
     region = striate.Region("boat", box=(0, 0, 0.3, 0.3))
-    options: Any = {"targets": region, "attribution": "integrated_gradients", "steps": 64, "neurons": 40}
+    options: Any = {"targets": region, "attribution": "integrated_gradients", "steps": 24, "neurons": 40}
     found = client.semantic_dictionary(picture(0), "backbone.4", model="segmenter", **options)
     assert found.layer.channels == 40
     (name,) = found.classes

@@ -39,7 +39,8 @@ def model(architecture: str, weights: object, **changes: object) -> ModelSetting
 
 
 def test_each_architecture_belongs_to_one_source() -> None:
-    names = ("parts", "googlenet_bvlc", "timm:resnet18", "transformers", "export", "package.module:factory", "resnet18")
+    own = ("parts", "googlenet_bvlc", "efficientnet_lite0")
+    names = (*own, "timm:resnet18", "transformers", "export", "package.module:factory", "resnet18")
     assert [source_of(model(name, "file.pth")) for name in names] == list(SOURCES)
 
 
