@@ -151,13 +151,14 @@ def retry_after(error: grpc.RpcError) -> float:
 def quick_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """A server that takes two calls at a time, and finds silent peers in seconds and not in minutes."""
     own = settings(tmp_path_factory.mktemp("home"), devices=("cpu",), max_calls=2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connections, "_PING_SECONDS", 1.0)
-        patch.setattr(connections, "_PING_PATIENCE", 1.0)
-        patch.setattr(connections, "_HANDSHAKE_PATIENCE", 2.0)
-        patch.setattr(connections, "_CLIENTS_PINGS", 0.2)
-        with LocalServer(own) as running:
-            yield running
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:  # of this server alone: others wait as usual
+            patch.setattr(connections, "_PING_SECONDS", 1.0)
+            patch.setattr(connections, "_PING_PATIENCE", 1.0)
+            patch.setattr(connections, "_HANDSHAKE_PATIENCE", 2.0)
+            patch.setattr(connections, "_CLIENTS_PINGS", 0.2)
+            running = stack.enter_context(LocalServer(own))
+        yield running
 
 
 @pytest.mark.promise("connections are opened and never speak", "they are closed after 20 s; others are answered")
@@ -222,7 +223,8 @@ def test_calls_that_are_never_sent_lose_their_places(impatient_server: LocalServ
     begun = time.monotonic()
     with RawClient(impatient_server.target) as half_sent:
         half_sent.call(LIST_MODELS, bytes(100), sent=10)
-        assert any(kind == HEADERS and ended.encode() in payload for kind, _, payload in half_sent.frames(30))
+        told = [payload for kind, _, payload in half_sent.frames(30) if kind == HEADERS]
+        assert any(ended.encode() in payload for payload in told), told
         assert time.monotonic() - begun >= 1
     with grpc.insecure_channel(impatient_server.target) as channel:
         for path in KINDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import striate
+from PIL import Image
 from serving import STRIATE, Running, model_setting, serving
 
 LAYERS = ["layer", "layer.0", "layer.1"]
@@ -39,6 +41,10 @@ def icons(target: str, layer: str) -> list[bytes]:
         neurons = [neuron for update in client.render_icons(layer, timeout=120) for neuron in update.neurons]
     assert len(neurons) == CHANNELS
     return [neuron.icon_file.data for neuron in sorted(neurons, key=lambda neuron: neuron.channel)]
+
+
+def pixels(file: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(file)), float)
 
 
 @pytest.mark.promise(
@@ -91,7 +97,8 @@ def test_damaged_files(servers: tuple[Running, Running], home: Path) -> None:
         damaged[1].write_bytes(np.random.default_rng(0).bytes(2000))
         damaged[2].write_bytes(b"")
     with serving(home) as third, striate.Client(third.target) as client:
-        assert icons(third.target, "layer") == before
+        for again, first in zip(icons(third.target, "layer"), before, strict=True):
+            np.testing.assert_allclose(pixels(again), pixels(first), atol=3)  # in another batch it is rounded otherwise
         assert third.metric("striate_icons_rendered_total") == 3
         for _ in range(2):
             for layer in LAYERS:
