@@ -153,8 +153,8 @@ def quick_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServ
     own = settings(tmp_path_factory.mktemp("home"), devices=("cpu",), max_calls=2)
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:  # of this server alone: others wait as usual
-            patch.setattr(connections, "_PING_SECONDS", 1.0)
-            patch.setattr(connections, "_PING_PATIENCE", 1.0)
+            patch.setattr(connections, "_PING_SECONDS", 2.0)
+            patch.setattr(connections, "_PING_PATIENCE", 2.0)
             patch.setattr(connections, "_HANDSHAKE_PATIENCE", 2.0)
             patch.setattr(connections, "_CLIENTS_PINGS", 0.2)
             running = stack.enter_context(LocalServer(own))
