@@ -6,6 +6,7 @@ writes its table.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections import Counter
@@ -22,6 +23,7 @@ from families import FAMILIES, Family
 from striate_service.local import LocalServer
 from striate_service.models.torchvision_compat import import_torchvision
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 import_torchvision()  # before timm and transformers, which import it themselves
 pytest.importorskip("timm")
@@ -39,6 +41,8 @@ _HEAD = "| family | source | layers explained | to hooks | effects |\n|---|---|-
 _BYTES = 2**25
 """Of a reply: layers are asked for in parts."""
 _CLASS = 3
+_ACTIVATIONS, _EFFECTS = 1e-5, 1e-4
+"""The largest relative differences that are allowed, where torch's own rounding is less."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,35 @@ class Explained:
     """A row of the table."""
 
     layers: str
-    activations: float
-    """The largest relative difference to plain hooks."""
-    effects: float | None
-    """The largest relative difference to autograd; None: there are no classes."""
+    activations: Difference
+    """To plain hooks."""
+    effects: Difference | None
+    """To autograd; None: there are no classes."""
 
     def row(self, family: Family) -> str:
-        effects = "no classes" if self.effects is None else _short(self.effects)
-        return f"| {family.name} | {family.source} | {self.layers} | {_short(self.activations)} | {effects} |"
+        effects = self.effects or "no classes"
+        return f"| {family.name} | {family.source} | {self.layers} | {self.activations} | {effects} |"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest relative difference of the service's numbers to plain torch's."""
+
+    ours: float
+    rounding: float
+    """That of plain torch in float32 to plain torch in float64: a deep network with random weights amplifies it."""
+
+    def is_within(self, limit: float) -> bool:
+        """Whether it is below a limit, or below twice what torch's own rounding is."""
+        return self.ours <= max(limit, 2 * self.rounding)
+
+    def __or__(self, other: Difference) -> Difference:
+        """Return the larger of both."""
+        return Difference(max(self.ours, other.ours), max(self.rounding, other.rounding))
+
+    def __str__(self) -> str:
+        own = f" ({self.rounding:.0e})" if self.ours > _ACTIVATIONS else ""
+        return f"{self.ours:.0e}{own}" if self.ours else "0"
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +112,8 @@ def test_it_is_explained_as_plain_torch_computes_it(
         _of_effects(client, model, network, inputs[:1]) if model.classes else None,
     )
     print(explained.row(family))
-    assert explained.activations <= 1e-5
-    assert explained.effects is None or explained.effects <= 1e-4
+    assert explained.activations.is_within(_ACTIVATIONS)
+    assert explained.effects is None or explained.effects.is_within(_EFFECTS)
     if _WRITES:
         _write(family, explained)
     else:
@@ -112,30 +137,39 @@ def _layers(model: striate.Model, network: nn.Module) -> str:
     return f"{counts.total()} of {modules}: {kinds}"
 
 
-def _of_activations(client: striate.Client, model: striate.Model, network: nn.Module, inputs: np.ndarray) -> float:
-    expected: dict[str, np.ndarray] = {}
-
-    def keep(path: str) -> object:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            expected[path] = output.numpy().copy()  # later modules may overwrite it
-
-        return network.get_submodule(path).register_forward_hook(hook)
-
-    handles = [keep(layer.name) for layer in model.layers]
-    with torch.inference_mode():
-        network(torch.from_numpy(inputs))
-    for handle in handles:
-        handle.remove()
-    largest = 0.0
+def _of_activations(client: striate.Client, model: striate.Model, network: nn.Module, inputs: np.ndarray) -> Difference:
+    paths = [layer.name for layer in model.layers]
+    expected = _hooked(network, torch.from_numpy(inputs), paths)
+    precise = _hooked(copy.deepcopy(network).double(), torch.from_numpy(inputs).double(), paths)
+    largest = Difference(0.0, max(_difference(expected[path], precise[path]) for path in paths))
     for part in _parts(model.layers, len(inputs)):
         found = client.activations(list(inputs), part, model=model.name, classes=0)
-        largest = max([largest, *(_difference(found[path], expected[path]) for path in part)])
+        largest |= Difference(max(_difference(found[path], expected[path]) for path in part), 0.0)
     return largest
 
 
-def _of_effects(client: striate.Client, model: striate.Model, network: nn.Module, inputs: np.ndarray) -> float:
+def _hooked(network: nn.Module, inputs: Tensor, paths: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return what modules output, as plain hooks see it."""
+    outputs: dict[str, np.ndarray] = {}
+
+    def keep(path: str) -> RemovableHandle:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            outputs[path] = output.numpy().copy()  # later modules may overwrite it
+
+        return network.get_submodule(path).register_forward_hook(hook)
+
+    handles = [keep(path) for path in paths]
+    with torch.inference_mode():
+        network(inputs)
+    for handle in handles:
+        handle.remove()
+    return outputs
+
+
+def _of_effects(client: striate.Client, model: striate.Model, network: nn.Module, inputs: np.ndarray) -> Difference:
     """Compare the effects of the strongest neurons at all positions, in the middle layer of each layout."""
-    largest, some = 0.0, False
+    largest, some = Difference(0.0, 0.0), False
+    twin = copy.deepcopy(network).double()
     for layout in sorted({layer.layout for layer in model.layers if layer.is_map}):
         maps = [layer for layer in model.layers if layer.layout == layout]
         layer = maps[(len(maps) - 1) // 2]
@@ -143,26 +177,34 @@ def _of_effects(client: striate.Client, model: striate.Model, network: nn.Module
         found = client.semantic_dictionary(
             inputs[0], layer.name, model=model.name, neurons=neurons, classes=[model.classes[_CLASS]], icons=False
         )
-        kept: list[Tensor] = []
-
-        def keep(_module: nn.Module, _inputs: object, output: Tensor, kept: list[Tensor] = kept) -> Tensor:
-            kept.append(output.detach().requires_grad_())
-            return kept[0].clone()
-
-        handle = network.get_submodule(layer.name).register_forward_hook(keep)
-        output = network(torch.from_numpy(inputs))
-        handle.remove()
-        logits = output if isinstance(output, Tensor) else output.logits
-        by = torch.zeros_like(kept[0])
-        if logits.requires_grad:  # else the layer is computed and not used
-            (by,) = torch.autograd.grad(logits[0, _CLASS], kept[0], materialize_grads=True)
-        maps_of_effects = layer.to_map((kept[0] * by).detach().numpy())[0]
-        rows, columns = found.positions.T
-        expected = maps_of_effects[found.channels, rows[:, None], columns[:, None]]
+        rows, columns = found.positions.T[..., None]
+        expected, precise = (
+            _effects(each, torch.from_numpy(inputs).to(dtype), layer)[found.channels, rows, columns]
+            for each, dtype in ((network, torch.float32), (twin, torch.float64))
+        )
         some = some or bool(expected.any())
-        largest = max(largest, _difference(found.effects[..., 0], expected))
+        largest |= Difference(_difference(found.effects[..., 0], expected), _difference(expected, precise))
     assert some
     return largest
+
+
+def _effects(network: nn.Module, inputs: Tensor, layer: striate.Layer) -> np.ndarray:
+    """Return a layer's activations times their gradients, by plain torch: [C, H, W]."""
+    kept: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        kept.append(output.detach().requires_grad_())
+        return kept[0].clone()
+
+    handle = network.get_submodule(layer.name).register_forward_hook(keep)
+    output = network(inputs)
+    handle.remove()
+    logits = output if isinstance(output, Tensor) else output.logits
+    by = torch.zeros_like(kept[0])
+    if logits.requires_grad:  # else the layer is computed and not used
+        (by,) = torch.autograd.grad(logits[0, _CLASS], kept[0], materialize_grads=True)
+    effects: np.ndarray = layer.to_map((kept[0] * by).detach().numpy())[0]
+    return effects
 
 
 def _difference(ours: np.ndarray, expected: np.ndarray) -> float:
@@ -186,10 +228,6 @@ def _parts(layers: Sequence[striate.Layer], images: int) -> Iterator[list[str]]:
 
 
 # The table
-
-
-def _short(difference: float) -> str:
-    return f"{difference:.0e}" if difference else "0"
 
 
 def _table() -> dict[str, str]:
