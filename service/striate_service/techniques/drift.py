@@ -17,7 +17,7 @@ Notation: n images in the window, N in the reference, F features, B resampled wi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ _SIDE = ZERO  # codes of positive values, and of negative ones
 _STEP = np.log(_LARGEST / _SMALLEST) / (_SIDE - 1)
 _BINS = 10  # of the population stability index
 _GRID = 99  # quantiles that Wasserstein's distance is computed from
+_KEPT_LIMITS = (
+    16  # numbers of images for which a reference keeps them: a window has one, while it fills and by slices more
+)
 _CHUNK = 256  # resampled windows at a time: bounds memory
 
 Codes = NDArray[np.uint8]
@@ -97,12 +100,10 @@ class Reference:
         """
         if not len(window) or not len(self.codes) or window.shape[1:] != self.codes.shape[1:]:
             raise ValueError(f"{window.shape} cannot be compared with {self.codes.shape}")
-        known = self._shares()
-        found = np.stack([_arcsine((window > limits).sum(0), len(window)) for limits in self._thresholds()])
-        effects = found - known
+        angles, strongest = self._strongest(window)
         scale = np.sqrt(1 / len(window) + 1 / len(self.codes))
-        strongest = np.abs(effects).argmax(0)[None]
-        effect = np.take_along_axis(effects, strongest, 0)[0]
+        before, now = (_chosen(each, strongest) for each in (self._shares, angles))
+        effect = now - before
         chance = self._chance(len(window))
         limit = np.quantile(chance, 1 - LEVEL, method="higher")
         beyond = len(chance) - np.searchsorted(chance, np.abs(effect) / scale, side="left")
@@ -110,36 +111,47 @@ class Reference:
             effects=effect.astype(np.float32),
             scores=(np.abs(effect) / (scale * limit)).astype(np.float32),
             p_values=((beyond + 1) / (len(chance) + 1)).astype(np.float32),
-            before=_share_of(np.take_along_axis(known, strongest, 0)[0]),
-            now=_share_of(np.take_along_axis(found, strongest, 0)[0]),
+            before=_share_of(before),
+            now=_share_of(now),
             enough=bool(scale * limit <= MEDIUM_EFFECT),
         )
 
     def effects(self, window: Codes) -> NDArray[np.float32]:
         """Return Cohen's h of each feature where it is largest: [F]; nothing is said of chance."""
-        found = np.stack([_arcsine((window > limits).sum(0), len(window)) for limits in self._thresholds()])
-        effects = found - self._shares()
-        strongest = np.abs(effects).argmax(0)[None]
-        effect: NDArray[np.float32] = np.take_along_axis(effects, strongest, 0)[0].astype(np.float32)
+        angles, strongest = self._strongest(window)
+        effect: NDArray[np.float32] = (_chosen(angles, strongest) - _chosen(self._shares, strongest)).astype(np.float32)
         return effect
 
+    @cached_property
     def _thresholds(self) -> NDArray[np.uint8]:
-        """Return the codes above which features are counted: [Q, F]."""
+        """The codes above which features are counted: [Q, F]."""
         return np.quantile(self.codes, _SHARES, axis=0, method="inverted_cdf").astype(np.uint8)
 
-    def _shares(self) -> NDArray[np.float64]:
-        return np.stack([_arcsine((self.codes > limits).sum(0), len(self.codes)) for limits in self._thresholds()])
+    @cached_property
+    def _shares(self) -> NDArray[np.floating]:
+        """The reference's own shares above them, as angles: [Q, F]."""
+        return self._angles(self.codes)
+
+    def _angles(self, codes: Codes) -> NDArray[np.floating]:
+        return np.stack([_arcsine((codes > limits).sum(0), len(codes)) for limits in self._thresholds])
+
+    def _strongest(self, window: Codes) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
+        """Return a window's shares, as angles [Q, F], and of each feature the threshold where most differs [1, F]."""
+        angles = self._angles(window)
+        return angles, np.abs(angles - self._shares).argmax(0)[None]
 
     def _chance(self, images: int) -> NDArray[np.float32]:
         """Return the largest difference of any feature, in standard errors, in windows that are drawn by chance."""
         if images not in self._limits:
             self._limits[images] = self._resampled(images)
+            if len(self._limits) > _KEPT_LIMITS:
+                del self._limits[next(iter(self._limits))]
         return self._limits[images]
 
     def _resampled(self, images: int) -> NDArray[np.float32]:
         random = np.random.default_rng(images)
-        above = [(self.codes > limits).astype(np.float32) for limits in self._thresholds()]
-        known = self._shares().astype(np.float32)
+        above = [(self.codes > limits).astype(np.float32) for limits in self._thresholds]
+        known = self._shares.astype(np.float32)
         largest = np.zeros(_RESAMPLED, np.float32)
         for start in range(0, _RESAMPLED, _CHUNK):
             part = slice(start, min(start + _CHUNK, _RESAMPLED))
@@ -173,6 +185,12 @@ def standardized_difference(reference: Codes, window: Codes) -> NDArray[np.float
     before, now = decoded()[reference], decoded()[window]
     difference: NDArray[np.float32] = (now.mean(0) - before.mean(0)) / np.maximum(before.std(0), 1e-12)
     return difference
+
+
+def _chosen(angles: NDArray[np.floating], thresholds: NDArray[np.intp]) -> NDArray[np.floating]:
+    """Return each feature's angle at its own threshold: [F]."""
+    chosen: NDArray[np.floating] = np.take_along_axis(angles, thresholds, 0)[0]
+    return chosen
 
 
 def _arcsine(count: NDArray[np.number], images: int) -> NDArray[np.floating]:

@@ -1,18 +1,15 @@
 """Monitors: what a network sees in traffic, beside a reference."""
 
-from striate_service.explain.monitoring.drift import (
+from striate_service.explain.monitoring.comparison import (
     BasisDrift,
     ChannelDrift,
     ClassDrift,
     Drift,
-    DriftAnswer,
-    DriftQuestion,
-    DriftReports,
     GroupDrift,
     LayerDrift,
     SliceDrift,
-    SliceSummary,
 )
+from striate_service.explain.monitoring.drift import DriftAnswer, DriftQuestion, DriftReports, SliceSummary
 from striate_service.explain.monitoring.gauges import DriftGauges
 from striate_service.explain.monitoring.monitors import MonitorPlan, Monitors, ObservedImage, ObserveProgress
 

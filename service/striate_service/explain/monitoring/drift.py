@@ -12,8 +12,17 @@ from numpy.typing import NDArray
 
 from striate_service.errors import FailedPrecondition, NotFound
 from striate_service.explain.bases import Library
-from striate_service.explain.icons import NO_ICON, Icon, IconFinder, IconOptions, RecipeChoice
-from striate_service.explain.labels import NO_LABEL, Label
+from striate_service.explain.icons import IconFinder, IconOptions, RecipeChoice
+from striate_service.explain.labels import NO_LABEL
+from striate_service.explain.monitoring.comparison import (
+    BasisDrift,
+    ChannelDrift,
+    ClassDrift,
+    Comparison,
+    Drift,
+    GroupDrift,
+    LayerDrift,
+)
 from striate_service.explain.monitoring.monitors import Monitors
 from striate_service.explain.monitoring.watched import Watched, watched
 from striate_service.explain.names import Namer
@@ -23,8 +32,6 @@ from striate_service.techniques import drift
 from striate_service.techniques.objective import Channel, Direction
 
 _CACHED_REFERENCES = 8  # with what was resampled from them
-_SLICE_IMAGES = 10  # fewer say nothing of a slice
-_SHOWN_SLICES = 3
 _PRESENT = 200  # the code of a class that is predicted; 0: it is not
 
 
@@ -38,79 +45,6 @@ class DriftQuestion:
     slice: str = ""
     """Only of this slice. Empty: of all."""
     omit_icons: bool = False
-
-
-@dataclass(frozen=True)
-class Drift:
-    """How one number of an image is distributed in traffic, beside the reference: see `drift.FeatureDrift`."""
-
-    score: float
-    significant: bool
-    p_value: float
-    effect: float
-    before: float
-    now: float
-    standardized_difference: float
-    population_stability: float
-    wasserstein: float
-
-
-@dataclass(frozen=True)
-class SliceDrift:
-    slice: str
-    images: int
-    effect: float
-
-
-@dataclass(frozen=True)
-class LayerDrift:
-    layer: str
-    score: float
-    significant_channels: int
-    dead_channels: int
-    newly_dead_channels: int
-    sparsity: Drift
-
-
-@dataclass(frozen=True)
-class BasisDrift:
-    basis: str
-    layer: str
-    novelty: Drift
-    novelty_before: float
-    novelty_now: float
-
-
-@dataclass(frozen=True)
-class ChannelDrift:
-    layer: str
-    channel: int
-    drift: Drift
-    mean: bool
-    """Of the mean over positions, not of the peak."""
-    label: Label = NO_LABEL
-    icon: Icon = NO_ICON
-    reference_pictures: Sequence[bytes] = ()
-    window_pictures: Sequence[bytes] = ()
-    slices: Sequence[SliceDrift] = ()
-
-
-@dataclass(frozen=True)
-class GroupDrift:
-    basis: str
-    group: int
-    drift: Drift
-    label: Label = NO_LABEL
-    icon: Icon = NO_ICON
-    reference_pictures: Sequence[bytes] = ()
-    window_pictures: Sequence[bytes] = ()
-    slices: Sequence[SliceDrift] = ()
-
-
-@dataclass(frozen=True)
-class ClassDrift:
-    index: int
-    drift: Drift
 
 
 @dataclass(frozen=True)
@@ -204,13 +138,13 @@ class DriftReports:
                 raise FailedPrecondition(f"the monitor {monitor.name!r}", f"has no image of {what} yet; {advice}.")
         classes = np.unique(np.concatenate([before.predicted, now.predicted])) if seen.model.classes else np.array([])
         reference = self._reference(monitor, before, classes)
-        comparison = _Comparison(reference, _with_classes(now, classes), seen, now, classes.astype(int).tolist())
-        channels = comparison.channels()[: question.items]
-        groups = comparison.groups()[: question.items]
+        comparison = Comparison(reference, _with_classes(now, classes), seen, now, classes.astype(int).tolist())
+        channels = comparison.channels(question.items)
+        groups = comparison.groups(question.items)
         if question.pictures and not monitor.omit_pictures:
-            shown = _Pictures(self._store, before, now, question.pictures)
             columns = [comparison.column_of(each) for each in channels]
-            pairs = shown.of(columns + [comparison.column_of(each) for each in groups])
+            columns += [comparison.column_of(each) for each in groups]
+            pairs = _pictures(self._store, before, now, columns, question.pictures)
             channels = [
                 replace(each, reference_pictures=old, window_pictures=new)
                 for each, (old, new) in zip(channels, pairs, strict=False)
@@ -230,7 +164,7 @@ class DriftReports:
             bases=comparison.bases(),
             channels=channels,
             groups=groups,
-            classes=comparison.classes()[: question.items],
+            classes=comparison.classes(question.items),
             confidence=None if seen.confidence is None else comparison.drift(seen.confidence),
             slices=_summaries(now),
         )
@@ -270,138 +204,20 @@ class DriftReports:
         return replace(answer, channels=channels, groups=groups)
 
 
-class _Comparison:
-    """A window beside a reference, by channel, group, class and slice."""
-
-    def __init__(
-        self,
-        reference: drift.Reference,
-        codes: NDArray[np.uint8],
-        seen: Watched,
-        window: Observations,
-        classes: Sequence[int],
-    ) -> None:
-        self.found = reference.compare(codes)
-        self._seen = seen
-        self._window = window
-        self._classes = classes
-        self._codes = codes
-        self._reference = reference
-        self._differences = drift.standardized_difference(reference.codes, codes)
-        self._stability = drift.population_stability(reference.codes, codes)
-        self._distances = drift.wasserstein(reference.codes, codes)
-        self._slices = self._effects_of_slices()
-
-    def drift(self, column: int) -> Drift:
-        found = self.found
-        return Drift(
-            float(found.scores[column]),
-            bool(found.significant[column]),
-            float(found.p_values[column]),
-            float(found.effects[column]),
-            float(found.before[column]),
-            float(found.now[column]),
-            float(self._differences[column]),
-            float(self._stability[column]),
-            float(self._distances[column]),
-        )
-
-    def layers(self) -> list[LayerDrift]:
-        found = []
-        for path, peaks in self._seen.peaks.items():
-            both = np.maximum(self.found.scores[peaks], self.found.scores[self._seen.means[path]])
-            significant = self.found.significant[peaks] | self.found.significant[self._seen.means[path]]
-            dead = ~_excited(self._codes[:, peaks])
-            newly = dead & _excited(self._reference.codes[:, peaks])
-            sparsity = self.drift(self._seen.sparsity[path])
-            found.append(
-                LayerDrift(path, float(both.max()), int(significant.sum()), int(dead.sum()), int(newly.sum()), sparsity)
-            )
-        return found
-
-    def bases(self) -> list[BasisDrift]:
-        values = drift.decoded()
-        return [
-            BasisDrift(
-                basis.name,
-                basis.layer,
-                self.drift(column := self._seen.novelty[basis.name]),
-                float(values[self._reference.codes[:, column]].mean()),
-                float(values[self._codes[:, column]].mean()),
-            )
-            for basis in self._seen.bases
-        ]
-
-    def channels(self) -> list[ChannelDrift]:
-        """Return all channels, most drifted first."""
-        found = []
-        for path, peaks in self._seen.peaks.items():
-            means = self._seen.means[path]
-            for channel in range(peaks.stop - peaks.start):
-                peak, mean = peaks.start + channel, means.start + channel
-                is_mean = bool(self.found.scores[mean] > self.found.scores[peak])
-                column = mean if is_mean else peak
-                found.append((float(self.found.scores[column]), path, channel, is_mean, column))
-        found.sort(key=lambda each: -each[0])
-        return [
-            ChannelDrift(path, channel, self.drift(column), is_mean, slices=self._slices_of(column))
-            for _, path, channel, is_mean, column in found
-        ]
-
-    def groups(self) -> list[GroupDrift]:
-        """Return all groups, most drifted first."""
-        found = [
-            GroupDrift(name, group, self.drift(uses.start + group), slices=self._slices_of(uses.start + group))
-            for name, uses in self._seen.uses.items()
-            for group in range(uses.stop - uses.start)
-        ]
-        return sorted(found, key=lambda each: -each.drift.score)
-
-    def classes(self) -> list[ClassDrift]:
-        """Return all classes that were predicted, most drifted first."""
-        first = self._seen.numbers
-        found = [ClassDrift(index, self.drift(first + place)) for place, index in enumerate(self._classes)]
-        return sorted(found, key=lambda each: -each.drift.score)
-
-    def column_of(self, item: ChannelDrift | GroupDrift) -> int:
-        if isinstance(item, GroupDrift):
-            return int(self._seen.uses[item.basis].start) + item.group
-        return int((self._seen.means if item.mean else self._seen.peaks)[item.layer].start) + item.channel
-
-    def _slices_of(self, column: int) -> list[SliceDrift]:
-        found = [SliceDrift(name, count, float(effects[column])) for name, count, effects in self._slices]
-        return sorted(found, key=lambda each: -abs(each.effect))[:_SHOWN_SLICES]
-
-    def _effects_of_slices(self) -> list[tuple[str, int, NDArray[np.float32]]]:
-        found = []
-        for name in np.unique(self._window.slices).tolist():
-            chosen: NDArray[np.bool_] = np.equal(self._window.slices, name)
-            if name and (count := int(chosen.sum())) >= _SLICE_IMAGES:
-                found.append((name, count, self._reference.effects(self._codes[chosen])))
-        return found
+def _pictures(
+    store: MonitorStore, before: Observations, now: Observations, columns: Sequence[int], count: int
+) -> list[tuple[list[bytes], list[bytes]]]:
+    """Return for each column pictures of the reference and of traffic: those where it is largest."""
+    wanted = [tuple(_largest(each, column, count) for each in (before, now)) for column in columns]
+    pictures = store.pictures(sorted({row for pair in wanted for rows in pair for row in rows}))
+    shown = [[[pictures[row] for row in rows if row in pictures] for rows in pair] for pair in wanted]
+    return [(old, new) for old, new in shown]
 
 
-class _Pictures:
-    """The pictures of images in which a number is largest, read from the store at once."""
-
-    def __init__(self, store: MonitorStore, before: Observations, now: Observations, count: int) -> None:
-        self._store = store
-        self._before = before
-        self._now = now
-        self._count = count
-
-    def of(self, columns: Sequence[int]) -> list[tuple[list[bytes], list[bytes]]]:
-        """Return for each column pictures of the reference and of traffic: those where it is largest."""
-        wanted = [(self._largest(self._before, column), self._largest(self._now, column)) for column in columns]
-        pictures = self._store.pictures(sorted({row for pair in wanted for rows in pair for row in rows}))
-        return [
-            ([pictures[row] for row in old if row in pictures], [pictures[row] for row in new if row in pictures])
-            for old, new in wanted
-        ]
-
-    def _largest(self, observations: Observations, column: int) -> list[int]:
-        order = np.argsort(-observations.codes[:, column].astype(int), kind="stable")[: self._count]
-        return [int(row) for row in observations.ids[order]]
+def _largest(observations: Observations, column: int, count: int) -> list[int]:
+    """Return the rows of the images in which a number is largest."""
+    order = np.argsort(-observations.codes[:, column].astype(int), kind="stable")[:count]
+    return [int(row) for row in observations.ids[order]]
 
 
 def _with_classes(observations: Observations, classes: NDArray[np.integer]) -> NDArray[np.uint8]:
@@ -418,12 +234,6 @@ def _chosen(observations: Observations, chosen: NDArray[np.bool_]) -> Observatio
         observations.outcomes[chosen],
         observations.slices[chosen],
     )
-
-
-def _excited(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return which channels are positive in any image: [C]."""
-    excited: NDArray[np.bool_] = codes.max(0) > drift.ZERO
-    return excited
 
 
 def _summaries(window: Observations) -> list[SliceSummary]:
