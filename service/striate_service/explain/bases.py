@@ -15,6 +15,7 @@ from striate_service.explain.names import Namer
 from striate_service.models.description import ModelDescription
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.stores.bases import BasisStore, DamagedBasis, LaterBasis, StoredBasis
+from striate_service.techniques.methods import METHODS, Method
 
 logger = logging.getLogger(__name__)
 
@@ -138,3 +139,15 @@ def model_of(
 def model_with(version: str, models: Sequence[ModelDescription]) -> ModelDescription | None:
     """Return a model with these weights; None where none is served."""
     return next((model for model in models if model.version == version), None)
+
+
+def basis_method(basis: StoredBasis) -> Method:
+    """Return the method by which a basis was found.
+
+    Raises:
+        LaterVersion: this version of the server does not know it.
+    """
+    for method in METHODS:
+        if method == basis.method:
+            return method
+    raise LaterVersion(f"the basis {basis.name!r}")

@@ -6,10 +6,9 @@ from typing import Any
 
 from striate.v1 import interpretability_pb2 as messages
 
-from striate_service.errors import InvalidArgument, LaterVersion
+from striate_service.errors import InvalidArgument
 from striate_service.servicers import reading
-from striate_service.stores.bases import StoredBasis
-from striate_service.techniques.methods import METHODS, Method, MethodChoice
+from striate_service.techniques.methods import MethodChoice
 
 _BY_NUMBER: dict[int, MethodChoice] = {
     messages.FACTORIZATION_METHOD_UNSPECIFIED: "auto",
@@ -38,18 +37,6 @@ def read_method(number: int, rectify: bool, within: str = "") -> MethodChoice:
     if rectify and method not in ("auto", "nmf"):
         raise InvalidArgument(f"{within}rectify", f"goes with NMF, and not with {method}, which takes negative values.")
     return method
-
-
-def basis_method(basis: StoredBasis) -> Method:
-    """Return the method by which a basis was found.
-
-    Raises:
-        LaterVersion: this version of the server does not know it.
-    """
-    for method in METHODS:
-        if method == basis.method:
-            return method
-    raise LaterVersion(f"the basis {basis.name!r}")
 
 
 def method_message(method: str) -> Any:

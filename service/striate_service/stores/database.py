@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, insert, inspect, make_url, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    insert,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 _BOUNDED_WAITS: dict[str, dict[str, Any]] = {
@@ -12,6 +25,8 @@ _BOUNDED_WAITS: dict[str, dict[str, Any]] = {
     "postgresql": {"connect_timeout": 2, "tcp_user_timeout": 5000},  # seconds to connect; milliseconds unacknowledged
 }
 """How long a database that is locked or gone may hold up a thread."""
+
+Result = TypeVar("Result")
 
 
 class DatabaseError(OSError):
@@ -54,6 +69,19 @@ def connect(url: str, metadata: MetaData, format_table: str, version: int) -> En
         reason = getattr(error, "orig", None) or error
         raise DatabaseError(f"the database cannot be used; check `database`: {reason}") from error
     return engine
+
+
+def change_alone(engine: Engine, locked: str, change: Callable[[Connection], Result]) -> Result:
+    """Change something in one transaction, and return what `change` does. Writers wait for each other; readers do not.
+
+    Args:
+        locked: the tables that are changed, as SQL lists them; SQLite locks all.
+    """
+    locks = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE"}
+    with engine.begin() as connection:
+        if lock := locks.get(connection.dialect.name):  # first of all: it serializes writers
+            connection.exec_driver_sql(lock)
+        return change(connection)
 
 
 def _prepare(engine: Engine, metadata: MetaData, formats: Table, version: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from striate_service.stores.database import connect
+from striate_service.stores.database import Result, change_alone, connect
 
 SAME_DIRECTION = 0.99
 """Cosine similarity from which on two directions are the same: a new name replaces the old one."""
@@ -39,13 +39,6 @@ SIMILAR_DIRECTION = 0.9
 """Cosine similarity from which on a direction takes another direction's name. Measured on the embedded model: a group's
 best match is at 0.94 to 0.98 (median) among the groups of other pictures of its class, and at 0.09 to 0.37 (80%) among
 those of another class; of pairs of groups of the same pictures, 95% are below 0.53, and all below 0.82."""
-_WRITE_LOCKS = {
-    "sqlite": "BEGIN IMMEDIATE",
-    "postgresql": "LOCK TABLE labels, direction_labels IN SHARE ROW EXCLUSIVE MODE",
-}
-"""The first statement of a transaction that changes names: it serializes writers. Readers do not wait."""
-
-Result = TypeVar("Result")
 
 
 def _label_table(name: str, subject: Column[Any]) -> Table:
@@ -232,11 +225,7 @@ class LabelStore:
         return bool(ids)
 
     def _in_transaction(self, change: Callable[[Connection], Result]) -> Result:
-        """Change names in one transaction. Writers wait for each other: changes are rare and short."""
-        with self._engine.begin() as connection:
-            if lock := _WRITE_LOCKS.get(connection.dialect.name):
-                connection.exec_driver_sql(lock)
-            return change(connection)
+        return change_alone(self._engine, "labels, direction_labels", change)
 
 
 def direction_bytes(direction: NDArray[np.floating]) -> bytes:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from striate_service.stores.database import connect
+from striate_service.stores.database import Result, change_alone, connect
 
 REFERENCE_IMAGES = 1024
 """That are kept of a reference: a byte a number, so 1 MB for a layer of 512 channels."""
@@ -46,8 +46,6 @@ MAX_SLICES = 16
 OTHER_SLICE = "other"
 _REMEMBERED = 10  # windows of traffic whose ids are remembered, so that an image that is sent again is not new
 _FORMAT = 1
-_WRITE_LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "LOCK TABLE monitors IN SHARE ROW EXCLUSIVE MODE"}
-"""The first statement of a transaction that changes something: it serializes writers. Readers do not wait."""
 
 _metadata = MetaData()
 _monitors = Table(
@@ -84,8 +82,6 @@ _observations = Table(
     Column("picture", LargeBinary),
     Index("observations_by_sample", "monitor", "reference", "sample", unique=True),
 )
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -301,10 +297,7 @@ class MonitorStore:
             return {row.id: row.picture for row in connection.execute(query) if row.picture}
 
     def _in_transaction(self, change: Callable[[Connection], Result]) -> Result:
-        with self._engine.begin() as connection:
-            if lock := _WRITE_LOCKS.get(connection.dialect.name):
-                connection.exec_driver_sql(lock)
-            return change(connection)
+        return change_alone(self._engine, "monitors", change)
 
 
 def _find(connection: Connection, name: str) -> StoredMonitor | None:

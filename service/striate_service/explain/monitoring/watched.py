@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate_service.errors import FailedPrecondition, NotFound
-from striate_service.explain.bases import Library, model_with
+from striate_service.explain.bases import Library, basis_method, model_with
 from striate_service.models.description import LayerDescription, ModelDescription
 from striate_service.stores.bases import StoredBasis
 from striate_service.stores.monitors import StoredMonitor
 from striate_service.techniques import drift
-from striate_service.techniques.methods import Method
 from striate_service.techniques.tasks.observing import ObserveResult, ObserveTask, WatchedGroups
 
 
@@ -35,7 +34,9 @@ class Watched:
             (),
             min(1, len(self.model.classes)),
             tuple(layer.path for layer in self.layers),
-            tuple(WatchedGroups(basis.layer, basis.directions, _method(basis), basis.rectify) for basis in self.bases),
+            tuple(
+                WatchedGroups(basis.layer, basis.directions, basis_method(basis), basis.rectify) for basis in self.bases
+            ),
         )
 
     @cached_property
@@ -120,7 +121,3 @@ async def watched(monitor: StoredMonitor, models: Sequence[ModelDescription], li
             f"the monitor {monitor.name!r}", f"watches a basis that is gone ({error}); make it anew."
         ) from error
     return Watched(model, [model.layer_by_name[path] for path in monitor.layers], bases)
-
-
-def _method(basis: StoredBasis) -> Method:
-    return basis.method  # type: ignore[return-value]  # checked when the basis was read

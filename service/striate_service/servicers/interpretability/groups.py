@@ -11,7 +11,7 @@ from striate.tensors import tensor_from_array, write_tensor
 from striate.v1 import interpretability_pb2 as messages
 
 from striate_service.errors import InvalidArgument
-from striate_service.explain.bases import model_of
+from striate_service.explain.bases import basis_method, model_of
 from striate_service.explain.factorizations import ActivationGroupsQuestion, ImageGroupsQuestion
 from striate_service.explain.flows import FlowsAnswer, FlowsQuestion
 from striate_service.explain.groups import GroupsAnswer
@@ -19,7 +19,7 @@ from striate_service.models.description import LayerDescription, ModelDescriptio
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.interpretability.reader import Reader
 from striate_service.servicers.interpretability.targets import read_targets, refuse_boxes
-from striate_service.servicers.methods import basis_method, method_message, read_method
+from striate_service.servicers.methods import method_message, read_method
 from striate_service.stores.bases import StoredBasis
 from striate_service.techniques.costs import MOST_CHOICES
 from striate_service.techniques.tasks.groups import GroupsResult
