@@ -27,10 +27,8 @@ from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.context import Context, read_stream_terms, read_terms
 from striate_service.servicers.methods import method_message, read_method
-from striate_service.servicers.streams import read_source, skipped_messages
+from striate_service.servicers.streams import image_messages, read_source, read_start, skipped_messages
 from striate_service.stores.bases import StoredBasis
-
-_DEFAULT_PAGE, _MAX_PAGE = 100, 1000
 
 
 class BasisServicer(BasisServiceServicer):
@@ -47,13 +45,8 @@ class BasisServicer(BasisServiceServicer):
         self, request: messages.ListBasesRequest, context: Context
     ) -> messages.ListBasesResponse:
         version = reading.find_model(self._engine.models, request.model).version if request.model else ""
-        reading.bounded(request.page_token, "page_token")
-        size = reading.in_range(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
-        bases = [basis for basis in await self._library.list(version) if basis.name > request.page_token]
-        return messages.ListBasesResponse(
-            bases=map(_basis_message, bases[:size]),
-            next_page_token=bases[size - 1].name if len(bases) > size else "",
-        )
+        bases, following = reading.page_by_name(request, await self._library.list(version))
+        return messages.ListBasesResponse(bases=map(_basis_message, bases), next_page_token=following)
 
     async def GetBasis(  # noqa: N802
         self, request: messages.GetBasisRequest, context: Context
@@ -92,18 +85,12 @@ class BasisServicer(BasisServiceServicer):
     async def _read_images(
         self, requests: AsyncIterator[messages.BuildBasisRequest], preprocessing: Preprocessing
     ) -> AsyncGenerator[Sequence[StreamedImage], None]:
-        async for request in requests:
-            if request.WhichOneof("part") != "images":
-                raise InvalidArgument("images", "are missing; every message but the first one brings some.")
-            images = request.images.images
-            reading.check_image_count(len(images), "images", self._max_images)
+        async for images in image_messages(requests, self._max_images):
             yield [StreamedImage(read_source(image, preprocessing)) for image in images]
 
 
 def _read_plan(first: messages.BuildBasisRequest | None, models: Sequence[ModelDescription]) -> BasisPlan:
-    if first is None or first.WhichOneof("part") != "start":
-        raise InvalidArgument("start", "is missing; the first message says what to build.")
-    start = first.start
+    start = read_start(first, "says what to build")
     name = reading.basis_name(start.name, "start.name")
     model = reading.find_model(models, start.model)
     layer = reading.find_map(model, start.layer, "start.layer")

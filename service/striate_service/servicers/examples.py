@@ -18,7 +18,7 @@ from striate_service.models.description import ModelDescription, Preprocessing
 from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.context import Context, read_stream_terms
-from striate_service.servicers.streams import read_source, skipped_messages
+from striate_service.servicers.streams import image_messages, read_source, read_start, skipped_messages
 
 _USUAL_INDEXED_EXAMPLES = 5
 _LONGEST_NAME = 1000  # characters of an image: a path
@@ -79,11 +79,7 @@ class ExampleServicer(ExampleServiceServicer):
     async def _read_images(
         self, requests: AsyncIterator[messages.IndexExamplesRequest], preprocessing: Preprocessing
     ) -> AsyncGenerator[Sequence[StreamedImage], None]:
-        async for request in requests:
-            if request.WhichOneof("part") != "images":
-                raise InvalidArgument("images", "are missing; every message but the first one brings some.")
-            given = request.images.images
-            reading.check_image_count(len(given), "images", self._max_images)
+        async for given in image_messages(requests, self._max_images):
             for number, each in enumerate(given):
                 reading.text(each.class_name, f"images[{number}].class_name")
                 reading.text(each.name, f"images[{number}].name", most=_LONGEST_NAME)
@@ -95,9 +91,7 @@ class ExampleServicer(ExampleServiceServicer):
 
 
 def _read_plan(first: messages.IndexExamplesRequest | None, models: Sequence[ModelDescription]) -> IndexPlan:
-    if first is None or first.WhichOneof("part") != "start":
-        raise InvalidArgument("start", "is missing; the first message says which model and layers to index.")
-    start = first.start
+    start = read_start(first, "says which model and layers to index")
     model = reading.find_model(models, start.model)
     layers = reading.find_layers(model, start.layers)
     for number, layer in enumerate(layers):

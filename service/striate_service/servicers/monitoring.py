@@ -20,10 +20,9 @@ from striate_service.models.description import Preprocessing
 from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.context import Context, read_stream_terms, read_terms
-from striate_service.servicers.streams import read_source, skipped_messages
+from striate_service.servicers.streams import image_messages, read_source, read_start, skipped_messages
 from striate_service.stores.monitors import StoredMonitor
 
-_DEFAULT_PAGE, _MAX_PAGE = 100, 1000
 _USUAL_WINDOW, _LEAST_WINDOW, _MOST_WINDOW = 500, 30, 2000
 _MOST_REFERENCE = 100_000
 _MOST_BASES = 16
@@ -53,13 +52,8 @@ class MonitoringServicer(MonitoringServiceServicer):
     async def ListMonitors(  # noqa: N802
         self, request: messages.ListMonitorsRequest, context: Context
     ) -> messages.ListMonitorsResponse:
-        reading.bounded(request.page_token, "page_token")
-        size = reading.in_range(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
-        monitors = [monitor for monitor in await self._monitors.list() if monitor.name > request.page_token]
-        return messages.ListMonitorsResponse(
-            monitors=map(_monitor_message, monitors[:size]),
-            next_page_token=monitors[size - 1].name if len(monitors) > size else "",
-        )
+        monitors, following = reading.page_by_name(request, await self._monitors.list())
+        return messages.ListMonitorsResponse(monitors=map(_monitor_message, monitors), next_page_token=following)
 
     async def GetMonitor(  # noqa: N802
         self, request: messages.GetMonitorRequest, context: Context
@@ -78,16 +72,12 @@ class MonitoringServicer(MonitoringServiceServicer):
     ) -> AsyncIterator[messages.ObserveResponse]:
         terms = read_stream_terms(context)
         requests = aiter(request_iterator)
-        first = await anext(requests, None)
-        if first is None or first.WhichOneof("part") != "start":
-            raise InvalidArgument("start", "is missing; the first message names the monitor.")
-        monitor = await self._monitors.find(reading.basis_name(first.start.monitor, "start.monitor"))
+        start = read_start(await anext(requests, None), "names the monitor")
+        monitor = await self._monitors.find(reading.basis_name(start.monitor, "start.monitor"))
         model = model_with(monitor.model_version, self._engine.models)
         preprocessing = (model or self._engine.models[0]).preprocessing  # that it is not served is found out below
         images = self._read_images(requests, preprocessing)
-        async with aclosing(
-            self._monitors.observe(monitor.name, images, terms, reference=first.start.reference)
-        ) as updates:
+        async with aclosing(self._monitors.observe(monitor.name, images, terms, reference=start.reference)) as updates:
             async for progress in updates:
                 yield messages.ObserveResponse(
                     stored=progress.stored,
@@ -164,11 +154,7 @@ class MonitoringServicer(MonitoringServiceServicer):
     async def _read_images(
         self, requests: AsyncIterator[messages.ObserveRequest], preprocessing: Preprocessing
     ) -> AsyncGenerator[Sequence[ObservedImage], None]:
-        async for request in requests:
-            if request.WhichOneof("part") != "images":
-                raise InvalidArgument("images", "are missing; every message but the first one brings some.")
-            given = request.images.images
-            reading.check_image_count(len(given), "images", self._max_images)
+        async for given in image_messages(requests, self._max_images):
             yield [_read_image(each, f"images[{number}]", preprocessing) for number, each in enumerate(given)]
 
 

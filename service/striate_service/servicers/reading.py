@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,18 @@ from striate_service.stores.bases import NAME
 
 T = TypeVar("T")
 
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+N = TypeVar("N", bound=_Named)
+
 MAX_CLASSES = 20
 MAX_COMPONENTS, USUAL_COMPONENTS = 64, 6  # groups of neurons that a request may ask for; the article's number
 _USUAL_CLASSES = 5
+_USUAL_PAGE, _MAX_PAGE = 100, 1000
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters and line breaks. Joiners (Persian, emoji) and wide spaces are text."""
 _MAX_PATH = 4096  # characters, as Linux has it
@@ -119,6 +128,14 @@ def in_range(value: int, field: str, low: int, high: int, why: str = "") -> int:
     if not low <= value <= high:
         raise InvalidArgument(field, f"is {value}; it should be {low} to {high}{why and f' ({why})'}.")
     return value
+
+
+def page_by_name(request: Any, listed: Sequence[N]) -> tuple[Sequence[N], str]:
+    """Return the page of a list by names that a request wants, and the next page's token; empty: it is the last."""
+    after = bounded(request.page_token, "page_token")
+    size = in_range(request.page_size or _USUAL_PAGE, "page_size", 1, _MAX_PAGE)
+    left = [each for each in listed if each.name > after]
+    return left[:size], left[size - 1].name if len(left) > size else ""
 
 
 def find_layers(model: ModelDescription, names: Sequence[str]) -> list[LayerDescription]:
