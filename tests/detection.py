@@ -33,7 +33,7 @@ def make(name: str, classes: int) -> Any:
 
 @dataclass(frozen=True)
 class Found:
-    """Every box of one image."""
+    """Every box, of one image or of several in turn."""
 
     logits: Tensor
     """[A, K]"""
@@ -53,11 +53,11 @@ class Found:
 
 
 def find(detector: Any, inputs: Tensor) -> Found:
-    """Run a detector's modules on a normalized image [1, 3, H, W]."""
+    """Run a detector's modules on normalized images [N, 3, H, W]; one stage's boxes are those of the first."""
     from torchvision.models.detection.image_list import ImageList
     from torchvision.ops import clip_boxes_to_image
 
-    images = ImageList(inputs, [tuple(inputs.shape[2:])])
+    images = ImageList(inputs, [tuple(inputs.shape[2:])] * len(inputs))
     features = detector.backbone(inputs)
     if hasattr(detector, "rpn"):
         with in_plain_python():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import detection
 import torch
 from striate_service.models.torchvision_compat import import_torchvision
 from torch import nn
@@ -63,6 +64,10 @@ def _torchvision(name: str, size: int = 128, *, own: Mapping[str, Any] | None = 
         return alive(network, size)
 
     return Family(name, "torchvision", build, size, **options)
+
+
+def _detector(name: str, size: int = 128) -> Family:
+    return Family(name, "torchvision", lambda: detection.make(name, CLASSES), size)
 
 
 def _timm(name: str, size: int = 224, **options: Any) -> Family:
@@ -125,6 +130,7 @@ FAMILIES = (
     _torchvision("inception_v3", 160, own={"aux_logits": False, "init_weights": False}),
     _torchvision("googlenet", own={"aux_logits": False, "init_weights": False}),
     _torchvision("lraspp_mobilenet_v3_large", own={"weights_backbone": None}),
+    _detector("fasterrcnn_mobilenet_v3_large_320_fpn"),
     _timm("vit_tiny_patch16_224"),
     _timm("deit_tiny_distilled_patch16_224"),
     _timm("vit_small_patch14_reg4_dinov2", arguments={"img_size": 224}),
