@@ -23,8 +23,7 @@ def image() -> np.ndarray:
 def test_too_much_time_is_refused_before_it_is_spent(tmp_path: Path) -> None:
     server = LocalServer(settings(tmp_path, devices=("cpu",), batch_timeout=2.0))
     with server, striate.Client(server.target) as client:
-        for _ in range(3):  # of which the first one also makes a session of ONNX Runtime
-            client.activations(image(), "mixed3a")
+        client.activations(image(), "mixed3a")  # which also makes a session of ONNX Runtime, and that is not learned
         layer = client.model().layers[0].name
         path = {"attribution": "integrated_gradients", "classes": 20, "icons": False}
         too_long = r"would take about \d+ s, and at most 1 s"

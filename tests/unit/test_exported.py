@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,48 @@ def test_what_was_exported_is_found_again_unless_it_is_damaged_or_another_networ
     torch.testing.assert_close(again.logits, network(images), rtol=1e-5, atol=1e-6)
 
 
-def test_answers_do_not_depend_on_what_was_asked_before(network: nn.Module, tmp_path: Path) -> None:
+def test_nobody_waits_for_a_session_where_another_computes_more(network: nn.Module, tmp_path: Path) -> None:
+    """And what it answers is what a session of its own answers, but for rounding."""
     fresh, used = (exported_network(network, _LAYERS, _SHAPE, tmp_path / "n.onnx") for _ in range(2))
     images = torch.randn(1, *_SHAPE)
+    used.capture(images, ["stem.1", "relu"], logits=True)
+    waited = used.seconds_of_waiting
+    assert waited > 0
+    for layers, threads in ((["relu"], 1), (["stem.1"], 1), (["relu", "stem.1"], 2)):
+        found = used.capture(images, layers, threads=threads).layers
+        torch.testing.assert_close(found, fresh.capture(images, layers).layers, rtol=1e-5, atol=1e-6)
+    assert used.seconds_of_waiting == waited
+    used.capture(images, ["left"])
+    assert used.seconds_of_waiting > waited
+
+
+def test_an_own_session_is_made_beside_when_that_pays(network: nn.Module, tmp_path: Path) -> None:
+    fresh, used = (exported_network(network, _LAYERS, _SHAPE, tmp_path / "n.onnx") for _ in range(2))
+    images = torch.randn(8, *_SHAPE)
     used.capture(images, _LAYERS, logits=True)
+    waited, kept = used.seconds_of_waiting, used.sessions
+    for count in (8, 7):
+        used.capture(images[:count], ["relu"])
+    used.wait_for_sessions()
+    assert used.sessions == kept == 1
+    used.capture(images[:1], ["relu"])
+    used.wait_for_sessions()
+    assert used.sessions == 2
     assert torch.equal(used.capture(images, ["relu"]).layers["relu"], fresh.capture(images, ["relu"]).layers["relu"])
+    assert used.seconds_of_waiting == waited
+
+
+def test_what_is_kept_for_sets_of_layers_is_bounded(network: nn.Module, tmp_path: Path) -> None:
+    exported = exported_network(network, _LAYERS, _SHAPE, tmp_path / "n.onnx")
+    images = torch.randn(1, *_SHAPE)
+    for count in range(1, len(_LAYERS)):  # each computes more than those before, and needs a session
+        for threads in (1, 2):
+            exported.capture(images, _LAYERS[:count], threads=threads)
+    exported.capture(images, _LAYERS, logits=True)
+    assert exported.sessions == 7
+    for chosen in itertools.combinations(_LAYERS, 3):
+        exported.capture(images, chosen)
+    assert exported.sessions <= 8
 
 
 def test_a_layer_that_the_graph_computes_wrong_is_left_to_the_network(

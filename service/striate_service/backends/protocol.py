@@ -39,6 +39,8 @@ class RunResult:
     outcomes: tuple[Any | Refusal | Failure, ...]
     """Each task's result, or why there is none, in the order of the tasks."""
     seconds: float
+    seconds_once: float = 0.0
+    """Of `seconds`: what was made for the first such batch, and is there for the next."""
 
 
 @dataclass(frozen=True)

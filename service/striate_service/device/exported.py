@@ -1,7 +1,8 @@
 """Faster forward passes on CPUs: a network as an ONNX graph, run by ONNX Runtime, with any of its layers as outputs.
 
-The graph is exported once, with every layer as an output. For each set of requested outputs a subgraph is extracted, so
-that no deeper layer is computed, and operators are fused except at requested layers. It gives no gradients.
+The graph is exported once, with every layer as an output. For each set of requested outputs a subgraph is extracted
+(`sessions.py`), so that no deeper layer is computed, and operators are fused except at requested layers. It gives no
+gradients.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from striate_service.device.sessions import Sessions
 from striate_service.models.layers import Captured, LayersAndLogits, capture
 from striate_service.stores.files import write_whole
 
 logger = logging.getLogger(__name__)
 
-_SESSIONS = 8  # cached sessions, one for each set of outputs and number of threads; each holds a copy of its weights
 _TOLERANCE = 1e-4  # largest difference from the network, as a share of the layer's largest value
 _INPUT, _LOGITS = "images", "logits"
 _FORMAT = 1  # of graphs as we name their outputs; files of another have other names
@@ -47,18 +47,13 @@ class ExportedNetwork:
     """Computes layers and logits of a network by ONNX Runtime."""
 
     def __init__(self, graph: bytes) -> None:
-        import onnx
-        from onnx.utils import Extractor
-
-        model = onnx.load_from_string(graph)
-        self._extractor = Extractor(model)
-        self._outputs = {output.name for output in model.graph.output}
-        self._session = lru_cache(_SESSIONS)(self._make_session)
+        self._sessions = Sessions(graph, _INPUT)
+        self._outputs = set(self._sessions.outputs)
 
     @property
-    def graph(self) -> bytes:
-        """The ONNX file, as it was read or exported, without the layers that it does not compute right."""
-        return bytes(self._extractor.extract_model([_INPUT], sorted(self._outputs)).SerializeToString())
+    def seconds_of_waiting(self) -> float:
+        """How long calls have waited for sessions, which later calls do not."""
+        return self._sessions.seconds
 
     def has(self, layers: Sequence[str]) -> bool:
         """Return whether it computes these layers."""
@@ -70,7 +65,7 @@ class ExportedNetwork:
 
     def capture(self, inputs: Tensor, layers: Sequence[str], *, logits: bool = False, threads: int = 1) -> Captured:
         """Return the outputs of `layers`, as `layers.capture` does. An image gives the same bits alone or in a batch,
-        and for any number of threads.
+        and for any number of threads, of the same session: which one answers, `sessions.py` says.
 
         Images run one at a time, since a layer's output for one image then stays in the cache for the next layer.
         Measured on a core with 512 KiB of cache, ms of CPU time per image in batches of 1, 4 and 8: squeezenet1_0 21.6,
@@ -80,32 +75,24 @@ class ExportedNetwork:
             inputs: float32 [N, 3, H, W] of the size that was exported, normalized.
         """
         names = [*map(_output, layers), *([_LOGITS] if logits else [])]
-        session = self._session(frozenset(names), threads)
         images = inputs.numpy(force=True)
-        runs = [session.run(names, {_INPUT: images[number : number + 1]}) for number in range(len(images))]
+        runs = self._sessions.run(names, [images[number : number + 1] for number in range(len(images))], threads)
         columns = zip(*runs, strict=True)
         outputs = {name: _joined(arrays) for name, arrays in zip(names, columns, strict=True)}
         return Captured({layer: outputs[_output(layer)] for layer in layers}, outputs.get(_LOGITS))
 
+    @property
+    def sessions(self) -> int:
+        """How many sessions are kept."""
+        return len(self._sessions)
+
     def forget_sessions(self) -> None:
-        """Clear the cache of sessions."""
-        self._session.cache_clear()
+        """Free the memory of all sessions."""
+        self._sessions.clear()
 
-    def _make_session(self, names: frozenset[str], threads: int):  # type: ignore[no-untyped-def]  # of a package that may be missing
-        """Return a session that computes these outputs and no others.
-
-        One with more outputs would give them at once, but fuses other operators: answers would differ in their last
-        bits with what was asked before.
-        """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads use no CPU
-        options.log_severity_level = 3
-        part = self._extractor.extract_model([_INPUT], sorted(names))
-        return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    def wait_for_sessions(self) -> None:
+        """Wait until no session is being made beside others."""
+        self._sessions.wait()
 
 
 def exported_network(
@@ -144,7 +131,7 @@ def exported_network(
     if wrong:
         logger.warning("%d layers run as they are, without ONNX Runtime, first %s", len(wrong), wrong[0])
         exported.drop(wrong)
-    write_whole(file, exported.graph if wrong else graph)
+    write_whole(file, _without(graph, wrong) if wrong else graph)
     return exported
 
 
@@ -164,6 +151,16 @@ def _export(network: nn.Module, layers: Sequence[str], input_shape: tuple[int, i
             verbose=False,
         )
         return file.read_bytes()
+
+
+def _without(graph: bytes, layers: Iterable[str]) -> bytes:
+    """Return a graph that does not compute these layers."""
+    import onnx
+    from onnx.utils import Extractor
+
+    model = onnx.load_from_string(graph)
+    outputs = {output.name for output in model.graph.output} - {*map(_output, layers)}
+    return bytes(Extractor(model).extract_model([_INPUT], sorted(outputs)).SerializeToString())
 
 
 def _wrong_outputs(

@@ -365,7 +365,7 @@ class Engine:
             reason = f"the request failed on {worker.device_name}: {reply.reason}"
             self._retry(batch, batch.halves(), failure(reason))
             return
-        self._scheduler.ended(batch, reply.seconds)
+        self._scheduler.ended(batch, reply.seconds - reply.seconds_once)
         task = payloads[0].task
         images = batch.size if task.forward else 0
         self._metrics.observe_batch(worker.device_name, task.kind, task.model, images, reply.seconds)

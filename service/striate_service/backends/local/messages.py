@@ -82,6 +82,7 @@ class RunEnded:
 
     outcomes: Packed
     seconds: float
+    seconds_once: float
 
 
 @dataclass(frozen=True)

@@ -305,7 +305,8 @@ class Claim:
                 return reply
             assert isinstance(reply, RunEnded)
             # Copies, since the next batch reuses the block: a slow reader does not hold up the worker.
-            return RunResult(self.slot.outputs.unpack(reply.outcomes, copy=True), reply.seconds)
+            outcomes = self.slot.outputs.unpack(reply.outcomes, copy=True)
+            return RunResult(outcomes, reply.seconds, reply.seconds_once)
         finally:
             self.worker.give_back(self)
 

@@ -198,7 +198,7 @@ def _requests(
 
 
 def _run(run: Run, works: Sequence[Work], copied: EarlyCopy | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
-    started = time.perf_counter()
+    started, waited = time.perf_counter(), executor.networks.seconds_of_waiting()
     try:
         outcomes = executor.run(works, images_at_once=run.images_at_once, threads=run.threads, copied=copied)
         packed = slots[run.slot].outputs.pack(tuple(outcomes))
@@ -210,7 +210,8 @@ def _run(run: Run, works: Sequence[Work], copied: EarlyCopy | None, executor: Ex
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return RunFailed(str(error), out_of_memory=True)
-    return RunEnded(packed, time.perf_counter() - started)
+    seconds, once = time.perf_counter() - started, executor.networks.seconds_of_waiting() - waited
+    return RunEnded(packed, seconds, once)
 
 
 def _pong(executor: Executor) -> Pong:
