@@ -346,6 +346,10 @@ class Settings(BaseSettings):
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
         return self
 
+    def database_of(self, name: str) -> str:
+        """Return the SQLAlchemy URL of a store's tables: `database`, else a file of this name in `home`."""
+        return self.database or f"sqlite:///{self.home / name}.db"
+
     @property
     def exposure(self) -> str:
         """What those who reach the address could do for want of settings, as a sentence's end; empty: nothing."""

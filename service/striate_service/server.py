@@ -169,10 +169,8 @@ class Server:
                 self.metrics_port = self._metrics_server.port
             await self._engine.start()
             prerendered = _prerendered(settings, self._engine.models)
-            self._labels = LabelStore(
-                settings.database or f"sqlite:///{settings.home / 'labels.db'}", _shipped_labels(self._engine.models)
-            )
-            self._monitor_store = MonitorStore(settings.database or f"sqlite:///{settings.home / 'monitors.db'}")
+            self._labels = LabelStore(settings.database_of("labels"), _shipped_labels(self._engine.models))
+            self._monitor_store = MonitorStore(settings.database_of("monitors"))
             await self._renderer.start()
             self._register()
             await self._grpc.start()

@@ -15,7 +15,7 @@ _MODELS = import_torchvision().models
 _CLASSIFIERS = _MODELS.list_models(module=_MODELS)
 _SEGMENTERS = _MODELS.list_models(module=_MODELS.segmentation)
 _DETECTORS = _MODELS.list_models(module=_MODELS.detection)
-_OF_ONE_SIZE = ("vit", "swin", "maxvit", "inception", "alexnet")
+_OF_ONE_SIZE = ("vit", "swin", "maxvit", "inception", "alexnet", "ssd300")
 """What takes no pictures as small as the others do."""
 
 pytestmark = pytest.mark.skipif("ALL_MODELS" not in os.environ, reason="it takes long: make models")

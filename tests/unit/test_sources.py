@@ -16,7 +16,9 @@ from striate_service.explain.images import Fit, GivenImage, Target, decode, open
 from striate_service.models.description import Preprocessing
 from striate_service.models.layers import capture
 from striate_service.models.loading import LoadedModel, ModelError, load_model
+from striate_service.models.sources import torchvision
 from striate_service.models.torchvision_compat import import_torchvision
+from striate_service.models.weights import read_weights
 from torch import Tensor, nn
 
 import_torchvision()  # before timm and transformers, which import it themselves
@@ -413,3 +415,18 @@ def test_sizes_and_channels_are_checked_before_anything_is_built() -> None:
         with pytest.raises(ValueError, match=sentence):
             ModelSettings.parse(f"net=resnet18:net.pth {wrong}")
     assert PreprocessingSettings(resize=30, crop=(20, 30)).crop == (20, 30)
+
+
+def test_torchvisions_transformers_see_pictures_of_the_size_that_they_were_trained_on(tmp_path: Path) -> None:
+    """torchvision's own default, for vit_h_14 518, is of other weights."""
+    network = import_torchvision().models.vit_b_32(image_size=64, num_classes=3)
+    torch.save({"model": {f"module.{key}": value for key, value in network.state_dict().items()}}, tmp_path / "v.pth")
+    settings = ModelSettings(name="v", architecture="vit_b_32", weights=str(tmp_path / "v.pth"))
+    weights = read_weights(settings.weights)
+    shown = torchvision.metadata(settings, weights).preprocessing
+    assert shown is not None
+    assert (shown.resize, shown.crop) == (64, 64)
+    built = torchvision.find(settings).build(weights)
+    assert {key: value.shape for key, value in built.state_dict().items()} == {
+        key: value.shape for key, value in network.state_dict().items()
+    }

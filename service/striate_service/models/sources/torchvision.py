@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -61,6 +63,8 @@ def find(model: ModelSettings) -> Architecture:
             arguments |= {"weights_backbone": None}
         if is_segmenter:
             arguments |= {"weights_backbone": None, "aux_loss": any(key.startswith("aux_") for key in weights.state)}
+        if side := _trained_side(weights.state):
+            arguments |= {"image_size": side}
         arguments |= model.arguments
         if "num_classes" not in arguments:
             classes = count_classes(lambda count: models.get_model(name, num_classes=count, **arguments), weights.state)
@@ -98,7 +102,10 @@ def metadata(model: ModelSettings, weights: Weights) -> Metadata:
         return Metadata(_preset_of_detector(name) if name in _detectors() else None, tuple(names))
     entries = import_torchvision().models.get_model_weights(model.architecture)
     published = _published(model.architecture, weights) or entries.DEFAULT
-    return Metadata(_preset(published), tuple(published.meta["categories"]))
+    preset = _preset(published)
+    if side := _trained_side(weights.state):
+        preset = replace(preset, resize=side, crop=side) if preset.crop != side else preset
+    return Metadata(preset, tuple(published.meta["categories"]))
 
 
 def imagenet_classes() -> tuple[str, ...]:
@@ -153,6 +160,19 @@ def _published(name: str, weights: Weights) -> Any:
     digits = file_version(weights.file)[:8]
     entries = import_torchvision().models.get_model_weights(name)
     return next((entry for entry in entries if entry.url.rpartition("-")[2][:8] == digits), None)
+
+
+def _trained_side(state: StateDict) -> int | None:
+    """Return the side of the pictures that torchvision's ViTs were trained on, by their position embeddings.
+
+    Its weights of one architecture differ in it: vit_h_14's are of 518 and of 224.
+    """
+    ends = ("encoder.pos_embedding", "conv_proj.weight")
+    found = [next((value for key, value in state.items() if key.endswith(end)), None) for end in ends]
+    positions, patches = found
+    if positions is None or patches is None or positions.dim() != 3 or patches.dim() != 4:
+        return None
+    return math.isqrt(max(positions.shape[1] - 1, 0)) * patches.shape[-1] or None
 
 
 def _preset(published: Any) -> Preprocessing:
