@@ -1,9 +1,9 @@
 """Sessions of ONNX Runtime over one graph: each computes a set of the graph's outputs, on a number of threads.
 
-A session takes about one to three forwards to make. Nobody waits for one where another computes all that is asked: that
-one answers at once, and the own session is made beside it when that pays. A session computes all of its outputs,
-whoever asks for fewer, and fuses other operators: an answer may differ from the own session's in its last bits, as
-answers do that share a batch with those for other layers.
+A session takes as long to make as one to twelve forwards. Nobody waits for one where another computes all that is
+asked: that one answers at once, and the own session is made beside it when that pays. A session computes all of its
+outputs, whoever asks for fewer, and fuses other operators: an answer may differ from the own session's in its last
+bits, as answers do that share a batch with those for other layers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ Key = tuple[frozenset[str], int]
 _SESSIONS = 8  # that are kept, by when they were last used; each has a copy of its weights
 _SETS = 64  # whose images are counted, by when they were last asked for
 _PAYS = 16
-"""Images, after which an own session has paid, mostly: what one with twice its work takes longer for them. Measured:
-squeezenet1_0 1, googlenet_bvlc 2, resnet18 4, swin_t 3, parts_vit 9, mobilenet_v3_small 12."""
+"""Images, after which an own session has paid, mostly: what a session with twice its work takes longer for them. By CPU
+time of making one and of a forward: squeezenet1_0 1, googlenet_bvlc 1, swin_t 1, resnet18 2, parts_vit 5,
+mobilenet_v3_small 12."""
 _LEAST_BYTES = 1024  # of weights that are held once, beside the graph
 
 
@@ -120,9 +121,9 @@ class Sessions:
 def _taken_out(model: Any) -> dict[str, Any]:
     """Take the weights out of a graph, and return them by name, as ONNX Runtime holds them.
 
-    What is extracted of the graph is then small: a session takes a third to two thirds of the time, and most of that
-    without Python's lock. Measured, ms of CPU time: squeezenet1_0 42 and 18, googlenet_bvlc 141 and 42, resnet18 229
-    and 73, swin_t 613 and 187.
+    What is extracted of the graph is then small: a session takes a third to a half of the time where weights are large,
+    and most of that without Python's lock. Measured, ms of CPU time: squeezenet1_0 42 and 18, googlenet_bvlc 141 and
+    42, resnet18 229 and 73, swin_t 613 and 187; of parts_vit's 3 MB 42 and 38.
     """
     import onnx
     from onnx import numpy_helper
