@@ -303,8 +303,10 @@ class Settings(BaseSettings):
     without them."""
     max_icons_per_caller: Annotated[int, Field(ge=1)] = 8192
     """Icons that the calls of one caller may wait for."""
-    max_detached_icons: Annotated[int, Field(ge=0)] = 4096
+    max_detached_icons: Annotated[int, Field(ge=0)] = 8192
     """Icons that may wait to be rendered though whoever asked for them is not waiting (`RenderIcons` with `detach`)."""
+    max_detached_icons_per_caller: Annotated[int, Field(ge=0)] = 4096
+    """Icons that one caller may have left in this way, until they are rendered, or `CancelIcons` takes them back."""
 
     start_timeout: Annotated[float, Field(gt=0)] = 300
     """How long a worker may take to load its models."""

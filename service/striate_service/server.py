@@ -50,7 +50,7 @@ from striate_service.explain.indexing import ExampleIndexing
 from striate_service.explain.monitoring import DriftGauges, DriftReports, Monitors
 from striate_service.explain.names import Namer
 from striate_service.explain.prerendering import ChosenLayer, Prerendering, chosen_layers
-from striate_service.explain.rendering import Claims, IconQueue, IconRenderer
+from striate_service.explain.rendering import Claims, DetachedIcons, IconQueue, IconRenderer
 from striate_service.explain.streams import ImageStreams
 from striate_service.heap import keep_low
 from striate_service.models import embedded
@@ -213,6 +213,9 @@ class Server:
         icons, namer = IconFinder(self._renderer), Namer(self._labels, example_store, self._metrics)
         runner, streams = ImageRunner(engine, decoder), ImageStreams(engine, decoder, self._memory, settings)
         groups = GroupExplainer(icons, namer)
+        detached = DetachedIcons(
+            self._renderer, self._metrics, settings.max_detached_icons, settings.max_detached_icons_per_caller
+        )
 
         interpretability = InterpretabilityServicer(
             Reader(engine.catalogue, library, recipes, settings.max_images_per_request),
@@ -220,7 +223,7 @@ class Server:
             SemanticDictionaries(runner, icons, namer, example_store),
             Factorizations(runner, engine, groups, library, GroupImportance(engine)),
             GroupFlows(runner, groups),
-            IconProgress(self._renderer, namer, self._metrics, settings.max_detached_icons),
+            IconProgress(self._renderer, namer, detached),
             self._memory,
         )
         models = ModelServicer(engine.catalogue, settings)

@@ -1,4 +1,4 @@
-"""Two servers work on one home; files in it are damaged; the disk is really full."""
+"""Two servers work on one home; files in it are damaged; the disk is really full, or read-only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -154,45 +155,110 @@ def change_facts(file: Path, name: str, value: object) -> None:
     np.savez(file, **arrays | {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)})
 
 
+@dataclass(frozen=True)
+class OwnDisk:
+    """A server whose home is a small file system of its own, which only its process sees."""
+
+    server: Running
+    home: Path
+
+    @property
+    def seen(self) -> Path:
+        """Its home, as it sees it."""
+        return Path(f"/proc/{self.server.process.pid}/root{self.home}")
+
+    def mount(self, *commands: str) -> None:
+        """Run commands of mount(8) or umount(8) where it does."""
+        own = ["nsenter", "--preserve-credentials", "--user", "--mount", "--target", str(self.server.process.pid)]
+        for command in commands:
+            subprocess.run([*own, *command.split(), str(self.home)], check=True)
+
+
+@pytest.fixture(scope="module")
+def own_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnDisk]:
+    folder = tmp_path_factory.mktemp("disk")
+    unshare = ["unshare", "--map-root-user", "--mount"]
+    mount = 'mount -t tmpfs -o size=4m tmpfs "$STRIATE_HOME" && exec "$@"'
+    (home := folder / "home").mkdir()
+    probe = [*unshare, "mount", "-t", "tmpfs", "tmpfs", str(home)]
+    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("this machine gives users no file systems of their own")
+    models = json.dumps([model_setting(folder)])
+    command = [*unshare, "sh", "-c", mount, "sh", STRIATE]
+    with serving(home, command=command, STRIATE_MODELS=models) as server:
+        yield OwnDisk(server, home)
+
+
 @pytest.mark.promise(
     "the file system is full to the last byte",
     "what is to be stored ends FAILED_PRECONDITION, icons are served all the same; nothing half-written is left",
 )
-def test_a_full_file_system(tmp_path: Path) -> None:
-    unshare = ["unshare", "--map-root-user", "--mount"]
-    mount = 'mount -t tmpfs -o size=4m tmpfs "$STRIATE_HOME" && exec "$@"'
-    (inside := tmp_path / "home").mkdir()
-    probe = [*unshare, "mount", "-t", "tmpfs", "tmpfs", str(inside)]
-    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
-        pytest.skip("this machine gives users no file systems of their own")
-    models = json.dumps([model_setting(tmp_path)])
-    command = [*unshare, "sh", "-c", mount, "sh", STRIATE]
-    with serving(inside, command=command, STRIATE_MODELS=models) as server, striate.Client(server.target) as client:
-        disk = Path(f"/proc/{server.process.pid}/root{inside}")  # as the server sees it
+def test_a_full_file_system(own_disk: OwnDisk) -> None:
+    server, disk = own_disk.server, own_disk.seen
+    with striate.Client(server.target) as client:
         client.set_label("layer", 0, "before")
         fill(disk / "ballast")
         kept = names(disk)
-        told = "No space left on device on the server"
-        with pytest.raises(striate.FailedPrecondition, match=told):
-            client.factorize(PICTURES, "layer", components=2, icons=False, save_as="dogs")
-        with pytest.raises(striate.FailedPrecondition, match=told):
-            list(client.index_examples(LABELLED, ["layer"]))
-        with pytest.raises(striate.FailedPrecondition, match=told):
-            list(client.build_basis("dogs", PICTURES, "layer", components=2))
-        with pytest.raises(striate.Unavailable, match="database does not answer"):
-            client.set_label("layer", 1, "after " * 30)
+        refuses_to_store(client, "No space left on device on the server")
         drawn = icons(server.target, "layer")
         assert all(drawn)
         assert icons(server.target, "layer") == drawn
         assert names(disk) == kept, "nothing half-written"
         (disk / "ballast").unlink()
-        client.factorize(PICTURES, "layer", components=2, icons=False, save_as="dogs")
-        list(client.index_examples(LABELLED, ["layer"]))
-        assert [basis.name for basis in client.bases()] == ["dogs"]
-        assert client.labels("layer")[0].text == "before"
+        stores_again(client)
 
+
+@pytest.mark.promise(
+    "STRIATE_HOME becomes read-only while the server runs",
+    "what is to be stored ends FAILED_PRECONDITION, and changes of names UNAVAILABLE; the rest is answered, icons too",
+)
+def test_a_home_that_becomes_read_only(own_disk: OwnDisk) -> None:
+    server, disk = own_disk.server, own_disk.seen
+    with striate.Client(server.target) as client:
+        client.set_label("layer", 0, "before")
+        drawn = icons(server.target, "layer")
+        client.factorize(PICTURES, "layer", components=2, icons=False, save_as="kept")
+        kept = names(disk)
+        own_disk.mount(f"mount --bind {own_disk.home}", "mount -o remount,ro,bind")
+        with pytest.raises(OSError, match="Read-only file system"):
+            (disk / "proof").touch()
+        refuses_to_store(client, "Read-only file system on the server")
+        with pytest.raises(striate.FailedPrecondition, match="Read-only file system on the server"):
+            client.delete_basis("kept")
+        assert icons(server.target, "layer") == drawn, "from the store"
+        assert len(set(icons(server.target, "layer.0"))) > 1, "rendered, though they cannot be kept"
+        assert client.labels("layer")[0].text == "before"
+        assert client.factorize(PICTURES[0], basis="kept", icons=False).groups
         assert client.semantic_dictionary(PICTURES[0], "layer", icons=False).predictions
-        assert client.factorize(PICTURES[0], basis="dogs", icons=False).groups
+        assert client.activations(PICTURES[0], "layer").predictions
+        assert names(disk) == kept
+        own_disk.mount("umount")
+        client.delete_basis("kept")
+        stores_again(client)
+    assert not any("Traceback" in line for line in server.log)
+
+
+def refuses_to_store(client: striate.Client, told: str) -> None:
+    """Check that all that would be stored is refused for this reason."""
+    with pytest.raises(striate.FailedPrecondition, match=told):
+        client.factorize(PICTURES, "layer", components=2, icons=False, save_as="dogs")
+    with pytest.raises(striate.FailedPrecondition, match=told):
+        list(client.index_examples(LABELLED, ["layer"]))
+    with pytest.raises(striate.FailedPrecondition, match=told):
+        list(client.build_basis("dogs", PICTURES, "layer", components=2))
+    with pytest.raises(striate.Unavailable, match="database does not answer"):
+        client.set_label("layer", 1, "after " * 30)
+
+
+def stores_again(client: striate.Client) -> None:
+    """Check that all is stored, and answered, as if nothing had been."""
+    client.factorize(PICTURES, "layer", components=2, icons=False, save_as="dogs")
+    list(client.index_examples(LABELLED, ["layer"]))
+    assert [basis.name for basis in client.bases()] == ["dogs"]
+    assert client.labels("layer")[0].text == "before"
+    assert client.semantic_dictionary(PICTURES[0], "layer", icons=False).predictions
+    assert client.factorize(PICTURES[0], basis="dogs", icons=False).groups
+    client.delete_basis("dogs")
 
 
 def fill(file: Path) -> None:

@@ -29,6 +29,8 @@ from striate_service.local import LocalServer
 CALLS, GROUPS = 200, 3  # half of which wait for icons
 MOST = 700  # icons that one caller may wait for
 CHANNELS = 4
+FACETS = 8
+LEFT = CHANNELS * FACETS  # icons that one caller may leave
 _HUNG = 240.0  # seconds: a first factorization compiles, which takes a minute on a busy machine
 
 
@@ -47,6 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelSettings:
 def serving(model: ModelSettings, home: Path, **changes: object) -> LocalServer:
     """Return a server whose slices are a few steps each, and whose icons are rendered one by one."""
     own = {"devices": ("cpu",), "render_slice": 0.05, "render_batch_size": 1, "max_icons_per_caller": MOST}
+    own["max_detached_icons_per_caller"] = LEFT
     return LocalServer(settings(home, models=[model], **(own | changes)))
 
 
@@ -140,6 +143,46 @@ def test_who_waits_goes_before_who_has_left(server: LocalServer, stub: Interpret
     assert (last.completed, last.total, last.progress) == (1, 1, 1)
     assert metric(server, "striate_icons_detached") >= left_over - 1, "one may have been in its last step"
     assert in_time(lambda: metric(server, "striate_icons_detached") == 0), "they were wanted all the same"
+
+
+@pytest.mark.promise(
+    "callers leave icons to be rendered (`RenderIcons` with `detach`)",
+    "so many of each caller, RESOURCE_EXHAUSTED beyond; who has left them takes them back, and nobody else's",
+    seen="12,284 were queued in seconds, and none could be taken back",
+)
+def test_who_has_left_icons_takes_them_back(server: LocalServer, stub: InterpretabilityServiceStub) -> None:
+    def leave(caller: str, layer: str) -> None:
+        request = messages.RenderIconsRequest(layer=layer, facets=FACETS, detach=True, omit_icons=True)
+        left = stub.RenderIcons(request, metadata=[("striate-caller", caller)])
+        next(left)
+        left.cancel()
+
+    def cancel(caller: str, **chosen: str) -> int:
+        metadata = [("striate-caller", caller)]
+        return int(stub.CancelIcons(messages.CancelIconsRequest(**chosen), metadata=metadata).cancelled)
+
+    leave("ann", "layer")
+    for _ in range(2):  # what is left already does not count again
+        leave("ann", "layer")
+    with pytest.raises(grpc.RpcError) as refused:
+        leave("ann", "layer.0")
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert re.search(rf"ann has left \d+ icons to be rendered.* at most {LEFT} ", refused.value.details())
+    leave("bob", "layer")
+    assert metric(server, "striate_icons_detached") <= LEFT, "the same ones"
+    leave("bob", "layer")
+    assert [cancel("eve"), cancel("ann", layer="layer.0"), cancel("ann", model="fragile", layer="layer.1")] == [0] * 3
+    with pytest.raises(grpc.RpcError) as refused:
+        cancel("ann", layer="layers")
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert cancel("ann", layer="layer") > FACETS, "all but what was finished meanwhile"
+    assert cancel("ann") == 0
+    assert metric(server, "striate_icons_detached") > FACETS, "bob's too"
+    rendered = metric(server, "striate_icons_rendered_total")
+    assert cancel("bob") > FACETS
+    assert metric(server, "striate_icons_detached") == 0
+    assert in_time(lambda: metric(server, "striate_icons_pending") == 0)
+    assert metric(server, "striate_icons_rendered_total") <= rendered + FACETS, "what was in its last slice"
 
 
 def test_a_stream_that_ends_early_drops_its_icons(server: LocalServer, stub: InterpretabilityServiceStub) -> None:

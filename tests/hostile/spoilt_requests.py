@@ -111,6 +111,7 @@ def _sound(method: MethodDescriptor, chance: random.Random) -> Sequence[Message]
             )
         ],
         "RenderIcons": [interpretability_pb2.RenderIconsRequest(layer=_LAYER, channels=[0, 1], omit_icons=True)],
+        "CancelIcons": [interpretability_pb2.CancelIconsRequest(model="parts", layer=_LAYER)],
         "WatchIcons": [interpretability_pb2.WatchIconsRequest(keys=_keys(direction))],
         "SetLabel": [
             labels_pb2.SetLabelRequest(layer=_LAYER, channel=1, label=pb.Label(text="ear", score=0.5)),

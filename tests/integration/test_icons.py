@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import striate
-from conftest import settings
+from conftest import answer, settings
+from striate.cli import main
 from striate.show.sheets import contact_sheet
 from striate_service.config import EMBEDDED
 from striate_service.explain.icons import RecipeChoice
 from striate_service.explain.prerendering import chosen_layers
+from striate_service.local import LocalServer
 from striate_service.models.loading import load_model
 from striate_service.techniques.recipe import SOFT, Fourier, Maco
 
@@ -78,6 +84,33 @@ def test_facets_are_pictures_of_their_own_and_lie_side_by_side(client: striate.C
     with pytest.raises(striate.InvalidArgument) as many:
         rendered(client, facets=9)
     assert "facets" in many.value.violations
+
+
+async def test_what_was_left_is_taken_back(
+    either: Any, server: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave() -> None:
+        with striate.Client(server.target) as client:
+            next(client.render_icons("mixed4d", recipe="maco", facets=2, detach=True))
+
+    leave()
+    assert await answer(either.cancel_icons("mixed4c")) == 0
+    assert await answer(either.cancel_icons("mixed4d")) > 0
+    assert await answer(either.cancel_icons()) == 0
+    leave()
+    with pytest.raises(striate.NotFound, match="no layer 'mixed4z'"):
+        await answer(either.cancel_icons("mixed4z"))
+    command = ["striate", "render", "--cancel", "-l", "mixed4d", "--server", server.target]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as ended:
+        await asyncio.to_thread(main)
+    assert not ended.value.code
+    assert re.match(r"[1-9]\d* icons of mixed4d were still to be rendered", capsys.readouterr().out)
+    assert await answer(either.cancel_icons()) == 0
+    monkeypatch.setattr(sys, "argv", [*command, "--detach"])
+    with pytest.raises(SystemExit) as ended:
+        await asyncio.to_thread(main)
+    assert ended.value.code == 2
 
 
 def test_a_neuron_is_pictured_at_its_position(client: striate.Client) -> None:

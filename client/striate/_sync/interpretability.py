@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from striate._sync.icons import IconCalls
 from striate.calls.activations import ActivationsCall, DType, Reduce
+from striate.calls.cancel_icons import CancelIconsCall
 from striate.calls.factorize import FactorizeCall
 from striate.calls.factorize_layers import FactorizeLayersCall
 from striate.calls.options import Fit, Method
@@ -267,3 +268,13 @@ class InterpretabilityCalls(IconCalls):
         with self._connection.errors():
             for response in self._interpretability.RenderIcons(request, **call_options):
                 yield call.result(response)
+
+    def cancel_icons(self, layer: str = "", *, model: str = "", timeout: float | None = None) -> int:
+        """Take back what `render_icons` with `detach` has left, and return how many icons that were: see
+        `calls.cancel_icons`.
+        """
+        call = CancelIconsCall(layer=layer, model=model)
+        request = call.request()
+        with self._connection.errors():
+            response = self._interpretability.CancelIcons(request, **self._connection.call_options(timeout))
+        return call.result(response)

@@ -31,7 +31,7 @@ class RenderIconsCall(ModelOption, RecipeOption):
     icons: bool = True
     """False: report progress only."""
     detach: bool = False
-    """Let the server go on when the iteration ends early or the connection breaks."""
+    """Let the server go on when the iteration ends early or the connection breaks, until `cancel_icons`."""
 
     def request(self) -> messages.RenderIconsRequest:
         known = _OBJECTIVES.get(self.objective)

@@ -265,8 +265,18 @@ def render(
         typer.Option("--output", "-o", help="Write a contact sheet, a .png.", callback=output_to(*PICTURES)),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="The server goes on when this command is stopped.")] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Render none: take back those that --detach has left of this layer.")
+    ] = False,
 ) -> None:
     """Render a layer's icons ahead of time."""
+    if cancel:
+        if detach or output:
+            raise typer.BadParameter("renders none: leave --detach and --output away.", param_hint="--cancel")
+        with server.client() as client:
+            cancelled = client.cancel_icons(layer, model=model)
+        console.print(f"{cancelled} icons of {layer} were still to be rendered, and are not any more")
+        return
     chosen, place = channel_ranges(channels), row_and_column(position)
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -530,6 +530,20 @@ class RenderIconsResponse(_message.Message):
     neurons: _containers.RepeatedCompositeFieldContainer[Neuron]
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layer: _Optional[_Union[_common_pb2.Layer, _Mapping]] = ..., completed: _Optional[int] = ..., total: _Optional[int] = ..., progress: _Optional[float] = ..., remaining_seconds: _Optional[float] = ..., neurons: _Optional[_Iterable[_Union[Neuron, _Mapping]]] = ...) -> None: ...
 
+class CancelIconsRequest(_message.Message):
+    __slots__ = ("model", "layer")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    layer: str
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ...) -> None: ...
+
+class CancelIconsResponse(_message.Message):
+    __slots__ = ("cancelled",)
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    cancelled: int
+    def __init__(self, cancelled: _Optional[int] = ...) -> None: ...
+
 class WatchIconsRequest(_message.Message):
     __slots__ = ("keys", "previews")
     KEYS_FIELD_NUMBER: _ClassVar[int]

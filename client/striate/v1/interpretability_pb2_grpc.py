@@ -79,6 +79,11 @@ class InterpretabilityServiceStub:
                 request_serializer=striate_dot_v1_dot_interpretability__pb2.WatchIconsRequest.SerializeToString,
                 response_deserializer=striate_dot_v1_dot_interpretability__pb2.WatchIconsResponse.FromString,
                 _registered_method=True)
+        self.CancelIcons = channel.unary_unary(
+                '/striate.v1.InterpretabilityService/CancelIcons',
+                request_serializer=striate_dot_v1_dot_interpretability__pb2.CancelIconsRequest.SerializeToString,
+                response_deserializer=striate_dot_v1_dot_interpretability__pb2.CancelIconsResponse.FromString,
+                _registered_method=True)
 
 
 class InterpretabilityServiceServicer:
@@ -145,6 +150,14 @@ class InterpretabilityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelIcons(self, request, context):
+        """Takes back what the caller's own calls of RenderIcons with `detach` have left to be rendered. What anybody else wants,
+        or waits for, is rendered all the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterpretabilityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -182,6 +195,11 @@ def add_InterpretabilityServiceServicer_to_server(servicer, server):
                     servicer.WatchIcons,
                     request_deserializer=striate_dot_v1_dot_interpretability__pb2.WatchIconsRequest.FromString,
                     response_serializer=striate_dot_v1_dot_interpretability__pb2.WatchIconsResponse.SerializeToString,
+            ),
+            'CancelIcons': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelIcons,
+                    request_deserializer=striate_dot_v1_dot_interpretability__pb2.CancelIconsRequest.FromString,
+                    response_serializer=striate_dot_v1_dot_interpretability__pb2.CancelIconsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -383,6 +401,33 @@ class InterpretabilityService:
             '/striate.v1.InterpretabilityService/WatchIcons',
             striate_dot_v1_dot_interpretability__pb2.WatchIconsRequest.SerializeToString,
             striate_dot_v1_dot_interpretability__pb2.WatchIconsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelIcons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/striate.v1.InterpretabilityService/CancelIcons',
+            striate_dot_v1_dot_interpretability__pb2.CancelIconsRequest.SerializeToString,
+            striate_dot_v1_dot_interpretability__pb2.CancelIconsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,10 @@ class InterpretabilityServiceStub:
     """Renders the icons that replies lacked, and sends each as soon as it is finished. When the call ends, what nobody else
     waits for and has not begun is forgotten. RESOURCE_EXHAUSTED where too many icons are waited for.
     """
+    CancelIcons: _grpc.UnaryUnaryMultiCallable[_interpretability_pb2.CancelIconsRequest, _interpretability_pb2.CancelIconsResponse]
+    """Takes back what the caller's own calls of RenderIcons with `detach` have left to be rendered. What anybody else wants,
+    or waits for, is rendered all the same.
+    """
 
 @_typing.type_check_only
 class InterpretabilityServiceAsyncStub(InterpretabilityServiceStub):
@@ -94,6 +98,10 @@ class InterpretabilityServiceAsyncStub(InterpretabilityServiceStub):
     WatchIcons: _aio.UnaryStreamMultiCallable[_interpretability_pb2.WatchIconsRequest, _interpretability_pb2.WatchIconsResponse]  # type: ignore[assignment]
     """Renders the icons that replies lacked, and sends each as soon as it is finished. When the call ends, what nobody else
     waits for and has not begun is forgotten. RESOURCE_EXHAUSTED where too many icons are waited for.
+    """
+    CancelIcons: _aio.UnaryUnaryMultiCallable[_interpretability_pb2.CancelIconsRequest, _interpretability_pb2.CancelIconsResponse]  # type: ignore[assignment]
+    """Takes back what the caller's own calls of RenderIcons with `detach` have left to be rendered. What anybody else wants,
+    or waits for, is rendered all the same.
     """
 
 class InterpretabilityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -167,6 +175,16 @@ class InterpretabilityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_interpretability_pb2.WatchIconsResponse], _abc.AsyncIterator[_interpretability_pb2.WatchIconsResponse]]:
         """Renders the icons that replies lacked, and sends each as soon as it is finished. When the call ends, what nobody else
         waits for and has not begun is forgotten. RESOURCE_EXHAUSTED where too many icons are waited for.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelIcons(
+        self,
+        request: _interpretability_pb2.CancelIconsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interpretability_pb2.CancelIconsResponse, _abc.Awaitable[_interpretability_pb2.CancelIconsResponse]]:
+        """Takes back what the caller's own calls of RenderIcons with `detach` have left to be rendered. What anybody else wants,
+        or waits for, is rendered all the same.
         """
 
 def add_InterpretabilityServiceServicer_to_server(servicer: InterpretabilityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from striate_service.errors import TooManyIcons
 from striate_service.explain.icons import NO_ICON, Icon, IconStatus, icons_of
 from striate_service.explain.labels import Label
 from striate_service.explain.names import Namer
-from striate_service.explain.rendering import IconRenderer, IconSubject, Owner, Rendering, Urgency
+from striate_service.explain.rendering import DetachedIcons, IconRenderer, IconSubject, Owner, Rendering, Urgency
 from striate_service.models.description import LayerDescription, ModelDescription
-from striate_service.monitoring.metrics import Metrics
 from striate_service.techniques.objective import Facets, Objective, Single
 from striate_service.techniques.recipe import Recipe
 
@@ -46,6 +44,16 @@ class RenderQuestion:
     def objectives(self) -> list[Objective]:
         """One a channel."""
         return [Facets(each, self.facets) for each in self.shown] if self.facets > 1 else [*self.shown]
+
+
+@dataclass(frozen=True)
+class CancelQuestion:
+    """Which icons to take back, of those that a caller has left to be rendered."""
+
+    version: str = ""
+    """The model's; empty: all models'."""
+    layer: str = ""
+    """Its path; empty: all layers."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +90,10 @@ class WatchProgress(Progress):
 
 
 class IconProgress:
-    def __init__(self, renderer: IconRenderer, namer: Namer, metrics: Metrics, max_detached: int) -> None:
-        """Take what renders.
-
-        Args:
-            max_detached: icons that may be unfinished though nobody needs to wait for them.
-        """
+    def __init__(self, renderer: IconRenderer, namer: Namer, detached: DetachedIcons) -> None:
         self._renderer = renderer
         self._namer = namer
-        self._metrics = metrics
-        self._max_detached = max_detached
-        self._detached: dict[asyncio.Future[tuple[bytes, ...]], int] = {}
-        """How many icons each unfinished rendering has."""
+        self._detached = detached
 
     async def watch(
         self, subjects: Sequence[IconSubject], caller: str, *, previews: bool
@@ -135,7 +135,7 @@ class IconProgress:
         ]
         async with self._renderer.wanted(subjects, Owner(Urgency.AHEAD, caller)) as renderings:
             if question.detach:
-                self._detach(renderings)
+                self._detached.leave(renderings, caller)
             labels = await self._namer.neurons(model, layer, dict.fromkeys(channels, _NO_EFFECTS), [])
             async with aclosing(_reports(renderings)) as reports:
                 async for progress, finished in reports:
@@ -149,27 +149,9 @@ class IconProgress:
                     ]
                     yield RenderProgress(**vars(progress), finished=neurons)
 
-    def _detach(self, renderings: Sequence[Rendering]) -> None:
-        """Let renderings go on when the caller has gone.
-
-        Raises:
-            TooManyIcons: too many would.
-        """
-        new = [each for each in renderings if not each.icons.done() and each.icons not in self._detached]
-        if sum(self._detached.values()) + sum(len(each.addresses) for each in new) > self._max_detached:
-            raise TooManyIcons(
-                f"this server renders at most {self._max_detached} icons that nobody waits for (its setting "
-                "max_detached_icons); wait for these, or ask for fewer"
-            )
-        self._renderer.own(new, Owner(Urgency.DETACHED))
-        for each in new:
-            self._detached[each.icons] = len(each.addresses)
-            each.icons.add_done_callback(self._end)
-        self._metrics.icons_detached.set(sum(self._detached.values()))
-
-    def _end(self, icons: asyncio.Future[tuple[bytes, ...]]) -> None:
-        del self._detached[icons]
-        self._metrics.icons_detached.set(sum(self._detached.values()))
+    def cancel(self, question: CancelQuestion, caller: str) -> int:
+        """Take back what a caller's calls with `detach` have left, and return how many icons that were."""
+        return self._detached.cancel(caller, question.version, question.layer)
 
 
 async def _reports(renderings: Sequence[Rendering]) -> AsyncGenerator[tuple[Progress, list[int]], None]:

@@ -145,7 +145,8 @@ class IconStore:
             if (data := _without_checksum(checked)) is not None:
                 return _CachedIcon(data, touched=0.0)
             logger.warning("the icon %s was damaged; it will be rendered again", address.path)
-            self._folder.delete(address.path)
+            with suppress(OSError):  # a read-only disk
+                self._folder.delete(address.path)
         for shipped in self._shipped:
             file = shipped / address.path
             picture = file.read_bytes() if file.is_file() else b""

@@ -70,10 +70,13 @@ class Leases:
         self._folder.write(lease.path, self._content(progress))
 
     def release(self, leases: Iterable[Lease]) -> None:
-        """Release leases: their icons are in the store, or will not be rendered."""
-        for lease in leases:
-            for number in range(lease.number + 1):
-                self._folder.delete(Lease(lease.name, number).path)
+        """Release leases: their icons are in the store, or will not be rendered. Those that cannot be deleted lapse."""
+        try:
+            for lease in leases:
+                for number in range(lease.number + 1):
+                    self._folder.delete(Lease(lease.name, number).path)
+        except OSError as error:  # a read-only disk, a bucket that does not answer
+            logger.warning("leases on icons could not be given back; they lapse by themselves: %s", error)
 
     def _content(self, progress: float) -> bytes:
         return json.dumps({"format": _FORMAT, "until": self._clock() + self.seconds, "progress": progress}).encode()

@@ -105,7 +105,7 @@ class IconRenderer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._give_back(self._queue.under_way)
+        await asyncio.to_thread(self._claims.give_back, self._queue.under_way)
 
     def _work(self) -> None:
         for _ in range(min(self._queue.batches_waiting, self._engine.worker_count) - len(self._loops)):
@@ -134,7 +134,7 @@ class IconRenderer:
         while unwanted := self._queue.take_unwanted():
             self._metrics.icons_dropped.inc(sum(len(rendering.addresses) for rendering in unwanted))
             self._count()
-            await self._give_back(unwanted)
+            await asyncio.to_thread(self._claims.give_back, unwanted)
         return self._queue.take_next()
 
     async def _begin(self, renderings: Sequence[Rendering]) -> list[Batch]:
@@ -190,7 +190,7 @@ class IconRenderer:
                 rendering.icons.set_exception(error)
                 rendering.icons.exception()  # seen: nobody may be waiting for it
         self._count()
-        await self._give_back(renderings)
+        await asyncio.to_thread(self._claims.give_back, renderings)
 
     async def _watch_elsewhere(self) -> None:
         """See what becomes of icons that other servers render, and take over what they abandon."""
@@ -206,12 +206,6 @@ class IconRenderer:
                 await asyncio.to_thread(self._claims.renew, self._queue.under_way)
             except OSError as error:
                 logger.warning("leases on icons could not be renewed, so another server may render them too: %s", error)
-
-    async def _give_back(self, renderings: Sequence[Rendering]) -> None:
-        try:
-            await asyncio.to_thread(self._claims.give_back, renderings)
-        except OSError as error:
-            logger.warning("leases on icons could not be given back; they lapse by themselves: %s", error)
 
     def _count(self) -> None:
         self._metrics.icons_pending.set(self._queue.pictures)

@@ -1,4 +1,4 @@
-"""RenderIcons: the request as a question, and progress as replies."""
+"""RenderIcons and CancelIcons: requests as questions, and progress as replies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from striate.v1 import interpretability_pb2 as messages
 
 from striate_service.errors import InvalidArgument, shown
-from striate_service.explain.icon_progress import FinishedNeuron, RenderProgress, RenderQuestion
+from striate_service.explain.icon_progress import CancelQuestion, FinishedNeuron, RenderProgress, RenderQuestion
 from striate_service.models.description import LayerDescription
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.interpretability.reader import Reader
@@ -36,6 +36,13 @@ def read(request: messages.RenderIconsRequest, reader: Reader) -> RenderQuestion
         omit=request.omit_icons,
         detach=request.detach,
     )
+
+
+def read_cancel(request: messages.CancelIconsRequest, reader: Reader) -> CancelQuestion:
+    if not (request.model or request.layer):
+        return CancelQuestion()
+    model = reading.find_model(reader.models, request.model)
+    return CancelQuestion(model.version, reading.find_map(model, request.layer, "layer").path if request.layer else "")
 
 
 def write(question: RenderQuestion, progress: RenderProgress) -> messages.RenderIconsResponse:

@@ -105,6 +105,12 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
             async for progress in updates:
                 yield icons.write(question, progress)
 
+    async def CancelIcons(  # noqa: N802
+        self, request: messages.CancelIconsRequest, context: Context
+    ) -> messages.CancelIconsResponse:
+        cancelled = self._icons.cancel(icons.read_cancel(request, self._reader), read_terms(context).caller)
+        return messages.CancelIconsResponse(cancelled=cancelled)
+
     async def WatchIcons(  # noqa: N802
         self, request: messages.WatchIconsRequest, context: Context
     ) -> AsyncIterator[messages.WatchIconsResponse]:
