@@ -195,6 +195,18 @@ def test_a_watch_of_a_monitor_that_is_not_there_says_so(client: striate.Client) 
 
 
 @pytest.mark.usefixtures("names")
+def test_an_image_that_no_message_can_hold_is_skipped_and_counted(client: striate.Client, server: LocalServer) -> None:
+    client.create_monitor("prod", [LAYER])
+    large = np.zeros((512, 512, 3), np.uint8)  # 768 KiB
+    with striate.Client(server.target, max_message_bytes=2**20) as narrow:
+        watch = narrow.observe("prod")
+        for image in (large, pictures(1, seed=8)[0], large):
+            assert watch.add(image)
+        watch.close(timeout=20)
+    assert (watch.stored, watch.skipped, watch.dropped) == (1, 2, 0)
+
+
+@pytest.mark.usefixtures("names")
 def test_a_sample_of_traffic_is_sent(client: striate.Client) -> None:
     client.create_monitor("prod", [LAYER])
     image = pictures(1, seed=8)[0]
