@@ -64,9 +64,7 @@ def model_setting(
     return setting
 
 
-def start(
-    home: Path, *, command: Sequence[str] = (STRIATE,), port: int = 0, **variables: str
-) -> subprocess.Popen[str]:
+def start(home: Path, *, command: Sequence[str] = (STRIATE,), port: int = 0, **variables: str) -> subprocess.Popen[str]:
     """Start a server of the fragile network, with one worker.
 
     Args:
@@ -89,9 +87,7 @@ def start(
 
 
 @contextlib.contextmanager
-def serving(
-    home: Path, *, command: Sequence[str] = (STRIATE,), port: int = 0, **variables: str
-) -> Iterator[Running]:
+def serving(home: Path, *, command: Sequence[str] = (STRIATE,), port: int = 0, **variables: str) -> Iterator[Running]:
     """A server, from when it serves until it is killed."""
     process = start(home, command=command, port=port, **variables)
     running = Running(process)

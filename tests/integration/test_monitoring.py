@@ -67,6 +67,11 @@ async def test_vehicles_without_wheels_are_told(either: Any, reference: list[np.
     assert found.significant
     assert (found.images, found.reference_images) == (120, 160)
     assert found.channels[0].name == "wheel"  # as dissection named it
+    first = found.concepts[0]
+    assert (first.name, first.channels, first.significant) == ("wheel", 7, True)
+    assert 1 < first.score < first.most_drifted.score == found.channels[0].score
+    assert {each.most_drifted.label.text for each in found.concepts} == {each.name for each in found.concepts}
+    assert len(first.most_drifted.window_files) == 3
     assert found.channels[0].change.now < found.channels[0].change.before
     assert found.channels[0].score > 1 >= found.channels[0].p_value / 0.001
     assert {slice.name: slice.images for slice in found.slices} == {"camera-0": 60, "camera-1": 60}

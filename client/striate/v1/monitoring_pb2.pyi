@@ -214,7 +214,7 @@ class SliceDrift(_message.Message):
     def __init__(self, slice: _Optional[str] = ..., images: _Optional[int] = ..., effect: _Optional[float] = ...) -> None: ...
 
 class GetDriftResponse(_message.Message):
-    __slots__ = ("monitor", "images", "reference_images", "enough", "significant", "layers", "bases", "channels", "groups", "classes", "confidence", "slices")
+    __slots__ = ("monitor", "images", "reference_images", "enough", "significant", "layers", "bases", "channels", "groups", "classes", "confidence", "slices", "concepts")
     MONITOR_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -227,6 +227,7 @@ class GetDriftResponse(_message.Message):
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     SLICES_FIELD_NUMBER: _ClassVar[int]
+    CONCEPTS_FIELD_NUMBER: _ClassVar[int]
     monitor: Monitor
     images: int
     reference_images: int
@@ -239,7 +240,22 @@ class GetDriftResponse(_message.Message):
     classes: _containers.RepeatedCompositeFieldContainer[ClassDrift]
     confidence: Drift
     slices: _containers.RepeatedCompositeFieldContainer[SliceSummary]
-    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ..., images: _Optional[int] = ..., reference_images: _Optional[int] = ..., enough: _Optional[bool] = ..., significant: _Optional[bool] = ..., layers: _Optional[_Iterable[_Union[LayerDrift, _Mapping]]] = ..., bases: _Optional[_Iterable[_Union[BasisDrift, _Mapping]]] = ..., channels: _Optional[_Iterable[_Union[ChannelDrift, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[GroupDrift, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[ClassDrift, _Mapping]]] = ..., confidence: _Optional[_Union[Drift, _Mapping]] = ..., slices: _Optional[_Iterable[_Union[SliceSummary, _Mapping]]] = ...) -> None: ...
+    concepts: _containers.RepeatedCompositeFieldContainer[ConceptDrift]
+    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ..., images: _Optional[int] = ..., reference_images: _Optional[int] = ..., enough: _Optional[bool] = ..., significant: _Optional[bool] = ..., layers: _Optional[_Iterable[_Union[LayerDrift, _Mapping]]] = ..., bases: _Optional[_Iterable[_Union[BasisDrift, _Mapping]]] = ..., channels: _Optional[_Iterable[_Union[ChannelDrift, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[GroupDrift, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[ClassDrift, _Mapping]]] = ..., confidence: _Optional[_Union[Drift, _Mapping]] = ..., slices: _Optional[_Iterable[_Union[SliceSummary, _Mapping]]] = ..., concepts: _Optional[_Iterable[_Union[ConceptDrift, _Mapping]]] = ...) -> None: ...
+
+class ConceptDrift(_message.Message):
+    __slots__ = ("name", "score", "significant", "channels", "most_drifted")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SIGNIFICANT_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    MOST_DRIFTED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    score: float
+    significant: bool
+    channels: int
+    most_drifted: ChannelDrift
+    def __init__(self, name: _Optional[str] = ..., score: _Optional[float] = ..., significant: _Optional[bool] = ..., channels: _Optional[int] = ..., most_drifted: _Optional[_Union[ChannelDrift, _Mapping]] = ...) -> None: ...
 
 class LayerDrift(_message.Message):
     __slots__ = ("layer", "score", "significant_channels", "dead_channels", "newly_dead_channels", "sparsity")

@@ -222,9 +222,16 @@ def _drift_message(found: monitoring.DriftAnswer) -> messages.GetDriftResponse:
             )
             for each in found.bases
         ],
-        channels=[
-            messages.ChannelDrift(layer=each.layer, channel=each.channel, mean=each.mean, **_shown(each))
-            for each in found.channels
+        channels=[_channel(each) for each in found.channels],
+        concepts=[
+            messages.ConceptDrift(
+                name=each.name,
+                score=each.score,
+                significant=each.significant,
+                channels=each.channels,
+                most_drifted=_channel(each.most_drifted),
+            )
+            for each in found.concepts
         ],
         groups=[messages.GroupDrift(basis=each.basis, group=each.group, **_shown(each)) for each in found.groups],
         classes=[
@@ -239,6 +246,10 @@ def _drift_message(found: monitoring.DriftAnswer) -> messages.GetDriftResponse:
             for each in found.slices
         ],
     )
+
+
+def _channel(item: monitoring.ChannelDrift) -> messages.ChannelDrift:
+    return messages.ChannelDrift(layer=item.layer, channel=item.channel, mean=item.mean, **_shown(item))
 
 
 def _shown(item: monitoring.ChannelDrift | monitoring.GroupDrift) -> dict[str, Any]:
