@@ -35,6 +35,7 @@ from striate.image_folders import image_folder
 from striate.images import LabelledImage, ObservedImage
 from striate.label_files import read_labels, write_labels
 from striate.local import local
+from striate.profile_files import read_profile, write_profile
 from striate.results.activations import Activations
 from striate.results.bases import Basis, BuildProgress
 from striate.results.examples import ChannelExamples, IndexProgress, LayerExamples
@@ -51,6 +52,7 @@ from striate.results.monitoring import (
     LayerDrift,
     Monitor,
     ObserveProgress,
+    Profile,
     SliceSummary,
 )
 from striate.results.neurons import Example, Label, Neuron, RenderProgress
@@ -108,6 +110,7 @@ __all__ = [
     "ObservedImage",
     "Output",
     "PermissionDenied",
+    "Profile",
     "QuotaExceeded",
     "Region",
     "RenderProgress",
@@ -123,5 +126,7 @@ __all__ = [
     "image_folder",
     "local",
     "read_labels",
+    "read_profile",
     "write_labels",
+    "write_profile",
 ]

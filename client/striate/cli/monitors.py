@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from striate import Client, LabelledImage, ObservedImage, image_folder
+from striate import Client, LabelledImage, ObservedImage, image_folder, read_profile, write_profile
 from striate.calls.monitors import as_observed
 from striate.cli.facts import drift_facts, monitor_facts, print_json
 from striate.cli.options import Json, ModelName, Server, asks_server, console
@@ -115,6 +115,36 @@ def list_monitors(server: Server, as_json: Json = False) -> None:
         print_json([monitor_facts(each) for each in found])
         return
     console.print(monitors_table(found))
+
+
+@app.command("export")
+@asks_server
+def export_profile(
+    name: Name,
+    output: Annotated[Path, typer.Argument(help="The file to write.", dir_okay=False)],
+    server: Server,
+    pictures: Annotated[bool, typer.Option(help="Write small pictures of images too.")] = True,
+) -> None:
+    """Write what a monitor keeps to a file, to be the reference of another or to be merged with it."""
+    with server.client() as client:
+        profile = client.export_profile(name, pictures=pictures)
+    write_profile(output, profile)
+    console.print(f"wrote {output}: {profile.reference_images} images of the reference, {profile.window_images} newer")
+
+
+@app.command("import")
+@asks_server
+def import_profiles(
+    name: Name,
+    files: Annotated[list[Path], typer.Argument(help="As `export` writes them.", exists=True, dir_okay=False)],
+    server: Server,
+    reference_only: Annotated[bool, typer.Option("--reference-only", help="Take their references alone.")] = False,
+) -> None:
+    """Let a monitor take in what others have kept. An image that it knows is not counted again."""
+    profiles = [read_profile(file) for file in files]
+    with server.client() as client:
+        added = sum(client.import_profile(name, each, reference_only=reference_only) for each in profiles)
+    console.print(f"{name}: {added} images taken in")
 
 
 @app.command()

@@ -40,6 +40,22 @@ class Monitor(Shown):
 
 
 @dataclass(frozen=True)
+class Profile(Shown):
+    """What a monitor keeps of images: `write_profile` and `read_profile` keep it as a file."""
+
+    model: Model = field(repr=False)
+    layers: tuple[str, ...]
+    """Paths."""
+    bases: tuple[str, ...]
+    reference_images: int
+    """At most 1024: a sample of all that were sent."""
+    window_images: int
+    """The newest of traffic."""
+    data: bytes = field(repr=False)
+    """The file."""
+
+
+@dataclass(frozen=True)
 class ObserveProgress(Shown):
     """How far a stream of images to a monitor is."""
 
@@ -145,7 +161,7 @@ class ConceptDrift(Shown):
 
     name: str
     score: float
-    """The mean of its channels' scores. Beyond 1 the drift is more than chance explains."""
+    """The sum of its channels' scores by their number and a half more. Beyond 1 the drift is more than chance explains."""
     significant: bool
     channels: int
     """How many bear the name."""

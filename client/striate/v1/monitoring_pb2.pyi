@@ -167,6 +167,78 @@ class AddOutcomesResponse(_message.Message):
     added: int
     def __init__(self, added: _Optional[int] = ...) -> None: ...
 
+class Profile(_message.Message):
+    __slots__ = ("format", "model", "layers", "bases", "basis_digests", "fit", "reference", "traffic")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    BASES_FIELD_NUMBER: _ClassVar[int]
+    BASIS_DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_FIELD_NUMBER: _ClassVar[int]
+    format: int
+    model: _common_pb2.ModelRef
+    layers: _containers.RepeatedScalarFieldContainer[str]
+    bases: _containers.RepeatedScalarFieldContainer[str]
+    basis_digests: _containers.RepeatedScalarFieldContainer[bytes]
+    fit: _common_pb2.Fit
+    reference: ProfileImages
+    traffic: ProfileImages
+    def __init__(self, format: _Optional[int] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layers: _Optional[_Iterable[str]] = ..., bases: _Optional[_Iterable[str]] = ..., basis_digests: _Optional[_Iterable[bytes]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., reference: _Optional[_Union[ProfileImages, _Mapping]] = ..., traffic: _Optional[_Union[ProfileImages, _Mapping]] = ...) -> None: ...
+
+class ProfileImages(_message.Message):
+    __slots__ = ("samples", "codes", "predicted", "outcomes", "slices", "times", "novelty", "pictures")
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    SLICES_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    NOVELTY_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
+    samples: bytes
+    codes: bytes
+    predicted: _containers.RepeatedScalarFieldContainer[int]
+    outcomes: _containers.RepeatedScalarFieldContainer[int]
+    slices: _containers.RepeatedScalarFieldContainer[str]
+    times: _containers.RepeatedScalarFieldContainer[int]
+    novelty: _containers.RepeatedScalarFieldContainer[float]
+    pictures: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, samples: _Optional[bytes] = ..., codes: _Optional[bytes] = ..., predicted: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[int]] = ..., slices: _Optional[_Iterable[str]] = ..., times: _Optional[_Iterable[int]] = ..., novelty: _Optional[_Iterable[float]] = ..., pictures: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class ExportProfileRequest(_message.Message):
+    __slots__ = ("monitor", "omit_pictures")
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    OMIT_PICTURES_FIELD_NUMBER: _ClassVar[int]
+    monitor: str
+    omit_pictures: bool
+    def __init__(self, monitor: _Optional[str] = ..., omit_pictures: _Optional[bool] = ...) -> None: ...
+
+class ExportProfileResponse(_message.Message):
+    __slots__ = ("profile",)
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    profile: Profile
+    def __init__(self, profile: _Optional[_Union[Profile, _Mapping]] = ...) -> None: ...
+
+class ImportProfileRequest(_message.Message):
+    __slots__ = ("monitor", "profile", "reference_only")
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    monitor: str
+    profile: Profile
+    reference_only: bool
+    def __init__(self, monitor: _Optional[str] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., reference_only: _Optional[bool] = ...) -> None: ...
+
+class ImportProfileResponse(_message.Message):
+    __slots__ = ("monitor", "added")
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    monitor: Monitor
+    added: int
+    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ..., added: _Optional[int] = ...) -> None: ...
+
 class GetDriftRequest(_message.Message):
     __slots__ = ("monitor", "items", "pictures", "slice", "omit_icons")
     MONITOR_FIELD_NUMBER: _ClassVar[int]

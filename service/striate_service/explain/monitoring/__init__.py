@@ -13,6 +13,7 @@ from striate_service.explain.monitoring.comparison import (
 from striate_service.explain.monitoring.drift import DriftAnswer, DriftQuestion, DriftReports, SliceSummary
 from striate_service.explain.monitoring.gauges import DriftGauges
 from striate_service.explain.monitoring.monitors import MonitorPlan, Monitors, ObservedImage, ObserveProgress
+from striate_service.explain.monitoring.profiles import Profile, Profiles
 
 __all__ = [
     "BasisDrift",
@@ -30,6 +31,8 @@ __all__ = [
     "Monitors",
     "ObserveProgress",
     "ObservedImage",
+    "Profile",
+    "Profiles",
     "SliceDrift",
     "SliceSummary",
 ]

@@ -84,7 +84,7 @@ class ConceptDrift:
 
     name: str
     score: float
-    """The mean of theirs, which exceeds no largest score: beyond 1 it is significant at the same level."""
+    """As `drift.joint_score`: beyond 1 it is significant at the same level."""
     channels: int
     most_drifted: ChannelDrift
 
@@ -188,7 +188,7 @@ class Comparison:
                 named.setdefault(name, []).append(each)
         scores = self.found.scores
         found = [
-            (name, float(np.mean([scores[each[-1]] for each in members])), self._most_drifted(members, 1)[0], members)
+            (name, drift.joint_score([scores[each[-1]] for each in members]), self._most_drifted(members, 1)[0], members)
             for name, members in named.items()
         ]
         return [
