@@ -69,7 +69,7 @@ MISSING = {
 MORE_DOGS = (*CLASSES, *("dog",) * 5)
 _PSI = 0.2  # "significant" by the usual rule
 _BATCH = 64
-_REFERENCE, _CHANGED, _CLEAN = 2**38, 2**39, 2**40  # seeds; no training has seen these pictures, nor `drift`'s constants
+_REFERENCE, _CHANGED, _CLEAN = 2**38, 2**39, 2**40  # seeds that no training has seen, nor `drift`'s constants
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 _CROP = 224
 

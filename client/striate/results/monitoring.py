@@ -161,7 +161,7 @@ class ConceptDrift(Shown):
 
     name: str
     score: float
-    """The sum of its channels' scores by their number and a half more. Beyond 1 the drift is more than chance explains."""
+    """The sum of its channels' scores by their number and a half more. Beyond 1 it is more than chance explains."""
     significant: bool
     channels: int
     """How many bear the name."""

@@ -186,11 +186,10 @@ class Comparison:
             path, channel, *_ = each
             if name := names.get(path, {}).get(channel, ""):
                 named.setdefault(name, []).append(each)
-        scores = self.found.scores
-        found = [
-            (name, drift.joint_score([scores[each[-1]] for each in members]), self._most_drifted(members, 1)[0], members)
-            for name, members in named.items()
-        ]
+        found = []
+        for name, members in named.items():
+            score = drift.joint_score([float(self.found.scores[each[-1]]) for each in members])
+            found.append((name, score, self._most_drifted(members, 1)[0], members))
         return [
             ConceptDrift(name, score, len(members), self._channel(first))
             for name, score, first, members in sorted(found, key=lambda each: -each[1])[:count]
