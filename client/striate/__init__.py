@@ -35,6 +35,7 @@ from striate.image_folders import image_folder
 from striate.images import LabelledImage, ObservedImage
 from striate.label_files import read_labels, write_labels
 from striate.local import local
+from striate.profile_files import read_profile, write_profile
 from striate.results.activations import Activations
 from striate.results.bases import Basis, BuildProgress
 from striate.results.examples import ChannelExamples, IndexProgress, LayerExamples
@@ -46,10 +47,12 @@ from striate.results.monitoring import (
     Change,
     ChannelDrift,
     ClassDrift,
+    ConceptDrift,
     GroupDrift,
     LayerDrift,
     Monitor,
     ObserveProgress,
+    Profile,
     SliceSummary,
 )
 from striate.results.neurons import Example, Label, Neuron, RenderProgress
@@ -73,6 +76,7 @@ __all__ = [
     "Class",
     "ClassDrift",
     "Client",
+    "ConceptDrift",
     "ConnectionFailed",
     "Convergence",
     "Crop",
@@ -106,6 +110,7 @@ __all__ = [
     "ObservedImage",
     "Output",
     "PermissionDenied",
+    "Profile",
     "QuotaExceeded",
     "Region",
     "RenderProgress",
@@ -121,5 +126,7 @@ __all__ = [
     "image_folder",
     "local",
     "read_labels",
+    "read_profile",
     "write_labels",
+    "write_profile",
 ]

@@ -22,7 +22,7 @@ ICON_TIMEOUT = 600.0
 """Seconds that a call waits by default when it may have to wait for icons: on a CPU one takes a second or more."""
 
 _UNARY_BASIS_METHODS = ("ListBases", "GetBasis", "DeleteBasis")
-_UNARY_MONITORING_METHODS = ("ListMonitors", "GetMonitor", "DeleteMonitor", "AddOutcomes", "GetDrift")
+_UNARY_MONITORING_METHODS = ("ListMonitors", "GetMonitor", "DeleteMonitor", "AddOutcomes", "GetDrift", "ExportProfile")
 _SERVICE_CONFIG = json.dumps(
     {
         "methodConfig": [

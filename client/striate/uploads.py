@@ -14,6 +14,13 @@ _BATCH_SHARE = 4  # a batch may fill this part of the largest message, so that o
 _LARGEST_SHARE = 2  # one image may fill this part of the largest message
 
 
+def too_large(length: int, max_message_bytes: int) -> str:
+    """Return why no message can hold an image of so many bytes; empty: one can."""
+    if length <= max_message_bytes // _LARGEST_SHARE:
+        return ""
+    return f"has {length / 2**20:.0f} MiB, too many for one message"
+
+
 class _Message(Protocol):
     def ByteSize(self) -> int: ...  # noqa: N802 - protobuf's name
 
@@ -55,8 +62,8 @@ class Upload(Generic[Request]):
             size = 0
             for name, image in self._images:
                 length = image.ByteSize()
-                if length > self._max_message_bytes // _LARGEST_SHARE:
-                    self.skipped.append((name, f"has {length / 2**20:.0f} MiB, too many for one message"))
+                if problem := too_large(length, self._max_message_bytes):
+                    self.skipped.append((name, problem))
                     continue
                 if batch and (len(batch) == _BATCH or size + length > self._max_message_bytes // _BATCH_SHARE):
                     yield self._request_of(batch)

@@ -21,6 +21,7 @@ from striate.calls.monitors import observed_message
 from striate.errors import DeadlineExceeded, ResourceExhausted, StriateError, Unavailable, from_rpc_error
 from striate.images import Image, ObservedImage
 from striate.transport import Connection, open_sync_channel
+from striate.uploads import too_large
 from striate.v1 import monitoring_pb2 as messages
 from striate.v1.monitoring_pb2_grpc import MonitoringServiceStub
 
@@ -46,7 +47,7 @@ class Watch:
     Attributes:
         stored: images that the server has acknowledged: it keeps them.
         dropped: images that were not sent, since the buffer was full or the watch had failed.
-        skipped: images that could not be read.
+        skipped: images that could not be read, or are too large for one message.
         error: what ended the watch, such as a monitor that is gone; None while it works.
     """
 
@@ -218,12 +219,16 @@ class Watch:
         while given is not None:
             try:
                 message = observed_message(given)
+                length = message.ByteSize()
+                is_sent = not too_large(length, self._connection.max_message_bytes)
             except (OSError, ValueError, TypeError):  # a file that is gone, or no image
+                is_sent = False
+            if is_sent:
+                images.append(message)
+                size += length
+            else:
                 with self._changed:
                     self.skipped += 1
-            else:
-                images.append(message)
-                size += message.ByteSize()
             given = None
             if len(images) < _BATCH and size < most:
                 with contextlib.suppress(queue.Empty):

@@ -47,7 +47,7 @@ from striate_service.explain.icons import IconFinder, RecipeChoice
 from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.importance import GroupImportance
 from striate_service.explain.indexing import ExampleIndexing
-from striate_service.explain.monitoring import DriftGauges, DriftReports, Monitors
+from striate_service.explain.monitoring import DriftGauges, DriftReports, Monitors, Profiles
 from striate_service.explain.names import Namer
 from striate_service.explain.prerendering import ChosenLayer, Prerendering, chosen_layers
 from striate_service.explain.rendering import Claims, DetachedIcons, IconQueue, IconRenderer
@@ -236,8 +236,9 @@ class Server:
         store = self._monitor_store
         monitors = Monitors(engine, streams, library, store, self._decode_threads)
         reports = DriftReports(engine, monitors, library, store, namer, icons, recipes, self._decode_threads)
+        profiles = Profiles(engine, monitors, library, store)
         self._gauges = DriftGauges(monitors, reports, self._metrics)
-        monitoring = MonitoringServicer(engine, monitors, reports, library, settings)
+        monitoring = MonitoringServicer(engine, monitors, reports, profiles, library, settings)
         interpretability_pb2_grpc.add_InterpretabilityServiceServicer_to_server(interpretability, server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
         labels_pb2_grpc.add_LabelServiceServicer_to_server(labels, server)

@@ -152,6 +152,17 @@ def _sound(method: MethodDescriptor, chance: random.Random) -> Sequence[Message]
             monitoring_pb2.AddOutcomesRequest(monitor=name, outcomes=[monitoring_pb2.Outcome(id="a", class_name="dog")])
         ],
         "GetDrift": [monitoring_pb2.GetDriftRequest(monitor=name, items=1, pictures=1, omit_icons=True)],
+        "ExportProfile": [monitoring_pb2.ExportProfileRequest(monitor=name, omit_pictures=True)],
+        "ImportProfile": [
+            monitoring_pb2.ImportProfileRequest(
+                monitor=name,
+                profile=monitoring_pb2.Profile(
+                    format=1,
+                    layers=[_LAYER],
+                    reference=monitoring_pb2.ProfileImages(samples=bytes(16), codes=bytes(9), predicted=[0], times=[1]),
+                ),
+            )
+        ],
         "ListModels": [models_pb2.ListModelsRequest()],
         "GetModel": [models_pb2.GetModelRequest(name="parts")],
         "LoadModel": [

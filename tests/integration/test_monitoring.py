@@ -7,6 +7,7 @@ import io
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -67,6 +68,11 @@ async def test_vehicles_without_wheels_are_told(either: Any, reference: list[np.
     assert found.significant
     assert (found.images, found.reference_images) == (120, 160)
     assert found.channels[0].name == "wheel"  # as dissection named it
+    first = found.concepts[0]
+    assert (first.name, first.channels, first.significant) == ("wheel", 7, True)
+    assert 1 < first.score < first.most_drifted.score == found.channels[0].score
+    assert {each.most_drifted.label.text for each in found.concepts} == {each.name for each in found.concepts}
+    assert len(first.most_drifted.window_files) == 3
     assert found.channels[0].change.now < found.channels[0].change.before
     assert found.channels[0].score > 1 >= found.channels[0].p_value / 0.001
     assert {slice.name: slice.images for slice in found.slices} == {"camera-0": 60, "camera-1": 60}
@@ -195,6 +201,18 @@ def test_a_watch_of_a_monitor_that_is_not_there_says_so(client: striate.Client) 
 
 
 @pytest.mark.usefixtures("names")
+def test_an_image_that_no_message_can_hold_is_skipped_and_counted(client: striate.Client, server: LocalServer) -> None:
+    client.create_monitor("prod", [LAYER])
+    large = np.zeros((512, 512, 3), np.uint8)  # 768 KiB
+    with striate.Client(server.target, max_message_bytes=2**20) as narrow:
+        watch = narrow.observe("prod")
+        for image in (large, pictures(1, seed=8)[0], large):
+            assert watch.add(image)
+        watch.close(timeout=20)
+    assert (watch.stored, watch.skipped, watch.dropped) == (1, 2, 0)
+
+
+@pytest.mark.usefixtures("names")
 def test_a_sample_of_traffic_is_sent(client: striate.Client) -> None:
     client.create_monitor("prod", [LAYER])
     image = pictures(1, seed=8)[0]
@@ -285,6 +303,77 @@ def test_two_stores_on_one_database_are_one(tmp_path: Any) -> None:
         for store in stores:
             store.close()
     assert kept[0] == kept[1]
+
+
+@pytest.mark.usefixtures("names")
+async def test_profiles_of_halves_are_that_of_the_whole(
+    either: Any, client: striate.Client, home: Any, tmp_path: Any, reference: list[np.ndarray]
+) -> None:
+    """As of servers that know nothing of each other: each has seen a half of the reference and of the stream."""
+    usual = [ObservedImage(image, id=f"usual {number}") for number, image in enumerate(reference[:60])]
+    stream = [
+        ObservedImage(image, id=f"image {number}", slice="ab"[number % 2], time=datetime(2026, 1, 1, 0, number))
+        for number, image in enumerate(pictures(50, seed=2, without="wheel"))
+    ]
+    for name, part in (("whole", slice(None)), ("even", slice(0, None, 2)), ("odd", slice(1, None, 2))):
+        client.create_monitor(name, [LAYER], reference=usual[part], window=40)
+        list(client.observe_images(name, stream[part]))
+    client.add_outcomes("even", {stream[48].id: "car"})
+    client.add_outcomes("whole", {stream[48].id: "car"})
+    for name in ("even", "odd"):
+        striate.write_profile(tmp_path / name, await answer(either.export_profile(name)))
+    profiles = [striate.read_profile(tmp_path / name) for name in ("even", "odd")]
+    assert [(each.reference_images, each.window_images) for each in profiles] == [(30, 25), (30, 25)]
+    made = await answer(either.create_monitor("merged", reference=profiles[0], window=40))
+    assert (made.layers, made.reference_images, made.observed_images) == ((LAYER,), 30, 0)
+    assert [await answer(either.import_profile("merged", each)) for each in (*profiles, *profiles)] == [25, 55, 0, 0]
+    expected, found = client.drift("whole", icons=False), client.drift("merged", icons=False)
+    assert (found.images, found.reference_images, found.significant) == (40, 60, True)
+    assert [(each.name, each.score) for each in found.channels] == [
+        (each.name, pytest.approx(each.score)) for each in expected.channels
+    ]
+    assert [str(each) for each in found.slices] == [str(each) for each in expected.slices]
+    assert found.channels[0].window_files == expected.channels[0].window_files
+
+
+@pytest.mark.usefixtures("names")
+def test_a_profile_that_cannot_be_is_refused_by_its_field(client: striate.Client, tmp_path: Any) -> None:
+    client.create_monitor("prod", [LAYER], reference=pictures(3, seed=1))
+    client.create_monitor("other", ["mixed5b"])
+    profile = client.export_profile("prod")
+    with pytest.raises(striate.InvalidArgument, match=r"profile.layers: are not the monitor's, which are mixed5b"):
+        client.import_profile("other", profile)
+
+    def spoilt(change: Any) -> striate.Profile:
+        message = monitoring_pb2.Profile.FromString(profile.data)
+        change(message)
+        return replace(profile, data=message.SerializeToString())
+
+    def longer(message: Any) -> None:
+        message.reference.codes += bytes(3)
+
+    def picture(message: Any) -> None:
+        message.reference.pictures[1] = b"<script>"
+
+    def of_no_class(message: Any) -> None:
+        message.reference.predicted[0] = 20
+
+    for change, says in (
+        (lambda message: message.reference.predicted.append(0), "reference.samples: has 48 bytes"),
+        (longer, "reference.codes: hold"),
+        (picture, "reference.pictures.1.: is no WebP"),
+        (of_no_class, "names a class that parts does not have"),
+        (lambda message: message.reference.times.__setitem__(0, 2**62), "times.0.: is"),
+        (lambda message: setattr(message.model, "version", "f" * 64), "profile.model: is version ffff"),
+        (lambda message: setattr(message, "format", 9), "profile.format: is 9"),
+    ):
+        with pytest.raises(striate.InvalidArgument, match=says):
+            client.import_profile("prod", spoilt(change))
+    assert client.monitor("prod").reference_images == 3
+    for content in (b"", b"no profile at all", bytes(100)):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(ValueError, match="file is no profile"):
+            striate.read_profile(tmp_path / "file")
 
 
 async def test_the_awaited_client_watches_without_blocking_its_loop(server: LocalServer) -> None:

@@ -65,6 +65,11 @@ def test_a_channel_that_fires_more_strongly_comes_first() -> None:
     assert found.now[channel] > found.before[channel]
 
 
+def test_features_that_show_the_same_count_more_together_than_one_that_is_drawn_along() -> None:
+    assert drift.joint_score([1.2, 1.4, 1.1]) > drift.joint_score([1.5])
+    assert drift.joint_score([2.0, 2.0]) < 2.0
+
+
 def test_few_images_are_said_to_be_few() -> None:
     assert not REFERENCE.compare(sample(30, seed=3)).enough
     assert REFERENCE.compare(sample(500, seed=3)).enough

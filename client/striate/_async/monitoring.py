@@ -10,12 +10,14 @@ from striate._async.icons import IconCalls
 from striate.calls.add_outcomes import AddOutcomesCall
 from striate.calls.create_monitor import CreateMonitorCall
 from striate.calls.drift import DriftCall
+from striate.calls.export_profile import ExportProfileCall
+from striate.calls.import_profile import ImportProfileCall
 from striate.calls.list_monitors import ListMonitorsCall
 from striate.calls.monitors import read_monitor
 from striate.calls.observe_images import ObserveImagesCall
 from striate.calls.options import Fit
 from striate.images import Image, LabelledImage, ObservedImage
-from striate.results.monitoring import Monitor, ObserveProgress
+from striate.results.monitoring import Monitor, ObserveProgress, Profile
 from striate.show import Drift
 from striate.transport import Connection, async_requests, open_async_stream
 from striate.v1 import monitoring_pb2 as messages
@@ -35,7 +37,7 @@ class MonitoringCalls(IconCalls):
         layers: str | Sequence[str] = (),
         *,
         bases: Sequence[str] = (),
-        reference: int | Iterable[Image | LabelledImage | ObservedImage] = (),
+        reference: int | Profile | Iterable[Image | LabelledImage | ObservedImage] = (),
         window: int | None = None,
         pictures: bool = True,
         model: str = "",
@@ -60,6 +62,9 @@ class MonitoringCalls(IconCalls):
         )
         with self._connection.errors():
             response = await self._monitoring.CreateMonitor(call.request(), **self._connection.call_options(timeout))
+        if isinstance(reference, Profile):
+            await self.import_profile(name, reference, reference_only=True)
+            return await self.monitor(name)
         if call.images:
             async for _ in self.observe_images(name, call.images, reference=True):
                 pass
@@ -131,6 +136,23 @@ class MonitoringCalls(IconCalls):
         call = AddOutcomesCall(monitor=monitor, outcomes=outcomes)
         with self._connection.errors():
             response = await self._monitoring.AddOutcomes(call.request(), **self._connection.call_options(timeout))
+        return call.result(response)
+
+    async def export_profile(self, monitor: str, *, pictures: bool = True, timeout: float | None = None) -> Profile:
+        """Return what a monitor keeps: see `calls.export_profile`. `striate.write_profile` writes it to a file."""
+        call = ExportProfileCall(monitor=monitor, pictures=pictures)
+        with self._connection.errors():
+            response = await self._monitoring.ExportProfile(call.request(), **self._connection.call_options(timeout))
+        return call.result(response)
+
+    async def import_profile(
+        self, monitor: str, profile: Profile, *, reference_only: bool = False, timeout: float | None = None
+    ) -> int:
+        """Let a monitor take in what another has kept; return how many images it did not know: see
+        `calls.import_profile`."""
+        call = ImportProfileCall(monitor=monitor, profile=profile, reference_only=reference_only)
+        with self._connection.errors():
+            response = await self._monitoring.ImportProfile(call.request(), **self._connection.call_options(timeout))
         return call.result(response)
 
     async def drift(

@@ -9,7 +9,15 @@ from typing import Any
 from striate.calls.monitors import read_change, read_monitor
 from striate.calls.replies import read_icon, read_label
 from striate.results.icons import IconSource
-from striate.results.monitoring import BasisDrift, ChannelDrift, ClassDrift, GroupDrift, LayerDrift, SliceSummary
+from striate.results.monitoring import (
+    BasisDrift,
+    ChannelDrift,
+    ClassDrift,
+    ConceptDrift,
+    GroupDrift,
+    LayerDrift,
+    SliceSummary,
+)
 from striate.show import Drift
 from striate.v1 import monitoring_pb2 as messages
 
@@ -47,14 +55,15 @@ class DriftCall:
             significant=response.significant,
             layers=sorted(map(_layer, response.layers), key=lambda each: -each.score),
             bases=sorted(map(_basis, response.bases), key=lambda each: -each.score),
-            channels=[
-                ChannelDrift(layer=each.layer, channel=each.channel, mean=each.mean, **_shown(each))
-                for each in response.channels
-            ],
+            channels=list(map(_channel, response.channels)),
             groups=[GroupDrift(basis=each.basis, group=each.group, **_shown(each)) for each in response.groups],
             classes=[ClassDrift(read_change(each.drift), each.predicted_class.name) for each in response.classes],
             confidence=read_change(response.confidence) if response.HasField("confidence") else None,
             slices=_slices(response.slices),
+            concepts=[
+                ConceptDrift(each.name, each.score, each.significant, each.channels, _channel(each.most_drifted))
+                for each in response.concepts
+            ],
             client=client,
         )
 
@@ -74,6 +83,10 @@ def _basis(message: messages.BasisDrift) -> BasisDrift:
     return BasisDrift(
         read_change(message.novelty), message.basis, message.layer, message.novelty_before, message.novelty_now
     )
+
+
+def _channel(message: messages.ChannelDrift) -> ChannelDrift:
+    return ChannelDrift(layer=message.layer, channel=message.channel, mean=message.mean, **_shown(message))
 
 
 def _shown(message: messages.ChannelDrift | messages.GroupDrift) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from striate import Basis, StriateError, image_folder
 from striate.cli.facts import basis_facts, print_json
 from striate.cli.options import Json, LayerName, ModelName, Server, asks_server, console, progress_console
+from striate.cli.streams import print_skipped
 from striate.show.tables import bases_table, basis_groups_table
 
 app = typer.Typer(help="Groups of neurons that are kept under names.", no_args_is_help=True)
-
-_LISTED = 10  # images that could not be read, by name
 
 Name = Annotated[str, typer.Argument(help="A basis's name.")]
 
@@ -79,8 +78,7 @@ def build(
             )
             progress.update(factorizing, completed=update.progress)
             basis = update.basis
-    for which, reason in skipped[:_LISTED]:
-        progress_console.print(f"skipped {which}: it {reason}")
+    print_skipped(skipped)
     if basis is None:
         raise StriateError("the server ended the stream without a basis")
     if as_json:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from striate import IndexProgress, image_folder
 from striate.cli.facts import examples_facts, print_json
@@ -21,14 +20,12 @@ from striate.cli.options import (
     channel_ranges,
     console,
     output_to,
-    progress_console,
 )
+from striate.cli.streams import images_progress, print_skipped
 from striate.show.sheets import example_sheet
 from striate.show.tables import examples_table
 
 app = typer.Typer()
-
-_LISTED = 10  # images that could not be read, by name
 
 
 @app.command()
@@ -49,10 +46,9 @@ def index(
     Dictionaries then show natural examples beside icons, and the images' classes name channels that nobody named.
     """
     images = image_folder(folder, classes)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     skipped: list[tuple[str, str]] = []
     update = IndexProgress(0, [], {})
-    with server.client() as client, Progress(*columns, console=progress_console) as progress:
+    with server.client() as client, images_progress() as progress:
         task = progress.add_task("images", total=len(images))
         for update in client.index_examples(images, layers, model=model, examples=examples):
             skipped += update.skipped
@@ -61,10 +57,7 @@ def index(
         named = {layer.name: count for layer, count in update.layers.items()}
         print_json({"indexed": update.indexed, "skipped": dict(skipped), "named_channels": named})
         return
-    for name, reason in skipped[:_LISTED]:
-        console.print(f"skipped {name}: it {reason}")
-    if len(skipped) > _LISTED:
-        console.print(f"and {len(skipped) - _LISTED} more")
+    print_skipped(skipped)
     for layer, count in update.layers.items():
         console.print(f"{layer.name}: {update.indexed} images; their classes name {count} of {layer.channels} channels")
 

@@ -110,6 +110,16 @@ def drift_facts(found: Drift) -> dict[str, Any]:
             {"basis": each.basis, "before": each.novelty_before, "now": each.novelty_now, **vars(each.change)}
             for each in found.bases
         ],
+        "concepts": [
+            {
+                "name": each.name,
+                "score": each.score,
+                "significant": each.significant,
+                "channels": each.channels,
+                "most_drifted": {"layer": each.most_drifted.layer, "channel": each.most_drifted.channel},
+            }
+            for each in found.concepts
+        ],
         "groups": [
             {"basis": each.basis, "group": each.group, "name": each.name, "slices": each.slices, **vars(each.change)}
             for each in found.groups

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from striate import Client, LabelledImage, ObservedImage, image_folder
+from striate import Client, LabelledImage, ObservedImage, image_folder, read_profile, write_profile
+from striate.calls.monitors import as_observed
 from striate.cli.facts import drift_facts, monitor_facts, print_json
-from striate.cli.options import Json, ModelName, Server, asks_server, console, progress_console
+from striate.cli.options import Json, ModelName, Server, asks_server, console
+from striate.cli.streams import images_progress, print_skipped
 from striate.show.tables import drift_table, monitors_table
 
 app = typer.Typer(help="What a network sees in traffic, beside a reference.", no_args_is_help=True)
 
-_LISTED = 10  # images that could not be read, by name
+_DRIFTED = 3  # the exit status of `drift --fail`
 
 Name = Annotated[str, typer.Argument(help="A monitor's name.")]
 Images = Annotated[Path, typer.Argument(help="Of images.", exists=True, file_okay=False)]
@@ -66,7 +68,7 @@ def observe(
     slice_name: Annotated[str, typer.Option("--slice", help="What to tell these images apart by.")] = "",
 ) -> None:
     """Let a monitor see the images of a folder. An image that it has seen, by its name, is not counted again."""
-    images = [ObservedImage(each.image, id=each.name[-_LONGEST_ID:], slice=slice_name) for each in image_folder(folder)]
+    images = [replace(as_observed(each), slice=slice_name) for each in image_folder(folder)]
     with server.client() as client:
         stored, repeated = _observe(client, name, images, reference=False)
     console.print(f"{name}: {stored} images seen, {repeated} of them before")
@@ -115,6 +117,36 @@ def list_monitors(server: Server, as_json: Json = False) -> None:
     console.print(monitors_table(found))
 
 
+@app.command("export")
+@asks_server
+def export_profile(
+    name: Name,
+    output: Annotated[Path, typer.Argument(help="The file to write.", dir_okay=False)],
+    server: Server,
+    pictures: Annotated[bool, typer.Option(help="Write small pictures of images too.")] = True,
+) -> None:
+    """Write what a monitor keeps to a file, to be the reference of another or to be merged with it."""
+    with server.client() as client:
+        profile = client.export_profile(name, pictures=pictures)
+    write_profile(output, profile)
+    console.print(f"wrote {output}: {profile.reference_images} images of the reference, {profile.window_images} newer")
+
+
+@app.command("import")
+@asks_server
+def import_profiles(
+    name: Name,
+    files: Annotated[list[Path], typer.Argument(help="As `export` writes them.", exists=True, dir_okay=False)],
+    server: Server,
+    reference_only: Annotated[bool, typer.Option("--reference-only", help="Take their references alone.")] = False,
+) -> None:
+    """Let a monitor take in what others have kept. An image that it knows is not counted again."""
+    profiles = [read_profile(file) for file in files]
+    with server.client() as client:
+        added = sum(client.import_profile(name, each, reference_only=reference_only) for each in profiles)
+    console.print(f"{name}: {added} images taken in")
+
+
 @app.command()
 @asks_server
 def delete(name: Name, server: Server) -> None:
@@ -132,22 +164,14 @@ def _observe(
     quiet: bool = False,
 ) -> tuple[int, int]:
     """Send images with a progress bar; return how many are stored, and how many were before."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     skipped: list[tuple[str, str]] = []
     stored = repeated = 0
-    with Progress(*columns, console=progress_console) as progress:
+    with images_progress() as progress:
         task = progress.add_task("images", total=len(images))
         for update in client.observe_images(name, images, reference=reference):
             skipped += update.skipped
             stored, repeated = update.stored, update.repeated
             progress.update(task, completed=stored + len(skipped))
     if not quiet:
-        for each, reason in skipped[:_LISTED]:
-            progress_console.print(f"skipped {each}: it {reason}", highlight=False)
-        if len(skipped) > _LISTED:
-            progress_console.print(f"and {len(skipped) - _LISTED} more")
+        print_skipped(skipped)
     return stored, repeated
-
-
-_LONGEST_ID = 200
-_DRIFTED = 3

@@ -40,6 +40,22 @@ class Monitor(Shown):
 
 
 @dataclass(frozen=True)
+class Profile(Shown):
+    """What a monitor keeps of images: `write_profile` and `read_profile` keep it as a file."""
+
+    model: Model = field(repr=False)
+    layers: tuple[str, ...]
+    """Paths."""
+    bases: tuple[str, ...]
+    reference_images: int
+    """At most 1024: a sample of all that were sent."""
+    window_images: int
+    """The newest of traffic."""
+    data: bytes = field(repr=False)
+    """The file."""
+
+
+@dataclass(frozen=True)
 class ObserveProgress(Shown):
     """How far a stream of images to a monitor is."""
 
@@ -140,6 +156,24 @@ class ChannelDrift(_Pictured):
 
 
 @dataclass(frozen=True)
+class ConceptDrift(Shown):
+    """The channels of one name, of all layers: together they tell which part of images has changed."""
+
+    name: str
+    score: float
+    """The sum of its channels' scores by their number and a half more. Beyond 1 it is more than chance explains."""
+    significant: bool
+    channels: int
+    """How many bear the name."""
+    most_drifted: ChannelDrift
+
+    @property
+    def change(self) -> Change:
+        """That of its most drifted channel."""
+        return self.most_drifted.change
+
+
+@dataclass(frozen=True)
 class GroupDrift(_Pictured):
     """How much a group of a basis is used."""
 
@@ -230,27 +264,32 @@ class DriftData(Illustrated):
     confidence: Change | None
     """Of the predicted class; None for a model without classes."""
     slices: list[SliceSummary]
+    concepts: list[ConceptDrift] = field(default_factory=list, repr=False)
+    """What channels are named after. It tells most often what has changed: begin here."""
 
     @property
     def icons(self) -> list[Icon]:
-        """Groups' before channels'."""
-        return [each.icon_file for each in (*self.groups, *self.channels)]
+        """Groups' before concepts' and channels'."""
+        most_drifted = [each.most_drifted for each in self.concepts]
+        return [each.icon_file for each in (*self.groups, *most_drifted, *self.channels)]
 
     def to_frame(self) -> Any:
-        """Return a pandas.DataFrame of a row for each channel, group, basis and class.
+        """Return a pandas.DataFrame of a row for each concept, group, channel, basis and class.
 
         Raises:
             ImportError: pandas is not installed.
         """
         import pandas
 
+        drifted: tuple[tuple[str, str, Any], ...] = (
+            *(("concept", self.monitor.model.name, each) for each in self.concepts),
+            *(("group", each.basis, each) for each in self.groups),
+            *(("channel", each.layer, each) for each in self.channels),
+            *(("novelty", each.layer, each) for each in self.bases),
+            *(("class", self.monitor.model.name, each) for each in self.classes),
+        )
         rows = [
-            {"kind": kind, "of": of, "name": each.name, **vars(each.change)}
-            for kind, of, each in (
-                *(("group", each.basis, each) for each in self.groups),
-                *(("channel", each.layer, each) for each in self.channels),
-                *(("novelty", each.layer, each) for each in self.bases),
-                *(("class", self.monitor.model.name, each) for each in self.classes),
-            )
+            {"kind": kind, "of": of, "name": each.name, **vars(each.change), "score": each.score}
+            for kind, of, each in drifted
         ]
         return pandas.DataFrame(rows)

@@ -9,7 +9,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from striate.results.monitoring import Change, ChannelDrift, ClassDrift, DriftData, GroupDrift, Monitor
+from striate.results.monitoring import Change, ChannelDrift, ClassDrift, ConceptDrift, DriftData, GroupDrift, Monitor
 
 _FILES = files("striate.show") / "page"
 
@@ -32,6 +32,8 @@ class Drift(DriftData):
 def _page(found: DriftData) -> str:
     monitor = found.monitor
     parts = [_summary(found)]
+    if found.concepts:
+        parts.append(_rows("Concepts", found.concepts))
     if found.groups:
         parts.append(_rows("Groups", found.groups))
     if found.channels:
@@ -61,9 +63,10 @@ def _about(monitor: Monitor, found: DriftData) -> str:
 
 def _summary(found: DriftData) -> str:
     """Say in words what has drifted most."""
+    concepts = [each for each in found.concepts if each.significant]
     drifted = [each for each in (*found.groups, *found.channels, *found.classes) if each.significant]
-    if drifted:
-        most = max(drifted, key=lambda each: each.score)
+    if concepts or drifted:
+        most = concepts[0] if concepts else max(drifted, key=lambda each: each.score)
         channels = sum(layer.significant_channels for layer in found.layers)
         counted = f" {channels} channels have drifted." if channels else ""
         text = f"Most drifted: <b>{escape(most.name)}</b>, {_words(most.change)}.{counted}"
@@ -85,7 +88,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
-def _rows(title: str, found: Sequence[ChannelDrift] | Sequence[GroupDrift]) -> str:
+def _rows(title: str, found: Sequence[ConceptDrift] | Sequence[ChannelDrift] | Sequence[GroupDrift]) -> str:
     rows = "\n".join(_row(each) for each in found)
     return (
         f'<section><h2>{title}</h2><div role="table" aria-label="{title}">'
@@ -96,26 +99,35 @@ def _rows(title: str, found: Sequence[ChannelDrift] | Sequence[GroupDrift]) -> s
     )
 
 
-def _row(each: ChannelDrift | GroupDrift) -> str:
+def _row(drifted: ConceptDrift | ChannelDrift | GroupDrift) -> str:
+    each = drifted.most_drifted if isinstance(drifted, ConceptDrift) else drifted
     where = each.layer if isinstance(each, ChannelDrift) else each.basis
     number = f"channel {each.channel}" if isinstance(each, ChannelDrift) else f"group {each.group}"
     worst = [f"{escape(name or 'no slice')} {effect:+.2f}" for name, effect in each.slices.items()]
     slices = f'<div class="small">worst in {", ".join(worst)}</div>' if len(worst) > 1 else ""
     icon = _picture(each.icon_file.data, f"what excites {each.name}") if each.icon_file.data else ""
-    kind = "drifted significant" if each.significant else "drifted"
+    kind = "drifted significant" if drifted.significant else "drifted"
+    chance = _chance(each.change)
+    if isinstance(drifted, ConceptDrift):
+        number = f"the most drifted of {drifted.channels} channels" if drifted.channels > 1 else number
+        chance = _times_chance(drifted.score, drifted.significant)
     return (
         f'<div role="row" class="{kind}"><span role="cell" class="icon">{icon}</span><span role="cell">'
         f'<div class="name">{escape(each.name)}</div><div class="small">{escape(where)} · {number}</div>'
         f"<div>{_words(each.change)}</div>"
-        f'<div class="small">{_chance(each.change)}</div>{slices}</span>'
+        f'<div class="small">{chance}</div>{slices}</span>'
         f'<span role="cell" class="pictures">{_pictures(each.reference_files, "reference")}</span>'
         f'<span role="cell" class="pictures">{_pictures(each.window_files, "traffic")}</span></div>'
     )
 
 
 def _chance(change: Change) -> str:
-    if change.significant:
-        return f"{change.score:.1f} times what chance explains"
+    return _times_chance(change.score, change.significant)
+
+
+def _times_chance(score: float, significant: bool) -> str:
+    if significant:
+        return f"{score:.1f} times what chance explains"
     return "no more than chance explains"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from rich.table import Column, Table
@@ -116,14 +117,18 @@ def monitors_table(monitors: Iterable[Monitor]) -> Table:
 
 
 def drift_table(found: DriftData, count: int) -> Table:
-    """Return what has drifted most: groups, channels and classes; bold where it is more than chance explains."""
+    """Return what has drifted most, concepts first; bold where it is more than chance explains."""
     table = _table("", "of", "name", "strong in", "before", "times chance")
-    rows = [
+    rows: list[tuple[str, str, Any]] = [
+        *(("concept", found.monitor.model.name, each) for each in found.concepts),
         *(("group", each.basis, each) for each in found.groups),
         *(("channel", each.layer, each) for each in found.channels),
         *(("class", found.monitor.model.name, each) for each in found.classes),
     ]
-    for kind, of, each in sorted(rows, key=lambda row: -row[2].score)[:count]:
+    rows.sort(key=lambda row: (row[0] != "concept", -row[2].score))
+    most = count // 2  # concepts, which tell most often what has changed
+    concepts = len(found.concepts)
+    for kind, of, each in [*rows[: min(most, concepts)], *rows[concepts:]][:count]:
         name = Text(each.name, "bold" if each.significant else "")
         shares = (f"{100 * share:.1f} %" for share in (each.change.now, each.change.before))
         table.add_row(kind, of, name, *shares, f"{each.score:.1f}")

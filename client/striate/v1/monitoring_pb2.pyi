@@ -167,6 +167,78 @@ class AddOutcomesResponse(_message.Message):
     added: int
     def __init__(self, added: _Optional[int] = ...) -> None: ...
 
+class Profile(_message.Message):
+    __slots__ = ("format", "model", "layers", "bases", "basis_digests", "fit", "reference", "traffic")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    BASES_FIELD_NUMBER: _ClassVar[int]
+    BASIS_DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_FIELD_NUMBER: _ClassVar[int]
+    format: int
+    model: _common_pb2.ModelRef
+    layers: _containers.RepeatedScalarFieldContainer[str]
+    bases: _containers.RepeatedScalarFieldContainer[str]
+    basis_digests: _containers.RepeatedScalarFieldContainer[bytes]
+    fit: _common_pb2.Fit
+    reference: ProfileImages
+    traffic: ProfileImages
+    def __init__(self, format: _Optional[int] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., layers: _Optional[_Iterable[str]] = ..., bases: _Optional[_Iterable[str]] = ..., basis_digests: _Optional[_Iterable[bytes]] = ..., fit: _Optional[_Union[_common_pb2.Fit, str]] = ..., reference: _Optional[_Union[ProfileImages, _Mapping]] = ..., traffic: _Optional[_Union[ProfileImages, _Mapping]] = ...) -> None: ...
+
+class ProfileImages(_message.Message):
+    __slots__ = ("samples", "codes", "predicted", "outcomes", "slices", "times", "novelty", "pictures")
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    SLICES_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    NOVELTY_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
+    samples: bytes
+    codes: bytes
+    predicted: _containers.RepeatedScalarFieldContainer[int]
+    outcomes: _containers.RepeatedScalarFieldContainer[int]
+    slices: _containers.RepeatedScalarFieldContainer[str]
+    times: _containers.RepeatedScalarFieldContainer[int]
+    novelty: _containers.RepeatedScalarFieldContainer[float]
+    pictures: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, samples: _Optional[bytes] = ..., codes: _Optional[bytes] = ..., predicted: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[int]] = ..., slices: _Optional[_Iterable[str]] = ..., times: _Optional[_Iterable[int]] = ..., novelty: _Optional[_Iterable[float]] = ..., pictures: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class ExportProfileRequest(_message.Message):
+    __slots__ = ("monitor", "omit_pictures")
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    OMIT_PICTURES_FIELD_NUMBER: _ClassVar[int]
+    monitor: str
+    omit_pictures: bool
+    def __init__(self, monitor: _Optional[str] = ..., omit_pictures: _Optional[bool] = ...) -> None: ...
+
+class ExportProfileResponse(_message.Message):
+    __slots__ = ("profile",)
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    profile: Profile
+    def __init__(self, profile: _Optional[_Union[Profile, _Mapping]] = ...) -> None: ...
+
+class ImportProfileRequest(_message.Message):
+    __slots__ = ("monitor", "profile", "reference_only")
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    monitor: str
+    profile: Profile
+    reference_only: bool
+    def __init__(self, monitor: _Optional[str] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., reference_only: _Optional[bool] = ...) -> None: ...
+
+class ImportProfileResponse(_message.Message):
+    __slots__ = ("monitor", "added")
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    monitor: Monitor
+    added: int
+    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ..., added: _Optional[int] = ...) -> None: ...
+
 class GetDriftRequest(_message.Message):
     __slots__ = ("monitor", "items", "pictures", "slice", "omit_icons")
     MONITOR_FIELD_NUMBER: _ClassVar[int]
@@ -214,7 +286,7 @@ class SliceDrift(_message.Message):
     def __init__(self, slice: _Optional[str] = ..., images: _Optional[int] = ..., effect: _Optional[float] = ...) -> None: ...
 
 class GetDriftResponse(_message.Message):
-    __slots__ = ("monitor", "images", "reference_images", "enough", "significant", "layers", "bases", "channels", "groups", "classes", "confidence", "slices")
+    __slots__ = ("monitor", "images", "reference_images", "enough", "significant", "layers", "bases", "channels", "groups", "classes", "confidence", "slices", "concepts")
     MONITOR_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -227,6 +299,7 @@ class GetDriftResponse(_message.Message):
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     SLICES_FIELD_NUMBER: _ClassVar[int]
+    CONCEPTS_FIELD_NUMBER: _ClassVar[int]
     monitor: Monitor
     images: int
     reference_images: int
@@ -239,7 +312,22 @@ class GetDriftResponse(_message.Message):
     classes: _containers.RepeatedCompositeFieldContainer[ClassDrift]
     confidence: Drift
     slices: _containers.RepeatedCompositeFieldContainer[SliceSummary]
-    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ..., images: _Optional[int] = ..., reference_images: _Optional[int] = ..., enough: _Optional[bool] = ..., significant: _Optional[bool] = ..., layers: _Optional[_Iterable[_Union[LayerDrift, _Mapping]]] = ..., bases: _Optional[_Iterable[_Union[BasisDrift, _Mapping]]] = ..., channels: _Optional[_Iterable[_Union[ChannelDrift, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[GroupDrift, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[ClassDrift, _Mapping]]] = ..., confidence: _Optional[_Union[Drift, _Mapping]] = ..., slices: _Optional[_Iterable[_Union[SliceSummary, _Mapping]]] = ...) -> None: ...
+    concepts: _containers.RepeatedCompositeFieldContainer[ConceptDrift]
+    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ..., images: _Optional[int] = ..., reference_images: _Optional[int] = ..., enough: _Optional[bool] = ..., significant: _Optional[bool] = ..., layers: _Optional[_Iterable[_Union[LayerDrift, _Mapping]]] = ..., bases: _Optional[_Iterable[_Union[BasisDrift, _Mapping]]] = ..., channels: _Optional[_Iterable[_Union[ChannelDrift, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[GroupDrift, _Mapping]]] = ..., classes: _Optional[_Iterable[_Union[ClassDrift, _Mapping]]] = ..., confidence: _Optional[_Union[Drift, _Mapping]] = ..., slices: _Optional[_Iterable[_Union[SliceSummary, _Mapping]]] = ..., concepts: _Optional[_Iterable[_Union[ConceptDrift, _Mapping]]] = ...) -> None: ...
+
+class ConceptDrift(_message.Message):
+    __slots__ = ("name", "score", "significant", "channels", "most_drifted")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SIGNIFICANT_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    MOST_DRIFTED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    score: float
+    significant: bool
+    channels: int
+    most_drifted: ChannelDrift
+    def __init__(self, name: _Optional[str] = ..., score: _Optional[float] = ..., significant: _Optional[bool] = ..., channels: _Optional[int] = ..., most_drifted: _Optional[_Union[ChannelDrift, _Mapping]] = ...) -> None: ...
 
 class LayerDrift(_message.Message):
     __slots__ = ("layer", "score", "significant_channels", "dead_channels", "newly_dead_channels", "sparsity")

@@ -75,6 +75,16 @@ class MonitoringServiceStub:
                 request_serializer=striate_dot_v1_dot_monitoring__pb2.GetDriftRequest.SerializeToString,
                 response_deserializer=striate_dot_v1_dot_monitoring__pb2.GetDriftResponse.FromString,
                 _registered_method=True)
+        self.ExportProfile = channel.unary_unary(
+                '/striate.v1.MonitoringService/ExportProfile',
+                request_serializer=striate_dot_v1_dot_monitoring__pb2.ExportProfileRequest.SerializeToString,
+                response_deserializer=striate_dot_v1_dot_monitoring__pb2.ExportProfileResponse.FromString,
+                _registered_method=True)
+        self.ImportProfile = channel.unary_unary(
+                '/striate.v1.MonitoringService/ImportProfile',
+                request_serializer=striate_dot_v1_dot_monitoring__pb2.ImportProfileRequest.SerializeToString,
+                response_deserializer=striate_dot_v1_dot_monitoring__pb2.ImportProfileResponse.FromString,
+                _registered_method=True)
 
 
 class MonitoringServiceServicer:
@@ -136,6 +146,21 @@ class MonitoringServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportProfile(self, request, context):
+        """What a monitor keeps, to be kept as a file or merged elsewhere. Right: monitor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportProfile(self, request, context):
+        """Takes in what another monitor of the same model, layers and bases has kept, as if it had been observed here. What
+        is known by its sample is not counted again. Right: monitor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitoringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -173,6 +198,16 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.GetDrift,
                     request_deserializer=striate_dot_v1_dot_monitoring__pb2.GetDriftRequest.FromString,
                     response_serializer=striate_dot_v1_dot_monitoring__pb2.GetDriftResponse.SerializeToString,
+            ),
+            'ExportProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportProfile,
+                    request_deserializer=striate_dot_v1_dot_monitoring__pb2.ExportProfileRequest.FromString,
+                    response_serializer=striate_dot_v1_dot_monitoring__pb2.ExportProfileResponse.SerializeToString,
+            ),
+            'ImportProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportProfile,
+                    request_deserializer=striate_dot_v1_dot_monitoring__pb2.ImportProfileRequest.FromString,
+                    response_serializer=striate_dot_v1_dot_monitoring__pb2.ImportProfileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -370,6 +405,60 @@ class MonitoringService:
             '/striate.v1.MonitoringService/GetDrift',
             striate_dot_v1_dot_monitoring__pb2.GetDriftRequest.SerializeToString,
             striate_dot_v1_dot_monitoring__pb2.GetDriftResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/striate.v1.MonitoringService/ExportProfile',
+            striate_dot_v1_dot_monitoring__pb2.ExportProfileRequest.SerializeToString,
+            striate_dot_v1_dot_monitoring__pb2.ExportProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/striate.v1.MonitoringService/ImportProfile',
+            striate_dot_v1_dot_monitoring__pb2.ImportProfileRequest.SerializeToString,
+            striate_dot_v1_dot_monitoring__pb2.ImportProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

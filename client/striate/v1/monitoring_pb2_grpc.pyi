@@ -55,6 +55,12 @@ class MonitoringServiceStub:
     """Says later which classes images really were of. Right: monitor."""
     GetDrift: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetDriftRequest, _monitoring_pb2.GetDriftResponse]
     """Compares the newest images of traffic with the reference. FAILED_PRECONDITION where one of them has no image."""
+    ExportProfile: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ExportProfileRequest, _monitoring_pb2.ExportProfileResponse]
+    """What a monitor keeps, to be kept as a file or merged elsewhere. Right: monitor."""
+    ImportProfile: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ImportProfileRequest, _monitoring_pb2.ImportProfileResponse]
+    """Takes in what another monitor of the same model, layers and bases has kept, as if it had been observed here. What
+    is known by its sample is not counted again. Right: monitor.
+    """
 
 @_typing.type_check_only
 class MonitoringServiceAsyncStub(MonitoringServiceStub):
@@ -83,6 +89,12 @@ class MonitoringServiceAsyncStub(MonitoringServiceStub):
     """Says later which classes images really were of. Right: monitor."""
     GetDrift: _aio.UnaryUnaryMultiCallable[_monitoring_pb2.GetDriftRequest, _monitoring_pb2.GetDriftResponse]  # type: ignore[assignment]
     """Compares the newest images of traffic with the reference. FAILED_PRECONDITION where one of them has no image."""
+    ExportProfile: _aio.UnaryUnaryMultiCallable[_monitoring_pb2.ExportProfileRequest, _monitoring_pb2.ExportProfileResponse]  # type: ignore[assignment]
+    """What a monitor keeps, to be kept as a file or merged elsewhere. Right: monitor."""
+    ImportProfile: _aio.UnaryUnaryMultiCallable[_monitoring_pb2.ImportProfileRequest, _monitoring_pb2.ImportProfileResponse]  # type: ignore[assignment]
+    """Takes in what another monitor of the same model, layers and bases has kept, as if it had been observed here. What
+    is known by its sample is not counted again. Right: monitor.
+    """
 
 class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
     """Monitors: whether a network still sees in traffic what it saw in a reference, and which neurons, groups and classes
@@ -150,5 +162,23 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_monitoring_pb2.GetDriftResponse, _abc.Awaitable[_monitoring_pb2.GetDriftResponse]]:
         """Compares the newest images of traffic with the reference. FAILED_PRECONDITION where one of them has no image."""
+
+    @_abc_1.abstractmethod
+    def ExportProfile(
+        self,
+        request: _monitoring_pb2.ExportProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitoring_pb2.ExportProfileResponse, _abc.Awaitable[_monitoring_pb2.ExportProfileResponse]]:
+        """What a monitor keeps, to be kept as a file or merged elsewhere. Right: monitor."""
+
+    @_abc_1.abstractmethod
+    def ImportProfile(
+        self,
+        request: _monitoring_pb2.ImportProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitoring_pb2.ImportProfileResponse, _abc.Awaitable[_monitoring_pb2.ImportProfileResponse]]:
+        """Takes in what another monitor of the same model, layers and bases has kept, as if it had been observed here. What
+        is known by its sample is not counted again. Right: monitor.
+        """
 
 def add_MonitoringServiceServicer_to_server(servicer: MonitoringServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -73,6 +73,8 @@ RIGHTS: dict[str, dict[str, Right]] = {
         "Observe": Right.MONITOR,
         "AddOutcomes": Right.MONITOR,
         "GetDrift": Right.MONITOR,
+        "ExportProfile": Right.MONITOR,
+        "ImportProfile": Right.MONITOR,
     },
     "grpc.health.v1.Health": {"Check": Right.MONITOR, "List": Right.MONITOR, "Watch": Right.MONITOR},
     "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": Right.READ},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import datetime, timezone
@@ -12,14 +13,22 @@ from striate.v1 import monitoring_pb2 as messages
 from striate.v1.monitoring_pb2_grpc import MonitoringServiceServicer
 
 from striate_service.config import Settings
-from striate_service.errors import InvalidArgument, WrongWeights
+from striate_service.errors import FailedPrecondition, InvalidArgument, WrongWeights
 from striate_service.explain import monitoring
 from striate_service.explain.bases import Library, model_with
-from striate_service.explain.monitoring import DriftQuestion, DriftReports, MonitorPlan, Monitors, ObservedImage
+from striate_service.explain.monitoring import (
+    DriftQuestion,
+    DriftReports,
+    MonitorPlan,
+    Monitors,
+    ObservedImage,
+    Profiles,
+)
 from striate_service.models.description import Preprocessing
 from striate_service.scheduling.engine import Engine
 from striate_service.servicers import encoding, reading
 from striate_service.servicers.context import Context, read_stream_terms, read_terms
+from striate_service.servicers.profiles import read_profile, write_profile
 from striate_service.servicers.streams import image_messages, read_source, read_start, skipped_messages
 from striate_service.stores.monitors import StoredMonitor
 
@@ -34,12 +43,20 @@ _EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(2200, 1, 1)
 
 class MonitoringServicer(MonitoringServiceServicer):
     def __init__(
-        self, engine: Engine, monitors: Monitors, reports: DriftReports, library: Library, settings: Settings
+        self,
+        engine: Engine,
+        monitors: Monitors,
+        reports: DriftReports,
+        profiles: Profiles,
+        library: Library,
+        settings: Settings,
     ) -> None:
         self._engine = engine
         self._monitors = monitors
         self._reports = reports
+        self._profiles = profiles
         self._library = library
+        self._max_reply_bytes = settings.max_message_bytes
         self._max_images = settings.max_images_per_request
 
     async def CreateMonitor(  # noqa: N802 - gRPC's name
@@ -120,6 +137,27 @@ class MonitoringServicer(MonitoringServiceServicer):
             request.omit_icons,
         )
         return _drift_message(await self._reports.report(question, read_terms(context)))
+
+    async def ExportProfile(  # noqa: N802
+        self, request: messages.ExportProfileRequest, context: Context
+    ) -> messages.ExportProfileResponse:
+        name = reading.basis_name(request.monitor, "monitor")
+        profile = await self._profiles.export(name, pictures=not request.omit_pictures)
+        message = await asyncio.to_thread(write_profile, profile)
+        if (size := message.ByteSize()) > self._max_reply_bytes:
+            raise FailedPrecondition(
+                f"the profile of {name!r}",
+                f"has {size / 2**20:.0f} MiB, more than a message may; export it without pictures.",
+            )
+        return messages.ExportProfileResponse(profile=message)
+
+    async def ImportProfile(  # noqa: N802
+        self, request: messages.ImportProfileRequest, context: Context
+    ) -> messages.ImportProfileResponse:
+        name = reading.basis_name(request.monitor, "monitor")
+        profile = await asyncio.to_thread(read_profile, request.profile, _MOST_WINDOW)
+        monitor, added = await self._profiles.merge(name, profile, reference_only=request.reference_only)
+        return messages.ImportProfileResponse(monitor=_monitor_message(monitor), added=added)
 
     async def _read_plan(self, request: messages.CreateMonitorRequest) -> MonitorPlan:
         name = reading.basis_name(request.name, "name")
@@ -222,9 +260,16 @@ def _drift_message(found: monitoring.DriftAnswer) -> messages.GetDriftResponse:
             )
             for each in found.bases
         ],
-        channels=[
-            messages.ChannelDrift(layer=each.layer, channel=each.channel, mean=each.mean, **_shown(each))
-            for each in found.channels
+        channels=[_channel(each) for each in found.channels],
+        concepts=[
+            messages.ConceptDrift(
+                name=each.name,
+                score=each.score,
+                significant=each.significant,
+                channels=each.channels,
+                most_drifted=_channel(each.most_drifted),
+            )
+            for each in found.concepts
         ],
         groups=[messages.GroupDrift(basis=each.basis, group=each.group, **_shown(each)) for each in found.groups],
         classes=[
@@ -239,6 +284,10 @@ def _drift_message(found: monitoring.DriftAnswer) -> messages.GetDriftResponse:
             for each in found.slices
         ],
     )
+
+
+def _channel(item: monitoring.ChannelDrift) -> messages.ChannelDrift:
+    return messages.ChannelDrift(layer=item.layer, channel=item.channel, mean=item.mean, **_shown(item))
 
 
 def _shown(item: monitoring.ChannelDrift | monitoring.GroupDrift) -> dict[str, Any]:

@@ -16,72 +16,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    DateTime,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from striate_service.stores.database import Result, change_alone, connect
+from striate_service.stores.observations import (
+    MAX_SLICES,
+    METADATA,
+    MONITORS,
+    OBSERVATIONS,
+    OTHER_SLICE,
+    KeptImage,
+    forget,
+    kept_images,
+    merge,
+    with_slices,
+)
 
-REFERENCE_IMAGES = 1024
-"""That are kept of a reference: a byte a number, so 1 MB for a layer of 512 channels."""
-MAX_SLICES = 16
-OTHER_SLICE = "other"
-_REMEMBERED = 10  # windows of traffic whose ids are remembered, so that an image that is sent again is not new
 _FORMAT = 1
-
-_metadata = MetaData()
-_monitors = Table(
-    "monitors",
-    _metadata,
-    Column("name", String(64), primary_key=True),
-    Column("model", String(200), nullable=False),
-    Column("model_version", String(64), nullable=False),
-    Column("layers", JSON, nullable=False),
-    Column("bases", JSON, nullable=False),
-    Column("window", Integer, nullable=False),
-    Column("reference_from_traffic", Integer, nullable=False),
-    Column("omit_pictures", Boolean, nullable=False),
-    Column("fit", Integer, nullable=False),
-    Column("created", DateTime, nullable=False),
-    Column("slices", JSON, nullable=False),
-    Column("reference_images", Integer, nullable=False),
-    Column("observed_images", Integer, nullable=False),
-    Column("last_observed", DateTime),
-)
-_observations = Table(
-    "observations",
-    _metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("monitor", String(64), nullable=False),
-    Column("reference", Boolean, nullable=False),
-    Column("sample", LargeBinary(16), nullable=False),
-    Column("taken", DateTime, nullable=False),
-    Column("slice", String(64), nullable=False),
-    Column("predicted", Integer, nullable=False),
-    Column("outcome", Integer),
-    Column("novelty", Float),
-    Column("codes", LargeBinary),
-    Column("picture", LargeBinary),
-    Index("observations_by_sample", "monitor", "reference", "sample", unique=True),
-)
 
 
 @dataclass(frozen=True)
@@ -148,7 +100,7 @@ class MonitorStore:
 
     def __init__(self, url: str) -> None:
         """Open the database; see `database.connect`."""
-        self._engine = connect(url, _metadata, "striate_monitor_format", _FORMAT)
+        self._engine = connect(url, METADATA, "striate_monitor_format", _FORMAT)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -166,9 +118,9 @@ class MonitorStore:
         def change(connection: Connection) -> StoredMonitor:
             if _find(connection, monitor.name):
                 raise FileExistsError(monitor.name)
-            if connection.execute(select(func.count()).select_from(_monitors)).scalar_one() >= most:
+            if connection.execute(select(func.count()).select_from(MONITORS)).scalar_one() >= most:
                 raise OverflowError(most)
-            connection.execute(insert(_monitors).values(**stored))
+            connection.execute(insert(MONITORS).values(**stored))
             return _monitor(stored)
 
         try:
@@ -183,16 +135,14 @@ class MonitorStore:
     def list(self) -> list[StoredMonitor]:
         """Return all monitors, by name."""
         with self._engine.connect() as connection:
-            return [
-                _monitor(row) for row in connection.execute(select(_monitors).order_by(_monitors.c.name)).mappings()
-            ]
+            return [_monitor(row) for row in connection.execute(select(MONITORS).order_by(MONITORS.c.name)).mappings()]
 
     def delete(self, name: str) -> bool:
         """Delete a monitor with all that it keeps, and return whether it existed."""
 
         def change(connection: Connection) -> bool:
-            connection.execute(delete(_observations).where(_observations.c.monitor == name))
-            return connection.execute(delete(_monitors).where(_monitors.c.name == name)).rowcount > 0
+            connection.execute(delete(OBSERVATIONS).where(OBSERVATIONS.c.monitor == name))
+            return connection.execute(delete(MONITORS).where(MONITORS.c.name == name)).rowcount > 0
 
         return self._in_transaction(change)
 
@@ -234,7 +184,7 @@ class MonitorStore:
                     }
                 )
             if rows:
-                connection.execute(insert(_observations), rows)
+                connection.execute(insert(OBSERVATIONS), rows)
             of_reference = sum(row["reference"] for row in rows)
             counted = {
                 "slices": slices,
@@ -243,8 +193,8 @@ class MonitorStore:
             }
             if len(rows) > of_reference:
                 counted["last_observed"] = now
-            connection.execute(update(_monitors).where(_monitors.c.name == name).values(**counted))
-            _forget(connection, monitor, reference=bool(of_reference), window=len(rows) > of_reference)
+            connection.execute(update(MONITORS).where(MONITORS.c.name == name).values(**counted))
+            forget(connection, name, monitor.window, reference=bool(of_reference), window=len(rows) > of_reference)
             return len(observations) - len(fresh)
 
         return self._in_transaction(change)
@@ -256,12 +206,12 @@ class MonitorStore:
             added = 0
             for sample, index in outcomes:
                 found = connection.execute(
-                    update(_observations)
+                    update(OBSERVATIONS)
                     .where(
-                        _observations.c.monitor == name,
-                        _observations.c.reference.is_(False),
-                        _observations.c.sample == _hash(sample),
-                        _observations.c.codes.is_not(None),
+                        OBSERVATIONS.c.monitor == name,
+                        OBSERVATIONS.c.reference.is_(False),
+                        OBSERVATIONS.c.sample == _hash(sample),
+                        OBSERVATIONS.c.codes.is_not(None),
                     )
                     .values(outcome=index)
                 )
@@ -272,7 +222,7 @@ class MonitorStore:
 
     def observations(self, name: str, *, reference: bool) -> Observations:
         """Return what is kept of the reference, or of the newest images of traffic; without pictures."""
-        columns = _observations.c
+        columns = OBSERVATIONS.c
         query = (
             select(columns.id, columns.codes, columns.predicted, columns.outcome, columns.slice)
             .where(columns.monitor == name, columns.reference.is_(reference), columns.codes.is_not(None))
@@ -292,61 +242,62 @@ class MonitorStore:
 
     def pictures(self, ids: Sequence[int]) -> dict[int, bytes]:
         """Return the pictures of images by their rows, as far as they are still kept."""
-        query = select(_observations.c.id, _observations.c.picture).where(_observations.c.id.in_(ids))
+        query = select(OBSERVATIONS.c.id, OBSERVATIONS.c.picture).where(OBSERVATIONS.c.id.in_(ids))
         with self._engine.connect() as connection:
             return {row.id: row.picture for row in connection.execute(query) if row.picture}
+
+    def profile(self, name: str, *, pictures: bool) -> tuple[Sequence[KeptImage], Sequence[KeptImage]]:
+        """Return what a monitor keeps of its reference, and of traffic."""
+        with self._engine.connect() as connection:
+            reference, traffic = (
+                kept_images(connection, name, reference=which, pictures=pictures) for which in (True, False)
+            )
+            return reference, traffic
+
+    def merge(self, name: str, reference: Sequence[KeptImage], traffic: Sequence[KeptImage]) -> int:
+        """Take in what was kept elsewhere, in one transaction, and return how many images were not known.
+
+        Raises:
+            LookupError: the monitor is gone.
+        """
+
+        def change(connection: Connection) -> int:
+            monitor = _find(connection, name)
+            if monitor is None:
+                raise LookupError(name)
+            slices = with_slices(monitor.slices, [*reference, *traffic])
+            of_reference, of_traffic = (
+                merge(connection, name, monitor.window, images, reference=which, slices=slices)
+                for which, images in ((True, reference), (False, traffic))
+            )
+            times = [image.taken for image in of_traffic] + [monitor.last_observed or datetime.min]
+            counted = {
+                "slices": slices,
+                "reference_images": monitor.reference_images + len(of_reference),
+                "observed_images": monitor.observed_images + len(of_traffic),
+                "last_observed": max(times) if of_traffic else monitor.last_observed,
+            }
+            connection.execute(update(MONITORS).where(MONITORS.c.name == name).values(**counted))
+            return len(of_reference) + len(of_traffic)
+
+        return self._in_transaction(change)
 
     def _in_transaction(self, change: Callable[[Connection], Result]) -> Result:
         return change_alone(self._engine, "monitors", change)
 
 
 def _find(connection: Connection, name: str) -> StoredMonitor | None:
-    row = connection.execute(select(_monitors).where(_monitors.c.name == name)).mappings().first()
+    row = connection.execute(select(MONITORS).where(MONITORS.c.name == name)).mappings().first()
     return _monitor(row) if row else None
 
 
 def _known(connection: Connection, monitor: StoredMonitor, hashes: Sequence[bytes], reference: bool) -> set[bytes]:
     """Return which images have been kept before. An image of a reference that was sent may also come in traffic."""
-    columns = _observations.c
+    columns = OBSERVATIONS.c
     query = select(columns.sample).where(columns.monitor == monitor.name, columns.sample.in_(hashes))
     if not monitor.reference_from_traffic:
         query = query.where(columns.reference.is_(reference))
     return set(connection.execute(query).scalars())
-
-
-def _forget(connection: Connection, monitor: StoredMonitor, *, reference: bool, window: bool) -> None:
-    """Delete what is beyond the sample of the reference, and beyond the window of traffic."""
-    columns = _observations.c
-    if reference:
-        kept = (
-            select(columns.sample)
-            .where(columns.monitor == monitor.name, columns.reference.is_(True))
-            .order_by(columns.sample)
-            .offset(REFERENCE_IMAGES)
-            .limit(1)
-        )
-        if (first := connection.execute(kept).scalar()) is not None:
-            connection.execute(
-                delete(_observations).where(
-                    columns.monitor == monitor.name, columns.reference.is_(True), columns.sample >= first
-                )
-            )
-    if window:
-        of_traffic = select(columns.id).where(columns.monitor == monitor.name, columns.reference.is_(False))
-        newest = of_traffic.order_by(columns.id.desc())
-        if (last := connection.execute(newest.offset(monitor.window).limit(1)).scalar()) is not None:
-            connection.execute(
-                update(_observations)
-                .where(columns.monitor == monitor.name, columns.reference.is_(False), columns.id <= last)
-                .where(columns.codes.is_not(None))
-                .values(codes=None, picture=None)
-            )
-        if (last := connection.execute(newest.offset(_REMEMBERED * monitor.window).limit(1)).scalar()) is not None:
-            connection.execute(
-                delete(_observations).where(
-                    columns.monitor == monitor.name, columns.reference.is_(False), columns.id <= last
-                )
-            )
 
 
 def _monitor(row: Any) -> StoredMonitor:

@@ -4,6 +4,7 @@ from striate_service.explain.monitoring.comparison import (
     BasisDrift,
     ChannelDrift,
     ClassDrift,
+    ConceptDrift,
     Drift,
     GroupDrift,
     LayerDrift,
@@ -12,11 +13,13 @@ from striate_service.explain.monitoring.comparison import (
 from striate_service.explain.monitoring.drift import DriftAnswer, DriftQuestion, DriftReports, SliceSummary
 from striate_service.explain.monitoring.gauges import DriftGauges
 from striate_service.explain.monitoring.monitors import MonitorPlan, Monitors, ObservedImage, ObserveProgress
+from striate_service.explain.monitoring.profiles import Profile, Profiles
 
 __all__ = [
     "BasisDrift",
     "ChannelDrift",
     "ClassDrift",
+    "ConceptDrift",
     "Drift",
     "DriftAnswer",
     "DriftGauges",
@@ -28,6 +31,8 @@ __all__ = [
     "Monitors",
     "ObserveProgress",
     "ObservedImage",
+    "Profile",
+    "Profiles",
     "SliceDrift",
     "SliceSummary",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from striate_service.techniques import drift
 _SLICE_IMAGES = 10  # fewer say nothing of a slice
 _SHOWN_SLICES = 3
 
+_Channel = tuple[str, int, bool, int]
 Item = TypeVar("Item", bound=tuple[Any, ...])
 
 
@@ -74,6 +76,21 @@ class ChannelDrift:
     reference_pictures: Sequence[bytes] = ()
     window_pictures: Sequence[bytes] = ()
     slices: Sequence[SliceDrift] = ()
+
+
+@dataclass(frozen=True)
+class ConceptDrift:
+    """The channels of one name, of all layers."""
+
+    name: str
+    score: float
+    """As `drift.joint_score`: beyond 1 it is significant at the same level."""
+    channels: int
+    most_drifted: ChannelDrift
+
+    @property
+    def significant(self) -> bool:
+        return self.score > 1
 
 
 @dataclass(frozen=True)
@@ -156,6 +173,31 @@ class Comparison:
 
     def channels(self, count: int) -> list[ChannelDrift]:
         """Return at most so many channels of all layers, most drifted first."""
+        return [self._channel(each) for each in self._most_drifted(self._channels, count)]
+
+    def concepts(self, names: Mapping[str, Mapping[int, str]], count: int) -> list[ConceptDrift]:
+        """Return at most so many names of channels, most drifted first.
+
+        Args:
+            names: of channels, by layer.
+        """
+        named: dict[str, list[_Channel]] = {}
+        for each in self._channels:
+            path, channel, *_ = each
+            if name := names.get(path, {}).get(channel, ""):
+                named.setdefault(name, []).append(each)
+        found = []
+        for name, members in named.items():
+            score = drift.joint_score([float(self.found.scores[each[-1]]) for each in members])
+            found.append((name, score, self._most_drifted(members, 1)[0], members))
+        return [
+            ConceptDrift(name, score, len(members), self._channel(first))
+            for name, score, first, members in sorted(found, key=lambda each: -each[1])[:count]
+        ]
+
+    @cached_property
+    def _channels(self) -> list[_Channel]:
+        """Layer, channel, whether its mean has drifted more than its peak, and the column of the one that has."""
         scores = self.found.scores
         found = []
         for path, peaks in self._seen.peaks.items():
@@ -163,10 +205,11 @@ class Comparison:
             for channel in range(peaks.stop - peaks.start):
                 is_mean = bool(scores[means.start + channel] > scores[peaks.start + channel])
                 found.append((path, channel, is_mean, (means if is_mean else peaks).start + channel))
-        return [
-            ChannelDrift(path, channel, self.drift(column), is_mean, slices=self._slices_of(column))
-            for path, channel, is_mean, column in self._most_drifted(found, count)
-        ]
+        return found
+
+    def _channel(self, found: _Channel) -> ChannelDrift:
+        path, channel, is_mean, column = found
+        return ChannelDrift(path, channel, self.drift(column), is_mean, slices=self._slices_of(column))
 
     def groups(self, count: int) -> list[GroupDrift]:
         """Return at most so many groups of all bases, most drifted first."""

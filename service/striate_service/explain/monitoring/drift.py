@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from striate_service.explain.monitoring.comparison import (
     ChannelDrift,
     ClassDrift,
     Comparison,
+    ConceptDrift,
     Drift,
     GroupDrift,
     LayerDrift,
@@ -70,6 +72,7 @@ class DriftAnswer:
     classes: Sequence[ClassDrift]
     confidence: Drift | None
     slices: Sequence[SliceSummary]
+    concepts: Sequence[ConceptDrift] = ()
 
 
 class DriftReports:
@@ -108,10 +111,21 @@ class DriftReports:
         Raises:
             As `compare`.
         """
-        return await self._described(await self.compare(question), question, terms)
+        monitor = await self._monitors.find(question.monitor)
+        seen = await watched(monitor, self._engine.models, self._library)
+        names = {}
+        for layer in seen.layers:
+            labels = await self._namer.named(seen.model, layer.path, range(layer.channels))
+            names[layer.path] = {channel: label.text for channel, label in labels.items() if label.text}
+        return await self._described(await self.compare(question, names), question, terms)
 
-    async def compare(self, question: DriftQuestion) -> DriftAnswer:
-        """Compare the newest images of traffic with the reference, without names and icons.
+    async def compare(
+        self, question: DriftQuestion, names: Mapping[str, Mapping[int, str]] | None = None
+    ) -> DriftAnswer:
+        """Compare the newest images of traffic with the reference, without labels and icons.
+
+        Args:
+            names: of channels, by layer: those of one name are a concept.
 
         Raises:
             NotFound: there is no such monitor or slice.
@@ -123,9 +137,11 @@ class DriftReports:
             listing = f"there are {', '.join(monitor.slices)}" if monitor.slices else "images have none"
             raise NotFound.among("slice", question.slice, monitor.slices, listing)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._compared, monitor, seen, question)
+        return await loop.run_in_executor(self._threads, self._compared, monitor, seen, question, names or {})
 
-    def _compared(self, monitor: StoredMonitor, seen: Watched, question: DriftQuestion) -> DriftAnswer:
+    def _compared(
+        self, monitor: StoredMonitor, seen: Watched, question: DriftQuestion, names: Mapping[str, Mapping[int, str]]
+    ) -> DriftAnswer:
         before = self._store.observations(monitor.name, reference=True)
         now = self._store.observations(monitor.name, reference=False)
         if question.slice:
@@ -141,17 +157,26 @@ class DriftReports:
         comparison = Comparison(reference, _with_classes(now, classes), seen, now, classes.astype(int).tolist())
         channels = comparison.channels(question.items)
         groups = comparison.groups(question.items)
+        concepts = comparison.concepts(names, question.items)
         if question.pictures and not monitor.omit_pictures:
             columns = [comparison.column_of(each) for each in channels]
             columns += [comparison.column_of(each) for each in groups]
-            pairs = _pictures(self._store, before, now, columns, question.pictures)
+            columns += [comparison.column_of(each.most_drifted) for each in concepts]
+            pairs = iter(_pictures(self._store, before, now, columns, question.pictures))
             channels = [
                 replace(each, reference_pictures=old, window_pictures=new)
-                for each, (old, new) in zip(channels, pairs, strict=False)
+                for each, (old, new) in zip(channels, islice(pairs, len(channels)), strict=True)
             ]
             groups = [
                 replace(each, reference_pictures=old, window_pictures=new)
-                for each, (old, new) in zip(groups, pairs[len(channels) :], strict=True)
+                for each, (old, new) in zip(groups, islice(pairs, len(groups)), strict=True)
+            ]
+            concepts = [
+                replace(
+                    each,
+                    most_drifted=replace(each.most_drifted, reference_pictures=old, window_pictures=new),
+                )
+                for each, (old, new) in zip(concepts, pairs, strict=True)
             ]
         return DriftAnswer(
             monitor=monitor,
@@ -167,6 +192,7 @@ class DriftReports:
             classes=comparison.classes(question.items),
             confidence=None if seen.confidence is None else comparison.drift(seen.confidence),
             slices=_summaries(now),
+            concepts=concepts,
         )
 
     def _reference(
@@ -184,7 +210,8 @@ class DriftReports:
         """Add names and icons."""
         model = answer.watched.model
         options = IconOptions(self._recipes.choose("", model), omit=question.omit_icons, wait=False)
-        channels = list(answer.channels)
+        concepts = answer.concepts
+        channels = [*answer.channels, *(each.most_drifted for each in concepts)]
         for path in answer.watched.peaks:
             places = [place for place, each in enumerate(channels) if each.layer == path]
             numbers = [channels[place].channel for place in places]
@@ -201,7 +228,9 @@ class DriftReports:
             icons = await self._icons.icons(model, basis.layer, shown, options, terms)
             for place, label, icon in zip(places, named, icons, strict=True):
                 groups[place] = replace(groups[place], label=label, icon=icon)
-        return replace(answer, channels=channels, groups=groups)
+        shown_channels, of_concepts = channels[: len(answer.channels)], channels[len(answer.channels) :]
+        concepts = [replace(each, most_drifted=most) for each, most in zip(concepts, of_concepts, strict=True)]
+        return replace(answer, channels=shown_channels, groups=groups, concepts=concepts)
 
 
 def _pictures(
