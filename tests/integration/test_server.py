@@ -83,19 +83,6 @@ def test_reflection_lists_the_services(server: LocalServer) -> None:
     assert names >= {f"striate.v1.{name}Service" for name in ("Interpretability", "Model", "Label")}
 
 
-def test_metrics_count_what_was_done(tmp_path: Path, photo: np.ndarray) -> None:
-    with LocalServer(settings(tmp_path, devices=("cpu",))) as server, striate.Client(server.target) as client:
-        client.activations([photo] * 3, "mixed4a", reduce="mean")
-        with pytest.raises(striate.NotFound):
-            client.activations(photo, "nowhere")
-        text = read(f"http://127.0.0.1:{server.metrics_port}/metrics")
-    assert 'striate_requests_total{code="OK",method="Activations"} 1.0' in text
-    assert 'striate_requests_total{code="NOT_FOUND",method="Activations"} 1.0' in text
-    assert 'striate_images_total{model="parts"} 3.0' in text
-    assert 'striate_batch_size_images_sum{model="parts"} 3.0' in text
-    assert 'striate_workers{device="cpu",state="idle"} 1.0' in text
-
-
 def test_labels_name_neurons_and_outlive_the_server(tmp_path: Path, photo: np.ndarray) -> None:
     own = settings(tmp_path, devices=("cpu",))
     with LocalServer(own) as server, striate.Client(server.target) as client:

@@ -77,11 +77,24 @@ class Run:
 
 
 @dataclass(frozen=True)
+class DeviceUse:
+    """How much of a GPU is in use, by whichever process."""
+
+    memory_used: int
+    memory_total: int
+    """In bytes."""
+    utilization: float | None
+    """The share of the last second or so in which it computed; None: NVML does not tell."""
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """A `protocol.RunResult` whose outcomes are in shared memory."""
 
     outcomes: Packed
     seconds: float
+    use: DeviceUse | None = None
+    """None: of a CPU, or where it was told a moment ago."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,8 @@ class Ping:
 @dataclass(frozen=True)
 class Pong:
     """The answer to a `Ping`."""
+
+    use: DeviceUse | None = None
 
 
 Request = Run | Ping

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from striate_service.backends.local.device_use import DeviceGauge
 from striate_service.backends.local.messages import (
     Pong,
     Reply,
@@ -75,13 +76,15 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
         executor = _start(server, read(server))
         if executor is None:
             return
+        gauge = DeviceGauge(executor.networks.device)
         requests = _requests(server, executor, slots)
         if executor.copies_early:
             requests = prefetched(requests)
         for request, works, copied in requests:
-            write(
-                server, _run(request, works, copied, executor, slots) if isinstance(request, Run) else _pong(executor)
-            )
+            if isinstance(request, Run):
+                write(server, _run(request, works, copied, executor, slots, gauge))
+            else:
+                write(server, _pong(executor, gauge))
     except DeviceBroken as error:
         logger.critical("the worker ends, since its device is broken: %s", error)
         os._exit(_BROKEN)  # a driver in that state may hang while it is unloaded
@@ -197,7 +200,14 @@ def _requests(
         yield request, works, copied
 
 
-def _run(run: Run, works: Sequence[Work], copied: EarlyCopy | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
+def _run(
+    run: Run,
+    works: Sequence[Work],
+    copied: EarlyCopy | None,
+    executor: Executor,
+    slots: Sequence[Slot],
+    gauge: DeviceGauge,
+) -> Reply:
     started = time.perf_counter()
     try:
         outcomes = executor.run(works, images_at_once=run.images_at_once, threads=run.threads, copied=copied)
@@ -210,17 +220,17 @@ def _run(run: Run, works: Sequence[Work], copied: EarlyCopy | None, executor: Ex
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return RunFailed(str(error), out_of_memory=True)
-    return RunEnded(packed, time.perf_counter() - started)
+    return RunEnded(packed, time.perf_counter() - started, gauge.read_now_and_then())
 
 
-def _pong(executor: Executor) -> Pong:
+def _pong(executor: Executor, gauge: DeviceGauge) -> Pong:
     """Answer a ping, after the device has shown that it computes."""
     try:
         executor.networks.check_device()
     except Exception as error:
         if not is_out_of_memory(error):
             raise DeviceBroken(str(error)) from error
-    return Pong()
+    return Pong(gauge.read_now_and_then())
 
 
 if __name__ == "__main__":
