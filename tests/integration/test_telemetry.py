@@ -156,7 +156,7 @@ def test_factorizations_and_icons_tell_what_they_took(
     assert value(watched, "striate_factorization_relative_error_sum") == pytest.approx(found.relative_error)
     assert value(watched, "striate_factorization_iterations_count", method="nmf") == 1
     assert value(watched, "striate_factorization_iterations_sum", method="nmf") >= 1
-    list(caller.render_icons("conv2", channels=[0]))
+    list(caller.render_icons("mixed5b", channels=[0]))
     assert value(watched, "striate_icon_sources_total", source="shipped") >= 1
 
 
@@ -182,3 +182,28 @@ def test_who_asks_for_openmetrics_finds_the_trace_of_a_call(watched: LocalServer
     }
     assert traces >= {("striate_request_duration_seconds", TRACE), ("striate_requests", TRACE)}
     assert {trace for _, trace in traces} == {TRACE}
+
+
+def test_a_request_has_an_id_by_which_caller_and_log_know_it(
+    watched: LocalServer, stub: Stub, photo: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "striate_service.requests")
+    request = ActivationsCall(images=small(photo), layers="mixed4a", reduce="mean").request()
+
+    def answered(given: str) -> str:
+        _, call = stub.Activations.with_call(request, metadata=[("x-request-id", given), ("striate-caller", "ann")])
+        return str(dict(call.trailing_metadata())["x-request-id"])
+
+    assert answered("order-17/a") == "order-17/a"
+    for strange in ("two words", "x" * 129, ""):
+        assert re.fullmatch("[0-9a-f]{32}", answered(strange))
+    with (
+        striate.Client(watched.target, metadata=[("x-request-id", "b-2")]) as client,
+        pytest.raises(striate.NotFound) as failed,
+    ):
+        client.activations(small(photo), "nowhere")
+    assert failed.value.request_id == "b-2"
+    fields = [record.fields for record in caplog.records if record.name == "striate_service.requests"]  # type: ignore[attr-defined]
+    assert [each["code"] for each in fields] == ["OK"] * 4 + ["NOT_FOUND"]
+    assert {"decode", "queue", "transport", "compute", "encode", "seconds", "images"} <= fields[0].keys()
+    assert "there is no layer" in fields[-1]["error"]

@@ -20,6 +20,7 @@ from striate_service.errors import (
     TooManyIcons,
 )
 from striate_service.monitoring import requests
+from striate_service.monitoring.logs import log_request
 from striate_service.monitoring.metrics import Metrics
 from striate_service.monitoring.requests import RequestRecord
 from striate_service.servicers.context import Context
@@ -64,7 +65,7 @@ class Observation:
         self._context = context
         self._model_names = model_names
         metadata = dict(context.invocation_metadata() or ()) if method else {}
-        said = str(metadata.get("striate-caller", ""))[:_LONGEST_CALLER] if trusting else ""
+        said = _plain(str(metadata.get("striate-caller", ""))) if trusting else ""
         self.record = RequestRecord(
             id=_request_id(str(metadata.get(REQUEST_ID, ""))),
             method=method,
@@ -108,7 +109,9 @@ class Observation:
         code = code_of(status)
         if self.record.method and (reason := _REASONS.get(type(error))):
             self._metrics.refusals.labels(method=self.record.method, reason=reason).inc()
-        self._end(code.name)  # before the caller hears of it: who then reads the metrics finds it counted
+        self._end(
+            code.name, status.message
+        )  # before the caller hears of it: who then reads the metrics finds it counted
         trailer = (("grpc-status-details-bin", status.SerializeToString()), *self._id_trailer)
         await self._context.abort(code, status.message, trailer)
 
@@ -124,12 +127,19 @@ class Observation:
         allowed = remaining + time.perf_counter() - self._started
         return remaining <= _ROUNDED_SHARE * allowed + _ROUNDED_SECONDS
 
-    def _end(self, code: str) -> None:
+    def _end(self, code: str, error: str = "") -> None:
         self._ended = True
         if not self.record.method:
             return
+        seconds = time.perf_counter() - self._started
         self._metrics.requests_in_progress.labels(method=self.record.method).dec()
-        self._metrics.observe_request(self.record, code, time.perf_counter() - self._started)
+        self._metrics.observe_request(self.record, code, seconds)
+        log_request(self.record, code, seconds, error)
+
+
+def _plain(name: str) -> str:
+    """Return what a caller calls itself as it can stand in a line of the log."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:_LONGEST_CALLER])
 
 
 def _request_id(given: str) -> str:

@@ -34,6 +34,8 @@ class LocalBackend:
             compiled=settings.home / COMPILED if settings.compile_ahead else None,
             copy_early=settings.copy_ahead,
             objectives=settings.objectives,
+            log_format=settings.log_format,
+            log_level=settings.log_level,
         )
         timeouts = Timeouts(settings.start_timeout, settings.ping_interval)
         self.workers: Sequence[Worker] = [

@@ -16,7 +16,7 @@ from typing import Any
 
 from striate_service.backends.local.shared_memory import Packed
 from striate_service.backends.protocol import RunFailed
-from striate_service.config import ModelSettings, Precision
+from striate_service.config import LogFormat, LogLevel, ModelSettings, Precision
 from striate_service.models.description import ModelDescription
 from striate_service.techniques.objective import Signature
 
@@ -34,6 +34,8 @@ class Options:
     """Modules to import, which register icon objectives."""
     copy_early: bool = False
     """Whether the next batch's images are copied to a GPU while it computes."""
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "info"
 
 
 @dataclass(frozen=True)

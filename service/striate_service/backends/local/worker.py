@@ -50,6 +50,7 @@ from striate_service.device.staging import EarlyCopy, prefetched
 from striate_service.heap import return_freed
 from striate_service.models.errors import in_short
 from striate_service.models.loading import ModelError, load_model
+from striate_service.monitoring import logs
 from striate_service.techniques.factorization import compile_kernels
 from striate_service.techniques.feature_visualization.registry import ObjectiveError, import_objectives
 from striate_service.techniques.tasks.base import Work
@@ -93,8 +94,8 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
 
 
 def _start(server: BufferedIOBase, start: Start) -> Executor | None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("striate_service").setLevel(logging.INFO)  # what takes long at a start, says so
+    logs.configure(start.options.log_format, start.options.log_level, waits=True)  # what takes long at a start, says so
+    logging.getLogger().setLevel(logging.WARNING)
     torch.set_num_threads(start.threads)
     set_tf32(start.options.precision)
     compiling = threading.Thread(target=compile_kernels, daemon=True)
