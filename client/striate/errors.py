@@ -16,7 +16,8 @@ StriateError
 ├── Cancelled            the call was cancelled
 └── InternalError        the server failed
 
-The message of each is a sentence for a person. `code` is the gRPC status.
+The message of each is a sentence for a person. `code` is the gRPC status, `request_id` the call's id in the server's
+log.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
+_REQUEST_ID = "x-request-id"
 _DETAILS_KEY = "grpc-status-details-bin"
 _NOT_CONNECTED = ("onnect", "resol")
 """In gRPC's words: "failed to connect", "Connection refused", "errors resolving"."""
@@ -39,6 +41,8 @@ class StriateError(Exception):
     """A call that brought no answer."""
 
     code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+    request_id: str = ""
+    """By which the server's log knows the call; empty: it did not reach a server, or is one of a stream's."""
 
 
 class InvalidArgument(StriateError):
@@ -155,7 +159,9 @@ def from_rpc_error(error: Any, target: str) -> StriateError:
     trailers = error.trailing_metadata() or ()
     packed = next((value for key, value in trailers if key == _DETAILS_KEY), None)
     details = status_pb2.Status.FromString(packed).details if isinstance(packed, bytes) else ()
-    return from_status(code, message, details, target)
+    raised = from_status(code, message, details, target)
+    raised.request_id = str(next((value for key, value in trailers if key == _REQUEST_ID), ""))
+    return raised
 
 
 def from_status(code: grpc.StatusCode, message: str, details: Iterable[AnyMessage], target: str) -> StriateError:

@@ -16,6 +16,7 @@ from rich.table import Table
 from striate_service import config, event_loop
 from striate_service.backends.local.backend import tune as tuning
 from striate_service.backends.protocol import StartError
+from striate_service.monitoring import logs
 from striate_service.server import serve as serving
 
 ConfigFile = Annotated[
@@ -95,13 +96,15 @@ def _settings(config_file: Path | None, *, devices: str | None, **flags: object)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     given = flags | {"devices": devices if devices in (None, "auto") else tuple(devices.split(","))}
     try:
-        return config.load(config_file, **{name: value for name, value in given.items() if value is not None})
+        settings = config.load(config_file, **{name: value for name, value in given.items() if value is not None})
     except FileNotFoundError as error:
         raise typer.BadParameter(str(error)) from error
     except ValidationError as error:  # which is a ValueError
         raise typer.BadParameter(_plainly(error, given)) from error
     except ValueError as error:
         raise typer.BadParameter(f"{config_file} is no TOML that can be read: {error}") from error
+    logs.configure(settings.log_format, settings.log_level)
+    return settings
 
 
 def _plainly(error: ValidationError, flags: Mapping[str, object]) -> str:

@@ -27,6 +27,8 @@ MEBIBYTE = 2**20
 MAX_SIDE = 4096
 _PORTS = ("striate_port", "striate_metrics_port")
 
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 OpenService = Literal["health", "reflection"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
@@ -190,6 +192,10 @@ class Settings(BaseSettings):
     """0: a free port."""
     metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 9464
     """The HTTP port of /metrics. 0: a free port. -1: no metrics."""
+    log_format: LogFormat = "text"
+    """Of the lines on stderr. json: an object a line, for what collects logs (docs/telemetry.md)."""
+    log_level: LogLevel = "info"
+    """info: a line for each request, too. warning: only what somebody should look at."""
     metrics_host: str = ""
     """The address of the metrics, which need no token and are not encrypted. Empty: `host`."""
     tls_certificate: Path | None = None

@@ -2,6 +2,7 @@
 
 RequestError
 ├── InvalidArgument     a field has a value that is not allowed
+│   └── ReplyTooLarge   the answer would be larger than a reply may be
 ├── NotFound            a model, layer, class, label, index or basis does not exist
 ├── AlreadyExists       the name is taken
 ├── WrongWeights        the basis belongs to other weights
@@ -11,6 +12,7 @@ RequestError
 ├── CannotStore         the server's disk does not take it
 ├── Unauthenticated     the call has no token, or an unknown one
 ├── NotAllowed          the operator has not allowed it, or the token has no right to it
+├── RequestTooLarge     the request is larger than one may be
 ├── QueueFull           the queue has no place left
 ├── TooManyCalls        as many calls are under way as there may be
 ├── TooManyBytes        the requests under way are too large together
@@ -23,7 +25,7 @@ RequestError
 ├── Unavailable         no worker can run it now
 └── WorkFailed          the server's own fault
 
-Only `servicers.interceptor` maps errors to gRPC status and google.rpc details.
+Only `servicers.statuses` maps errors to gRPC status and google.rpc details.
 """
 
 from __future__ import annotations
@@ -57,6 +59,11 @@ class InvalidArgument(RequestError):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.problem}"
+
+
+@dataclass
+class ReplyTooLarge(InvalidArgument):
+    """The field is the one that makes it so large."""
 
 
 @dataclass
@@ -171,6 +178,19 @@ class NotAllowed(RequestError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+@dataclass
+class RequestTooLarge(RequestError):
+    size: int
+    limit: int
+    """In bytes."""
+
+    def __str__(self) -> str:
+        return (
+            f"the request, of {self.size / 2**20:.1f} MiB, is a message larger than max_message_bytes of this server, "
+            f"{self.limit / 2**20:.0f} MiB; send less at a time"
+        )
 
 
 @dataclass

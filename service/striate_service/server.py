@@ -78,6 +78,7 @@ from striate_service.stores.icons import IconStore
 from striate_service.stores.labels import LabelSource, LabelStore, StoredLabel
 from striate_service.stores.leases import Leases
 from striate_service.stores.monitors import MonitorStore
+from striate_service.stores.sizes import store_sizes
 from striate_service.stores.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ SERVICES = tuple(
         (monitoring_pb2, "MonitoringService"),
     )
 )
+_STORES_INTERVAL = 300.0  # seconds between measurements of the stores: a hundred thousand files take a second
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -111,7 +113,12 @@ class Server:
         self._memory = RequestMemory(settings.max_request_bytes_in_progress)
         self._engine = Engine(self._backend, settings, self._metrics)
         icons = _icon_folder(settings)
-        store = IconStore(icons, [embedded.ICONS], max_bytes=settings.icons_max_bytes)
+        store = IconStore(
+            icons,
+            [embedded.ICONS],
+            max_bytes=settings.icons_max_bytes,
+            on_found=lambda source: self._metrics.icon_sources.labels(source=source).inc(),
+        )
         self._renderer = IconRenderer(
             self._engine,
             store,
@@ -152,6 +159,7 @@ class Server:
                     settings.max_calls,
                     settings.message_timeout,
                     access,
+                    lambda: [model.name for model in self._engine.models],
                 )
             ],
             options=channel_options(settings.max_message_bytes),
@@ -185,6 +193,7 @@ class Server:
             asyncio.create_task(prerendering.render(prerendered)),
             asyncio.create_task(self._gauges.keep()),
             asyncio.create_task(keep_low()),
+            asyncio.create_task(self._measure_stores()),
         ]
 
     async def wait(self) -> None:
@@ -221,9 +230,9 @@ class Server:
             Reader(engine.catalogue, library, recipes, settings.max_images_per_request),
             runner,
             SemanticDictionaries(runner, icons, namer, example_store),
-            Factorizations(runner, engine, groups, library, GroupImportance(engine)),
-            GroupFlows(runner, groups),
-            IconProgress(self._renderer, namer, detached),
+            Factorizations(runner, engine, groups, library, GroupImportance(engine), self._metrics),
+            GroupFlows(runner, groups, self._metrics),
+            IconProgress(self._renderer, namer, self._metrics, detached),
             self._memory,
         )
         models = ModelServicer(engine.catalogue, settings)
@@ -248,6 +257,11 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         reflection.enable_server_reflection((*SERVICES, health, reflection.SERVICE_NAME), server)
+
+    async def _measure_stores(self) -> None:
+        while True:
+            self._metrics.count_stores(await asyncio.to_thread(store_sizes, self.settings.home))
+            await asyncio.sleep(_STORES_INTERVAL)
 
     def _health_changed(self, answers: bool) -> None:
         if answers is not self._answers:

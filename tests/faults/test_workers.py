@@ -262,6 +262,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(serve: Serve) 
             client.activations(image(), "layer")
         assert refused.value.retry_after is not None
         assert refused.value.retry_after > 0
+        wait_for_metrics(server, 'striate_refusals_total{method="Activations",reason="queue"} 1.0')
         assert all(answer.result().predictions for answer in accepted)
 
 

@@ -85,7 +85,7 @@ def test_bytes_that_are_no_message_are_refused_counted_and_told_in_few_lines(
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert not caplog.records
     metrics = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read().decode()
-    assert 'striate_requests_total{code="INVALID_ARGUMENT",method="StreamActivations"}' in metrics
+    assert 'striate_requests_total{code="INVALID_ARGUMENT",method="StreamActivations",model=""}' in metrics
 
 
 @pytest.mark.parametrize("length", [300, 100_000, 2**20])

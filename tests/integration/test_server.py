@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -33,11 +34,12 @@ def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
         "STRIATE_CPU_ENGINE": "torch",
         "STRIATE_COMPILE_AHEAD": "false",
         "STRIATE_MAX_BATCH_SIZE": "16",
+        "STRIATE_LOG_FORMAT": "json",
     }
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert running.stderr
     for line in running.stderr:
-        if addresses := re.search(r"serving .*? on (\S+:\d+), metrics on (\S+)", line):
+        if addresses := re.search(r"serving .*? on (\S+:\d+), metrics on (\S+)", json.loads(line)["message"]):
             break
     yield running, addresses[1], addresses[2]
     if running.poll() is None:
@@ -64,6 +66,11 @@ def test_on_sigterm_what_was_accepted_is_answered(
         running.send_signal(signal.SIGTERM)
         assert all(len(answer.result().predictions) == 64 for answer in answers)
     assert running.wait(timeout=30) == 0
+    assert running.stderr
+    lines = [json.loads(line) for line in running.stderr]
+    logged = [line for line in lines if line.get("method") == "Activations"]
+    assert [(line["code"], line["images"], line["model"]) for line in logged] == [("OK", 64, "parts")] * 6
+    assert all(line["compute"] <= line["seconds"] and line["request"] and line["caller"] for line in logged)
 
 
 def test_health_is_told_for_the_server_and_each_service(server: LocalServer) -> None:
@@ -81,19 +88,6 @@ def test_reflection_lists_the_services(server: LocalServer) -> None:
         response = next(iter(stub.ServerReflectionInfo(iter([request]))))
     names = {service.name for service in response.list_services_response.service}
     assert names >= {f"striate.v1.{name}Service" for name in ("Interpretability", "Model", "Label")}
-
-
-def test_metrics_count_what_was_done(tmp_path: Path, photo: np.ndarray) -> None:
-    with LocalServer(settings(tmp_path, devices=("cpu",))) as server, striate.Client(server.target) as client:
-        client.activations([photo] * 3, "mixed4a", reduce="mean")
-        with pytest.raises(striate.NotFound):
-            client.activations(photo, "nowhere")
-        text = read(f"http://127.0.0.1:{server.metrics_port}/metrics")
-    assert 'striate_requests_total{code="OK",method="Activations"} 1.0' in text
-    assert 'striate_requests_total{code="NOT_FOUND",method="Activations"} 1.0' in text
-    assert 'striate_images_total{model="parts"} 3.0' in text
-    assert 'striate_batch_size_images_sum{model="parts"} 3.0' in text
-    assert 'striate_workers{device="cpu",state="idle"} 1.0' in text
 
 
 def test_labels_name_neurons_and_outlive_the_server(tmp_path: Path, photo: np.ndarray) -> None:

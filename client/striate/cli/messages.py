@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from typer.models import OptionInfo
 
-from striate.errors import InvalidArgument, NotFound, StriateError
+from striate.errors import InternalError, InvalidArgument, NotFound, StriateError
 
 _NAMES = {"sobol_points": "sobol", "objective_name": "objective", "text": "name", "layer": "layers", "basis": "name"}
 """Of a command's parameters, by fields of requests, where they differ."""
@@ -32,6 +32,8 @@ def in_words_of(error: StriateError, parameters: Mapping[str, inspect.Parameter]
         ).removesuffix(".")
     if isinstance(error, NotFound) and error.kind in _LISTING and "did you mean" not in str(error):
         return f"{error}; `{_LISTING[error.kind]}` lists them"
+    if isinstance(error, InternalError) and error.request_id:
+        return f"{error} (request {error.request_id})"
     return str(error)
 
 

@@ -31,6 +31,7 @@ from striate_service.explain.images import (
 from striate_service.explain.stoppable import Stop
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import Metrics
+from striate_service.monitoring.requests import current
 
 T = TypeVar("T")
 
@@ -80,6 +81,8 @@ class ImageDecoder:
         target = Target(model.preprocessing, given.fit, self._exact)
         decoded = await _all([self._decode(image, target) for image in given.images])
         self._metrics.images.labels(model=model.name).inc(len(decoded))
+        if request := current():
+            request.images += len(decoded)
         pixels = decoded[0].pixels[None] if len(decoded) == 1 else np.stack([each.pixels for each in decoded])
         return DecodedImages(pixels, [each.view for each in decoded])
 

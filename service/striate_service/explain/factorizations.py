@@ -16,6 +16,7 @@ from striate_service.explain.images import GivenImages
 from striate_service.explain.importance import GroupImportance
 from striate_service.explain.labels import NO_LABEL
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.stores.bases import StoredBasis
 from striate_service.techniques.methods import MethodChoice
@@ -72,12 +73,14 @@ class Factorizations:
         explainer: GroupExplainer,
         library: Library,
         importance: GroupImportance,
+        metrics: Metrics,
     ) -> None:
         self._runner = runner
         self._engine = engine
         self._explainer = explainer
         self._library = library
         self._importance = importance
+        self._metrics = metrics
 
     async def answer(self, question: ImageGroupsQuestion | ActivationGroupsQuestion, terms: Terms) -> GroupsAnswer:
         if isinstance(question, ImageGroupsQuestion):
@@ -87,6 +90,7 @@ class Factorizations:
     async def _in_images(self, question: ImageGroupsQuestion, terms: Terms) -> GroupsAnswer:
         model, layer, basis = question.model, question.layer, question.basis
         decoded, result = await self._runner.run(_task(question), model, question.images, terms)
+        self._metrics.observe_factorization(result.method, int(result.iterations), float(result.relative_error))
         style = GroupStyle(basis.colors, basis.scale) if basis else GroupStyle.of(result.spatial)
         answer = await self._explainer.explain(model, layer, result, decoded, style, question.icons, terms)
         if question.sobol_points:
@@ -104,6 +108,7 @@ class Factorizations:
         activations, components = question.activations, question.components
         task = FactorizeActivationsTask("", activations, components, question.rectify, question.method)
         result = await self._engine.submit(task, terms, batch_key=(activations.shape, components))
+        self._metrics.observe_factorization(result.method, int(result.iterations), float(result.relative_error))
         style = GroupStyle.of(result.spatial)
         images, *_, found = result.spatial.shape
         return GroupsAnswer(

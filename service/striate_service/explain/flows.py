@@ -12,6 +12,7 @@ from striate_service.explain.icons import IconOptions
 from striate_service.explain.image_runner import ImageRunner
 from striate_service.explain.images import GivenImages
 from striate_service.models.description import LayerDescription, ModelDescription
+from striate_service.monitoring.metrics import Metrics
 from striate_service.scheduling.engine import Terms
 from striate_service.techniques.methods import MethodChoice
 from striate_service.techniques.targets import Target
@@ -47,8 +48,9 @@ class FlowsAnswer:
 
 
 class GroupFlows:
-    def __init__(self, runner: ImageRunner, explainer: GroupExplainer) -> None:
+    def __init__(self, runner: ImageRunner, explainer: GroupExplainer, metrics: Metrics) -> None:
         self._runner = runner
+        self._metrics = metrics
         self._explainer = explainer
 
     async def answer(self, question: FlowsQuestion, terms: Terms) -> FlowsAnswer:
@@ -64,6 +66,8 @@ class GroupFlows:
             smooth_max_pool=question.smooth_max_pool,
         )
         decoded, result = await self._runner.run(task, model, question.images, terms)
+        for found in result.layers:
+            self._metrics.observe_factorization(found.method, int(found.iterations), float(found.relative_error))
         layers = await asyncio.gather(
             *(
                 self._explainer.explain(

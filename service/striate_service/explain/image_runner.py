@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from striate_service.explain.decoding import DecodedImages, ImageDecoder
 from striate_service.explain.images import GivenImages, View
 from striate_service.models.description import ModelDescription
+from striate_service.monitoring.requests import spending
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.techniques.tasks.base import ImageTask
 
@@ -59,5 +60,6 @@ class ImageRunner:
         async with self._engine.admission(
             task, len(given.images), preprocessed=given.preprocessed, terms=terms
         ) as place:
-            decoded = await self._decoder.decode(given, model)
+            with spending("decode"):
+                decoded = await self._decoder.decode(given, model)
             return decoded, await place.run(decoded.pixels)

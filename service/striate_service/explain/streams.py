@@ -15,6 +15,7 @@ from striate_service.explain.concurrency import run_concurrently
 from striate_service.explain.decoding import ImageDecoder
 from striate_service.explain.images import Fit, GivenImage
 from striate_service.models.description import ModelDescription
+from striate_service.monitoring.requests import spending
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.techniques.tasks.base import ImageTask
@@ -136,7 +137,8 @@ class ImageStreams:
     ) -> tuple[Slice[R] | None, Sequence[SkippedImage]]:
         """Run images through the network, but for those that cannot be read."""
         async with self._engine.admission(task, len(images), preprocessed=False, terms=terms) as place:
-            decoded = await asyncio.gather(*(self._pixels_or_reason(each.source, model, fit) for each in images))
+            with spending("decode"):
+                decoded = await asyncio.gather(*(self._pixels_or_reason(each.source, model, fit) for each in images))
             readable = [index for index, pixels in enumerate(decoded) if not isinstance(pixels, str)]
             skipped = [
                 SkippedImage(image.name or str(first + index), reason)

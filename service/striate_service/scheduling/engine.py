@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -22,16 +22,18 @@ from striate_service.errors import (
     InvalidArgument,
     QueueFull,
     QuotaExceeded,
+    ReplyTooLarge,
     Unavailable,
     WorkFailed,
 )
 from striate_service.models.description import ModelDescription
 from striate_service.monitoring.metrics import WORKER_STATES, Metrics
+from striate_service.monitoring.requests import current, detached
 from striate_service.scheduling.catalogue import Catalogue
 from striate_service.scheduling.job import Batch, Job, Lane
+from striate_service.scheduling.payload import Payload, deliver, fail, note_stages, payload_of
 from striate_service.scheduling.scheduler import SEND_EARLY_SECONDS, Scheduler, TooMuchWork
 from striate_service.techniques.costs import Cost
-from striate_service.techniques.outcomes import Failure, Refusal
 from striate_service.techniques.tasks.base import Array, ImageTask, Task, Work
 
 logger = logging.getLogger(__name__)
@@ -55,16 +57,6 @@ class Terms:
     """Wait for a place in a full queue instead of being refused."""
     placed: Callable[[], None] = lambda: None
     """Called when a request has got its place: a stream then takes the next one in."""
-
-
-@dataclass(eq=False)
-class _Payload:
-    """A job's task and, once they are decoded after its admission, images."""
-
-    task: Task[Any]
-    admitted: float
-    images: Array | None = None
-    result: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 @dataclass(frozen=True)
@@ -119,6 +111,8 @@ class Engine:
         self._running: set[asyncio.Task[None]] = set()
         self._batches: dict[Worker, list[Batch]] = defaultdict(list)
         """By worker: the first batch is being computed, any other was sent early."""
+        self._begun: dict[Worker, float] = {}
+        """When each worker began its first batch, on time.monotonic()."""
         self._free_at: dict[Worker, float] = {}
         """When each worker's first batch should end, on time.monotonic()."""
         self.on_health: Callable[[bool], None] = lambda answers: None
@@ -150,6 +144,7 @@ class Engine:
         """
         for lane in Lane:
             self._metrics.queue_jobs.labels(lane=lane.value).set_function(partial(self._scheduler.waiting, lane))
+            self._metrics.oldest_wait.labels(lane=lane.value).set_function(partial(self._oldest_wait, lane))
         for device in {worker.device_name for worker in self._backend.workers}:
             for state in WORKER_STATES:
                 count = partial(self._backend.count_workers, device, state)
@@ -196,7 +191,10 @@ class Engine:
         model = self.catalogue.model(task.model) if task.model else None
         cost = task.cost(model, images)
         self._check_reply(task, cost)
-        payload = _Payload(task, admitted=time.monotonic())
+        request = current() if terms.lane is not Lane.RENDERING else None
+        if request and task.model:
+            request.model = request.model or task.model
+        payload = Payload(task, request)
         job = Job(
             _Key(task.model, batch_key),
             images,
@@ -252,7 +250,7 @@ class Engine:
     def _check_reply(self, task: Task[Any], cost: Cost) -> None:
         if task.is_reply and cost.result_bytes > self._max_reply_bytes:
             field_name, advice = task.too_costly
-            raise InvalidArgument(
+            raise ReplyTooLarge(
                 field_name,
                 f"would make a reply of {cost.result_bytes / 2**20:.0f} MiB, and at most "
                 f"{self._max_reply_bytes / 2**20:.0f} MiB can be sent; {advice}.",
@@ -260,9 +258,9 @@ class Engine:
 
     async def run(self, job: Job, images: Array | None) -> Any:
         """Run an admitted job. For `Place`."""
-        payload, now = _payload(job), time.monotonic()
+        payload, now = payload_of(job), time.monotonic()
         self._check_workers(payload.task.model)
-        payload.images = images
+        payload.images, payload.enqueued = images, now
         self._scheduler.enqueue(job, now)
         self._dispatch()
         try:
@@ -276,8 +274,8 @@ class Engine:
 
     def _workers_changed(self) -> None:
         # Nobody can say when there will be a worker again.
-        for job in self._scheduler.give_up(lambda job: self._backend.is_lost(_payload(job).task.model)):
-            _fail(job, Unavailable(_NO_WORKER, _RETRY_WITHOUT_WORKERS))
+        for job in self._scheduler.give_up(lambda job: self._backend.is_lost(payload_of(job).task.model)):
+            fail(job, Unavailable(_NO_WORKER, _RETRY_WITHOUT_WORKERS))
         self._wake_waiting_requests()
         self._dispatch()
         self.on_health(not self._backend.is_lost())
@@ -289,7 +287,7 @@ class Engine:
                 self._batches[worker].append(batch)
                 if len(self._batches[worker]) == 1:
                     self._note_start(worker)
-                task = asyncio.create_task(self._serve(worker, worker.claim(), batch))
+                task = detached(self._serve(worker, worker.claim(), batch))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
 
@@ -305,10 +303,10 @@ class Engine:
         busy_for = self._free_at.get(worker, math.inf) - now if worker.in_flight else None
         batch, expired = self._scheduler.next_batch(now, images_at_once, busy_for=busy_for)
         for job in expired:
-            _fail(job, DeadlineExceeded())
+            fail(job, DeadlineExceeded())
         if batch:
             for job in batch.jobs:
-                self._metrics.queue_wait.labels(lane=job.lane.value).observe(now - _payload(job).admitted)
+                self._metrics.queue_wait.labels(lane=job.lane.value).observe(now - payload_of(job).enqueued)
         if batch or expired:
             self._wake_waiting_requests()
         return batch
@@ -316,7 +314,8 @@ class Engine:
     def _note_start(self, worker: Worker) -> None:
         """Note when a worker that begins a batch should be free, and dispatch again shortly before."""
         seconds = self._scheduler.seconds(self._batches[worker][0])
-        self._free_at[worker] = time.monotonic() + seconds
+        self._begun[worker] = time.monotonic()
+        self._free_at[worker] = self._begun[worker] + seconds
         if SEND_EARLY_SECONDS < seconds < math.inf:
             # Half the window, since the event loop may call a millisecond early, when nothing may be sent yet.
             asyncio.get_running_loop().call_later(seconds - SEND_EARLY_SECONDS / 2, self._dispatch)
@@ -332,7 +331,7 @@ class Engine:
         except Exception:  # a bug of ours fails this batch, but not later ones
             logger.exception("a batch failed")
             for job in batch.jobs:
-                _fail(job, WorkFailed("the server made a mistake; its log says more"))
+                fail(job, WorkFailed("the server made a mistake; its log says more"))
         finally:
             self._scheduler.ended(batch)
             batches = self._batches[worker]
@@ -342,7 +341,7 @@ class Engine:
             self._dispatch()
 
     async def _run_batch(self, worker: Worker, claim: Claim, batch: Batch) -> None:
-        payloads = [_payload(job) for job in batch.jobs]
+        payloads = [payload_of(job) for job in batch.jobs]
         works = [Work(payload.task, payload.images) for payload in payloads]
         time_limit = self._scheduler.time_limit(batch, *self._time_limits)
         try:
@@ -365,12 +364,18 @@ class Engine:
             reason = f"the request failed on {worker.device_name}: {reply.reason}"
             self._retry(batch, batch.halves(), failure(reason))
             return
+        note_stages(batch, self._begun[worker], time.monotonic(), reply.seconds)
         self._scheduler.ended(batch, reply.seconds - reply.seconds_once)
         task = payloads[0].task
         images = batch.size if task.forward else 0
         self._metrics.observe_batch(worker.device_name, task.kind, task.model, images, reply.seconds)
         for job, outcome in zip(batch.jobs, reply.outcomes, strict=True):
-            _deliver(job, outcome)
+            deliver(job, outcome)
+
+    def _oldest_wait(self, lane: Lane) -> float:
+        """Return the seconds that the first of a lane's waiting jobs has waited; 0 where none waits."""
+        now = time.monotonic()
+        return max((now - payload_of(job).enqueued for job in self._scheduler.waiting_jobs(lane)), default=0.0)
 
     def _retry(self, batch: Batch, batches: Sequence[Batch], error: WorkFailed | Unavailable) -> None:
         if batches:
@@ -378,24 +383,4 @@ class Engine:
             return
         logger.error("gave up on a request: %s", error)
         for job in batch.jobs:
-            _fail(job, error)
-
-
-def _payload(job: Job) -> _Payload:
-    assert isinstance(job.payload, _Payload)
-    return job.payload
-
-
-def _deliver(job: Job, outcome: Any | Refusal | Failure) -> None:
-    if isinstance(outcome, Refusal):
-        _fail(job, InvalidArgument(outcome.field, outcome.problem))
-    elif isinstance(outcome, Failure):
-        logger.error("a request failed: %s", outcome.reason)
-        _fail(job, WorkFailed(outcome.reason))
-    elif not _payload(job).result.done():
-        _payload(job).result.set_result(outcome)
-
-
-def _fail(job: Job, error: Exception) -> None:
-    if not _payload(job).result.done():
-        _payload(job).result.set_exception(error)
+            fail(job, error)

@@ -31,7 +31,8 @@ class FairQueue:
         self._last_tag = 0.0
 
     def __iter__(self) -> Iterator[Job]:
-        return (job for jobs in self._jobs.values() for job in jobs)
+        # Of copies, since metrics are read in a thread of their own.
+        return (job for jobs in tuple(self._jobs.values()) for job in tuple(jobs))
 
     def __len__(self) -> int:
         return sum(map(len, self._jobs.values()))

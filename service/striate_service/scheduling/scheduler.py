@@ -211,6 +211,10 @@ class Scheduler:
         """Return how many enqueued jobs wait in a lane."""
         return len(self._lanes[lane])
 
+    def waiting_jobs(self, lane: Lane) -> tuple[Job, ...]:
+        """Return the enqueued jobs of a lane."""
+        return tuple(self._lanes[lane])
+
     def expected_wait(self, job: Job) -> float:
         """Estimate the seconds until a new job would run, from the jobs before it."""
         lanes = list(Lane)

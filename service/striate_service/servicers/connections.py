@@ -22,7 +22,9 @@ def channel_options(max_message_bytes: int) -> Sequence[tuple[str, Any]]:
         max_message_bytes: of the largest request and the largest reply.
     """
     return [
-        ("grpc.max_receive_message_length", max_message_bytes),
+        # Twice as much as is taken: gRPC ends calls with larger requests by itself, as if their callers had cancelled
+        # them, and nobody can count these. Up to there they are refused in words and counted (`receiving`).
+        ("grpc.max_receive_message_length", min(2 * max_message_bytes, 2**31 - 1)),
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.server_handshake_timeout_ms", _milliseconds(_HANDSHAKE_PATIENCE)),
         ("grpc.keepalive_time_ms", _milliseconds(_PING_SECONDS)),

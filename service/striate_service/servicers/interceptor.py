@@ -1,155 +1,29 @@
-"""Around every request: whether its caller may, its bytes become a message, its memory is counted, its errors become
-statuses with google.rpc details. Each of these happens here and nowhere else; so do the metrics of requests."""
+"""Around every request: whether its caller may, its bytes become a message, its memory is counted, its errors end it.
+Each of these happens here and nowhere else."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeAlias, cast
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import Message
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from sqlalchemy.exc import DatabaseError
 
-from striate_service.errors import (
-    AlreadyExists,
-    CannotStore,
-    Damaged,
-    DeadlineExceeded,
-    FailedPrecondition,
-    InvalidArgument,
-    LaterVersion,
-    NotAllowed,
-    NotFound,
-    NothingSent,
-    Overloaded,
-    QueueFull,
-    QuotaExceeded,
-    RequestError,
-    TokenQuotaExceeded,
-    TooManyBytes,
-    TooManyCalls,
-    TooManyIcons,
-    Unauthenticated,
-    Unavailable,
-    WorkFailed,
-    WrongWeights,
-)
+from striate_service.errors import ReplyTooLarge, RequestError, TokenQuotaExceeded
 from striate_service.monitoring.metrics import Metrics
+from striate_service.monitoring.requests import current, spending
 from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers.access import Access, Caller
 from striate_service.servicers.calls_under_way import CallsUnderWay
 from striate_service.servicers.context import Context, caller_name
+from striate_service.servicers.observation import Observation
 from striate_service.servicers.receiving import Messages, following, only, receiver
 from striate_service.servicers.unsent_replies import UnsentReplies
 
-logger = logging.getLogger(__name__)
-
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-
-_CODES: dict[type[RequestError], int] = {
-    InvalidArgument: code_pb2.INVALID_ARGUMENT,
-    NotFound: code_pb2.NOT_FOUND,
-    AlreadyExists: code_pb2.ALREADY_EXISTS,
-    WrongWeights: code_pb2.FAILED_PRECONDITION,
-    FailedPrecondition: code_pb2.FAILED_PRECONDITION,
-    Damaged: code_pb2.FAILED_PRECONDITION,
-    LaterVersion: code_pb2.FAILED_PRECONDITION,
-    CannotStore: code_pb2.FAILED_PRECONDITION,
-    Unauthenticated: code_pb2.UNAUTHENTICATED,
-    NotAllowed: code_pb2.PERMISSION_DENIED,
-    QueueFull: code_pb2.RESOURCE_EXHAUSTED,
-    TooManyCalls: code_pb2.RESOURCE_EXHAUSTED,
-    TooManyBytes: code_pb2.RESOURCE_EXHAUSTED,
-    TooManyIcons: code_pb2.RESOURCE_EXHAUSTED,
-    QuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
-    TokenQuotaExceeded: code_pb2.RESOURCE_EXHAUSTED,
-    Overloaded: code_pb2.RESOURCE_EXHAUSTED,
-    NothingSent: code_pb2.DEADLINE_EXCEEDED,
-    DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
-    Unavailable: code_pb2.UNAVAILABLE,
-    WorkFailed: code_pb2.INTERNAL,
-}
-_STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
-_PATH = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+([^\s/:'\"]*)")
-"""A file's path, and its name: what lies where on the server's machine is nobody else's concern."""
-_MOST_MESSAGE_BYTES, _MOST_DETAIL_BYTES = 2048, 512
-"""Of a status message, and of each of the at most four texts in its details. Trailers of more than 8 to 16 KiB, as they
-are sent (both grow by up to 3), arrive as RESOURCE_EXHAUSTED, and nobody reads the reason."""
-
-
-def status_of(error: Exception) -> status_pb2.Status:
-    """Return an error's status and details; what this code did not foresee is INTERNAL, and told to the log only."""
-    if isinstance(error, DatabaseError):
-        logger.error("the database does not answer: %s", error.orig)
-        error = Unavailable("the database does not answer")
-    if not isinstance(error, RequestError):
-        logger.error("unexpected error", exc_info=error)
-        return status_pb2.Status(code=code_pb2.INTERNAL, message="the server made a mistake; its log says more")
-    if isinstance(error, WorkFailed | Unavailable):  # an operating system's own words may name files
-        error.reason = _PATH.sub(r"\1", error.reason)
-    details = [_packed(detail) for detail in _details(error)]
-    return status_pb2.Status(code=_CODES[type(error)], message=_cut(str(error), _MOST_MESSAGE_BYTES), details=details)
-
-
-def _details(error: RequestError) -> list[Message]:
-    match error:
-        case InvalidArgument():
-            violation = error_details_pb2.BadRequest.FieldViolation(
-                field=_cut(error.field), description=_cut(error.problem)
-            )
-            return [error_details_pb2.BadRequest(field_violations=[violation])]
-        case NotFound() | AlreadyExists():
-            return [
-                error_details_pb2.ResourceInfo(
-                    resource_type=error.kind, resource_name=_cut(error.name), description=_cut(error.advice)
-                )
-            ]
-        case WrongWeights():
-            unmet = error_details_pb2.PreconditionFailure.Violation(
-                type="MODEL_VERSION", subject=error.basis, description=_cut(error.problem)
-            )
-            return [error_details_pb2.PreconditionFailure(violations=[unmet])]
-        case FailedPrecondition():
-            unmet = error_details_pb2.PreconditionFailure.Violation(
-                type="STATE", subject=_cut(error.subject), description=_cut(error.problem)
-            )
-            return [error_details_pb2.PreconditionFailure(violations=[unmet])]
-        case QuotaExceeded() | TokenQuotaExceeded():
-            violation_ = error_details_pb2.QuotaFailure.Violation(
-                subject=_cut(error.caller), description=_cut(str(error))
-            )
-            return [error_details_pb2.QuotaFailure(violations=[violation_]), _retry(error.retry_after)]
-        case QueueFull() | TooManyCalls() | TooManyBytes() | TooManyIcons() | Overloaded() | Unavailable():
-            return [_retry(error.retry_after)]
-    return []
-
-
-def _cut(text: str, most_bytes: int = _MOST_DETAIL_BYTES) -> str:
-    """Return a text in at most so many bytes of UTF-8."""
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= most_bytes:
-        return encoded.decode()
-    return encoded[: most_bytes - len("…".encode())].decode(errors="ignore") + "…"
-
-
-def _retry(seconds: float) -> error_details_pb2.RetryInfo:
-    delay = duration_pb2.Duration()
-    delay.FromNanoseconds(int(max(seconds, 0.01) * 1e9))
-    return error_details_pb2.RetryInfo(retry_delay=delay)
-
-
-def _packed(detail: Message) -> any_pb2.Any:
-    packed = any_pb2.Any()
-    packed.Pack(detail)
-    return packed
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
@@ -160,6 +34,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         max_calls: under way at a time.
         patience: seconds that a caller may take over each message.
         access: who may call; None: everybody.
+        model_names: returns the names of the loaded models, the default one first.
     """
 
     def __init__(
@@ -167,18 +42,20 @@ class Interceptor(grpc.aio.ServerInterceptor):
         metrics: Metrics,
         memory: RequestMemory,
         unsent: UnsentReplies,
-        max_reply_bytes: int,
+        max_message_bytes: int,
         max_calls: int,
         patience: float,
-        access: Access | None = None,
+        access: Access | None,
+        model_names: Callable[[], Sequence[str]],
     ) -> None:
         self._patience = patience
         self._unsent = unsent
         self._calls = CallsUnderWay(max_calls)
         self._metrics = metrics
         self._memory = memory
-        self._max_reply_bytes = max_reply_bytes
+        self._max_message_bytes = max_message_bytes
         self._access = access
+        self._model_names = model_names
         self._handlers: dict[str, Handler] = {}
         """Those that have been called, by path; they stay the same."""
 
@@ -206,15 +83,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
         """Return a handler that ends a call with an error. As one of streams, it does so before a request is read."""
 
         async def refuse(requests: Any, context: Context) -> AsyncIterator[Any]:
-            with _Observation(self._metrics, _counted(path)) as observation:
-                await observation.abort(context, error)
+            with self._observing(_counted(path), context) as observation:
+                await observation.abort(error)
             yield  # never reached: it makes this a stream
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
     def _observed(self, path: str, handler: Handler, caller: Caller | None) -> Handler:
         """Return a handler that answers as the given one. Health checks and reflection are not counted."""
-        receive = receiver(handler.request_deserializer)
+        receive = receiver(handler.request_deserializer, self._max_message_bytes)
         # To gRPC all requests are streams: the message of any other it would read itself, and wait for it for ever.
         if asyncio.iscoroutinefunction(handler.unary_stream):  # of the health service: it writes its replies itself
             return grpc.stream_stream_rpc_method_handler(self._writing(handler), receive, handler.response_serializer)
@@ -227,11 +104,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
         answer = cast(Any, handler.unary_stream)
 
         async def call(messages: Messages, context: Context) -> None:
-            with _Observation(self._metrics, "") as observation:
+            with self._observing("", context) as observation:
                 try:
                     request = (await only(messages, self._patience)).read()
                 except RequestError as error:
-                    await observation.abort(context, error)
+                    await observation.abort(error)
             await answer(request, context)
 
         return call
@@ -242,14 +119,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
         answer = cast(Any, handler.stream_unary if handler.request_streaming else handler.unary_unary)
 
         async def call(messages: Messages, context: Context) -> Any:
-            with _Observation(self._metrics, method) as observation:
+            with self._observing(method, context) as observation:
                 try:
-                    async with self._read(messages, handler, caller) as request:
-                        reply = self._serialized(await answer(_metered(method, request, caller), context), handler)
+                    async with self._read(messages, handler, caller, observation) as request:
+                        answered = await answer(_metered(method, request, caller), context)
+                        reply = self._serialized(answered, handler, observation)
                         self._unsent.hold_until_the_end(len(reply), context.peer())
                         return reply
                 except Exception as error:
-                    await observation.abort(context, error)
+                    await observation.abort(error)
 
         return call
 
@@ -259,51 +137,62 @@ class Interceptor(grpc.aio.ServerInterceptor):
         answer = cast(Any, handler.stream_stream if handler.request_streaming else handler.unary_stream)
 
         async def call(messages: Messages, context: Context) -> AsyncIterator[Any]:
-            with _Observation(self._metrics, method) as observation:
+            with self._observing(method, context) as observation:
                 try:
-                    async with self._read(messages, handler, caller) as request:
+                    async with self._read(messages, handler, caller, observation) as request:
                         async for response in answer(_metered(method, request, caller), context):
-                            reply = self._serialized(response, handler)
+                            reply = self._serialized(response, handler, observation)
                             with self._unsent.hold(len(reply), context.peer()):
                                 yield reply
                 except Exception as error:
-                    await observation.abort(context, error)
+                    await observation.abort(error)
 
         return call
 
-    def _serialized(self, response: Any, handler: Handler) -> bytes:
+    def _observing(self, method: str, context: Context) -> Observation:
+        return Observation(self._metrics, method, context, self._model_names, trusting=self._access is None)
+
+    def _serialized(self, response: Any, handler: Handler, observation: Observation) -> bytes:
         """Return a reply as it is sent. gRPC would refuse a large one only later, in words that help nobody.
 
         Raises:
-            InvalidArgument: it is larger than a reply may be, though its parts' estimates were not.
+            ReplyTooLarge: it is larger than a reply may be, though its parts' estimates were not.
         """
-        data = handler.response_serializer(response) if handler.response_serializer else response
-        if len(data) > self._max_reply_bytes:
-            raise InvalidArgument(
+        with spending("encode"):
+            data = handler.response_serializer(response) if handler.response_serializer else response
+        if len(data) > self._max_message_bytes:
+            raise ReplyTooLarge(
                 "request",
                 f"would make a reply of {len(data) / 2**20:.0f} MiB, and at most "
-                f"{self._max_reply_bytes / 2**20:.0f} MiB can be sent; ask for less at a time.",
+                f"{self._max_message_bytes / 2**20:.0f} MiB can be sent; ask for less at a time.",
             )
+        observation.sent(len(data))
         return bytes(data)
 
     @asynccontextmanager
-    async def _read(self, messages: Messages, handler: Handler, caller: Caller | None) -> AsyncIterator[Any]:
+    async def _read(
+        self, messages: Messages, handler: Handler, caller: Caller | None, observation: Observation
+    ) -> AsyncIterator[Any]:
         """Give the request, whose bytes are counted until the call ends, or a stream of messages."""
         if handler.request_streaming:
             with _on_account_of(caller):
-                yield self._stream(messages)
+                yield self._stream(messages, observation)
         else:
             received = await only(messages, self._patience)
+            observation.received(received.size)
+            request = received.read()
+            observation.asks(request)
             with self._memory.hold(received.size), _on_account_of(caller):
-                yield received.read()
+                yield request
 
-    async def _stream(self, messages: Messages) -> AsyncGenerator[Any, None]:
+    async def _stream(self, messages: Messages, observation: Observation) -> AsyncGenerator[Any, None]:
         """Yield a stream's messages; take none in while the messages that are worked on leave no room."""
         while True:
             await self._memory.room_for_streams()
             received = await following(messages, self._patience)
             if received is None:
                 return
+            observation.received(received.size)
             yield received.read()
 
 
@@ -319,6 +208,8 @@ def _on_account_of(caller: Caller | None) -> Iterator[None]:
         yield
         return
     caller_name.set(caller.name)
+    if record := current():
+        record.caller = caller.name
     with caller.running():
         yield
 
@@ -351,38 +242,3 @@ async def _patiently(take: Callable[[float], None]) -> None:
             return take(time.monotonic())
         except TokenQuotaExceeded as error:
             await asyncio.sleep(error.retry_after)
-
-
-class _Observation:
-    """One request's line in the metrics; none where `method` is empty."""
-
-    def __init__(self, metrics: Metrics, method: str) -> None:
-        self._metrics = metrics
-        self._method = method
-        self._ended = False
-
-    def __enter__(self) -> _Observation:
-        self._started = time.perf_counter()
-        if self._method:
-            self._metrics.requests_in_progress.labels(method=self._method).inc()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self._ended:
-            self._end("OK" if kind is None else "CANCELLED")
-
-    async def abort(self, context: Context, error: Exception) -> None:
-        """End the request with the error's status."""
-        status = status_of(error)
-        code = _STATUS_CODES[status.code]
-        self._end(code.name)  # before the caller hears of it: who then reads the metrics finds it counted
-        trailer = (("grpc-status-details-bin", status.SerializeToString()),)
-        await context.abort(code, status.message, trailer)
-
-    def _end(self, code: str) -> None:
-        self._ended = True
-        if not self._method:
-            return
-        self._metrics.requests_in_progress.labels(method=self._method).dec()
-        self._metrics.requests.labels(method=self._method, code=code).inc()
-        self._metrics.request_seconds.labels(method=self._method).observe(time.perf_counter() - self._started)

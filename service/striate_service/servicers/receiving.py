@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from google.protobuf.message import DecodeError
 
-from striate_service.errors import InvalidArgument, NothingSent
+from striate_service.errors import InvalidArgument, NothingSent, RequestTooLarge
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,18 @@ class Received:
     """None: its bytes are no such message."""
     size: int
     """In bytes."""
+    limit: int
+    """Of the size. What is larger has not been parsed."""
 
     def read(self) -> Any:
         """Return the message.
 
         Raises:
+            RequestTooLarge: it is larger than it may be.
             InvalidArgument: there is none.
         """
+        if self.size > self.limit:
+            raise RequestTooLarge(self.size, self.limit)
         if self.message is None:
             raise InvalidArgument("request", "is no message of this method that can be read; see the proto files.")
         return self.message
@@ -39,14 +44,16 @@ Messages: TypeAlias = AsyncIterator[Received]
 """What a caller sends, as gRPC brings it: also a single request."""
 
 
-def receiver(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Received]:
+def receiver(deserialize: Callable[[bytes], Any] | None, limit: int) -> Callable[[bytes], Received]:
     """Return a deserializer that does not raise: gRPC would log it at length and end the call with INTERNAL."""
 
     def receive(data: bytes) -> Received:
+        if len(data) > limit:
+            return Received(None, len(data), limit)
         try:
-            return Received(deserialize(data) if deserialize else data, len(data))
+            return Received(deserialize(data) if deserialize else data, len(data), limit)
         except DecodeError:
-            return Received(None, len(data))
+            return Received(None, len(data), limit)
 
     return receive
 

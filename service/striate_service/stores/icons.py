@@ -77,17 +77,20 @@ class IconStore:
         shipped: Sequence[Path] = (),
         *,
         max_bytes: int = 0,
+        on_found: Callable[[str], None] = lambda source: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Open a store.
 
         Args:
             shipped: read-only folders with the store's layout, whose icons have no checksums.
+            on_found: called with where an icon was found: "memory", "store" or "shipped".
             max_bytes: above this size, the least recently used icons are deleted. 0: no limit.
         """
         self._folder = folder
         self._shipped = tuple(shipped)
         self._max_bytes = max_bytes
+        self._on_found = on_found
         self._clock = clock
         self._cache: OrderedDict[str, _CachedIcon] = OrderedDict()
         self._lock = Lock()
@@ -108,6 +111,8 @@ class IconStore:
             if known is None:
                 return None
             self._add_to_cache(path, known)
+        else:
+            self._on_found("memory")
         if self._max_bytes and known.touched + _TOUCH_SECONDS <= self._clock():
             known.touched = self._clock()
             with suppress(OSError):  # a full or read-only disk: it only counts as unused sooner
@@ -143,6 +148,7 @@ class IconStore:
     def _read(self, address: IconAddress) -> _CachedIcon | None:
         if (checked := self._folder.read(address.path)) is not None:
             if (data := _without_checksum(checked)) is not None:
+                self._on_found("store")
                 return _CachedIcon(data, touched=0.0)
             logger.warning("the icon %s was damaged; it will be rendered again", address.path)
             with suppress(OSError):  # a read-only disk
@@ -151,6 +157,7 @@ class IconStore:
             file = shipped / address.path
             picture = file.read_bytes() if file.is_file() else b""
             if _is_picture(picture):
+                self._on_found("shipped")
                 return _CachedIcon(picture, touched=math.inf)
         return None
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from striate_service.backends.local.compiled_code import COMPILED
 from striate_service.backends.local.devices import Device, choose_devices
-from striate_service.backends.local.messages import Options
+from striate_service.backends.local.messages import DeviceUse, Options
 from striate_service.backends.local.spool import DiskBudget, FileSpool
 from striate_service.backends.local.supervision import Timeouts, Worker, WorkerState
 from striate_service.backends.local.tuning import BatchLimits
@@ -34,6 +34,8 @@ class LocalBackend:
             compiled=settings.home / COMPILED if settings.compile_ahead else None,
             copy_early=settings.copy_ahead,
             objectives=settings.objectives,
+            log_format=settings.log_format,
+            log_level=settings.log_level,
         )
         timeouts = Timeouts(settings.start_timeout, settings.ping_interval)
         self.workers: Sequence[Worker] = [
@@ -73,6 +75,7 @@ class LocalBackend:
             restarts, failed_starts = self._counters(worker)
             worker.on_restart = restarts
             worker.on_failed_start = partial(_failed_start, failed_starts, on_change)
+            worker.on_use = partial(self._note_use, worker)
 
     async def start_workers(self) -> None:
         """Start all workers without measuring batch limits.
@@ -146,6 +149,10 @@ class LocalBackend:
         counters = (self._metrics.worker_restarts, self._metrics.worker_failed_starts)
         restarts, failed_starts = (counter.labels(device=worker.device_name) for counter in counters)
         return restarts.inc, failed_starts.inc
+
+    def _note_use(self, worker: Worker, use: DeviceUse) -> None:
+        if self._metrics:
+            self._metrics.observe_device(worker.device_name, use.memory_used, use.memory_total, use.utilization)
 
     def batch_limit(self, worker: AnyWorker, model: str) -> BatchLimit | None:
         own = self._own(worker)

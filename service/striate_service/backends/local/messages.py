@@ -16,7 +16,7 @@ from typing import Any
 
 from striate_service.backends.local.shared_memory import Packed
 from striate_service.backends.protocol import RunFailed
-from striate_service.config import ModelSettings, Precision
+from striate_service.config import LogFormat, LogLevel, ModelSettings, Precision
 from striate_service.models.description import ModelDescription
 from striate_service.techniques.objective import Signature
 
@@ -34,6 +34,8 @@ class Options:
     """Modules to import, which register icon objectives."""
     copy_early: bool = False
     """Whether the next batch's images are copied to a GPU while it computes."""
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "info"
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,25 @@ class Run:
 
 
 @dataclass(frozen=True)
+class DeviceUse:
+    """How much of a GPU is in use, by whichever process."""
+
+    memory_used: int
+    memory_total: int
+    """In bytes."""
+    utilization: float | None
+    """The share of the last second or so in which it computed; None: NVML does not tell."""
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """A `protocol.RunResult` whose outcomes are in shared memory."""
 
     outcomes: Packed
     seconds: float
     seconds_once: float
+    use: DeviceUse | None = None
+    """None: of a CPU, or where it was told a moment ago."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +108,8 @@ class Ping:
 @dataclass(frozen=True)
 class Pong:
     """The answer to a `Ping`."""
+
+    use: DeviceUse | None = None
 
 
 Request = Run | Ping

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from striate_service.backends.local.devices import Device
 from striate_service.backends.local.messages import (
+    DeviceUse,
     Options,
     Ping,
     Pong,
@@ -85,6 +86,8 @@ class Worker:
         """Called when the worker can take batches again."""
         self.on_failed_start: Callable[[], None] = lambda: None
         """Called when a dead process could not be replaced."""
+        self.on_use: Callable[[DeviceUse], None] = lambda use: None
+        """Called now and then with how much of a GPU is in use."""
         self.is_lost = False
         """Whether there is no process, and the last try to start one failed."""
         self.images_at_once: Callable[[str], int] = lambda model: sys.maxsize
@@ -250,7 +253,11 @@ class Worker:
         if process is None:
             return False
         try:
-            return isinstance(await process.ask(Ping(), self.timeouts.ping), Pong)
+            reply = await process.ask(Ping(), self.timeouts.ping)
+            assert isinstance(reply, Pong)
+            if reply.use:
+                self.on_use(reply.use)
+            return True
         except WorkerDied as death:
             logger.warning("%s; it was idle", death)
             self.bury(process)
@@ -304,6 +311,8 @@ class Claim:
             if isinstance(reply, RunFailed):
                 return reply
             assert isinstance(reply, RunEnded)
+            if reply.use:
+                self.worker.on_use(reply.use)
             # Copies, since the next batch reuses the block: a slow reader does not hold up the worker.
             outcomes = self.slot.outputs.unpack(reply.outcomes, copy=True)
             return RunResult(outcomes, reply.seconds, reply.seconds_once)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from striate_service.backends.local.device_use import DeviceGauge
 from striate_service.backends.local.messages import (
     Pong,
     Reply,
@@ -49,6 +50,7 @@ from striate_service.device.staging import EarlyCopy, prefetched
 from striate_service.heap import return_freed
 from striate_service.models.errors import in_short
 from striate_service.models.loading import ModelError, load_model
+from striate_service.monitoring import logs
 from striate_service.techniques.factorization import compile_kernels
 from striate_service.techniques.feature_visualization.registry import ObjectiveError, import_objectives
 from striate_service.techniques.tasks.base import Work
@@ -75,13 +77,15 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
         executor = _start(server, read(server))
         if executor is None:
             return
+        gauge = DeviceGauge(executor.networks.device)
         requests = _requests(server, executor, slots)
         if executor.copies_early:
             requests = prefetched(requests)
         for request, works, copied in requests:
-            write(
-                server, _run(request, works, copied, executor, slots) if isinstance(request, Run) else _pong(executor)
-            )
+            if isinstance(request, Run):
+                write(server, _run(request, works, copied, executor, slots, gauge))
+            else:
+                write(server, _pong(executor, gauge))
     except DeviceBroken as error:
         logger.critical("the worker ends, since its device is broken: %s", error)
         os._exit(_BROKEN)  # a driver in that state may hang while it is unloaded
@@ -90,8 +94,8 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
 
 
 def _start(server: BufferedIOBase, start: Start) -> Executor | None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("striate_service").setLevel(logging.INFO)  # what takes long at a start, says so
+    logs.configure(start.options.log_format, start.options.log_level, waits=True)  # what takes long at a start, says so
+    logging.getLogger().setLevel(logging.WARNING)
     torch.set_num_threads(start.threads)
     set_tf32(start.options.precision)
     compiling = threading.Thread(target=compile_kernels, daemon=True)
@@ -197,7 +201,14 @@ def _requests(
         yield request, works, copied
 
 
-def _run(run: Run, works: Sequence[Work], copied: EarlyCopy | None, executor: Executor, slots: Sequence[Slot]) -> Reply:
+def _run(
+    run: Run,
+    works: Sequence[Work],
+    copied: EarlyCopy | None,
+    executor: Executor,
+    slots: Sequence[Slot],
+    gauge: DeviceGauge,
+) -> Reply:
     started, waited = time.perf_counter(), executor.networks.seconds_of_waiting()
     try:
         outcomes = executor.run(works, images_at_once=run.images_at_once, threads=run.threads, copied=copied)
@@ -211,17 +222,17 @@ def _run(run: Run, works: Sequence[Work], copied: EarlyCopy | None, executor: Ex
             torch.cuda.empty_cache()
         return RunFailed(str(error), out_of_memory=True)
     seconds, once = time.perf_counter() - started, executor.networks.seconds_of_waiting() - waited
-    return RunEnded(packed, seconds, once)
+    return RunEnded(packed, seconds, once, gauge.read_now_and_then())
 
 
-def _pong(executor: Executor) -> Pong:
+def _pong(executor: Executor, gauge: DeviceGauge) -> Pong:
     """Answer a ping, after the device has shown that it computes."""
     try:
         executor.networks.check_device()
     except Exception as error:
         if not is_out_of_memory(error):
             raise DeviceBroken(str(error)) from error
-    return Pong()
+    return Pong(gauge.read_now_and_then())
 
 
 if __name__ == "__main__":

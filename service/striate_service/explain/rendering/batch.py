@@ -34,6 +34,8 @@ class Rendering:
     """By when it was asked for first."""
     owners: dict[Owner, int] = field(default_factory=dict)
     """Who would miss it if it were not rendered, and as which of their wishes: 0 is the dearest."""
+    begun: float | None = None
+    """When this server began to render it, on time.monotonic(); None: it has not."""
     progress: float = 0.0
     """The share of its steps that have been made, 0 to 1."""
     preview: bytes = b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ from striate_service.explain.rendering.owners import Owner
 from striate_service.explain.rendering.queue import IconQueue
 from striate_service.explain.rendering.subject import IconSubject
 from striate_service.monitoring.metrics import Metrics
+from striate_service.monitoring.requests import detached
 from striate_service.scheduling.engine import Engine, Terms
 from striate_service.scheduling.job import Lane
 from striate_service.stores.icons import IconStore
@@ -109,7 +111,7 @@ class IconRenderer:
 
     def _work(self) -> None:
         for _ in range(min(self._queue.batches_waiting, self._engine.worker_count) - len(self._loops)):
-            self._loops.add(asyncio.create_task(self._render_queue()))
+            self._loops.add(detached(self._render_queue()))
         self._count()
 
     async def _render_queue(self) -> None:
@@ -149,13 +151,15 @@ class IconRenderer:
             else:
                 self._queue.wait_elsewhere(rendering, found.progress)
         if self._queue.elsewhere and (self._watch is None or self._watch.done()):
-            self._watch = asyncio.create_task(self._watch_elsewhere())
+            self._watch = detached(self._watch_elsewhere())
         return await asyncio.to_thread(lambda: self._claims.begin(each for each in renderings if each.lease))
 
     async def _render_slice(self, batch: Batch) -> None:
         model, layer, recipe, _ = batch.renderings[0].subject.group
         objectives = tuple(rendering.subject.objective for rendering in batch.renderings)
         last = batch.next_pictures
+        for rendering in batch.renderings:
+            rendering.begun = rendering.begun or time.monotonic()
         task = RenderTask(model, layer, objectives, recipe, batch.state, last, self._slice_seconds)
         result = await self._engine.submit(task, Terms(Lane.RENDERING))
         batch.state = result.state
@@ -175,6 +179,9 @@ class IconRenderer:
         finished = await asyncio.to_thread(self._claims.finish, batch, result.pictures)
         for rendering, files in zip(batch.renderings, finished, strict=True):
             self._finished(rendering, files)
+            assert rendering.begun is not None
+            self._metrics.icon_seconds.labels(model=model).observe(time.monotonic() - rendering.begun)
+        self._metrics.icon_sources.labels(source="rendered").inc(len(result.pictures))
         self._metrics.icons_rendered.labels(model=model).inc(len(result.pictures))
 
     def _finished(self, rendering: Rendering, files: Sequence[bytes]) -> None:

@@ -16,13 +16,14 @@ from striate_service.explain.factorizations import Factorizations
 from striate_service.explain.flows import GroupFlows
 from striate_service.explain.icon_progress import IconProgress
 from striate_service.explain.image_runner import ImageRunner
+from striate_service.monitoring.requests import spending
 from striate_service.scheduling.engine import Terms
 from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers import reading
 from striate_service.servicers.context import Context, read_stream_terms, read_terms
-from striate_service.servicers.interceptor import status_of
 from striate_service.servicers.interpretability import activations, dictionaries, groups, icon_keys, icons
 from striate_service.servicers.interpretability.reader import Reader
+from striate_service.servicers.statuses import status_of
 
 _STREAM_WINDOW = 32  # requests of one stream that are worked on at a time; more wait in gRPC's own flow control
 _WITHOUT_PLACE = 2  # for each worker, of these: their images wait in memory as they came
@@ -52,7 +53,9 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
     ) -> messages.ActivationsResponse:
         terms = read_terms(context)
         question = activations.read(request, self._reader)
-        return activations.write(question, await self._runner.answer(question, terms))
+        answer = await self._runner.answer(question, terms)
+        with spending("encode"):
+            return activations.write(question, answer)
 
     async def StreamActivations(  # noqa: N802
         self, request_iterator: AsyncIterator[messages.StreamActivationsRequest], context: Context
@@ -80,21 +83,27 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
     ) -> messages.SemanticDictionaryResponse:
         terms = read_terms(context)
         question = dictionaries.read(request, self._reader)
-        return dictionaries.write(question, await self._dictionaries.answer(question, terms))
+        answer = await self._dictionaries.answer(question, terms)
+        with spending("encode"):
+            return dictionaries.write(question, answer)
 
     async def Factorize(  # noqa: N802
         self, request: messages.FactorizeRequest, context: Context
     ) -> messages.FactorizeResponse:
         terms = read_terms(context)
         question = await groups.read(request, self._reader)
-        return await groups.write(request, await self._factorizations.answer(question, terms))
+        answer = await self._factorizations.answer(question, terms)
+        with spending("encode"):
+            return await groups.write(request, answer)
 
     async def FactorizeLayers(  # noqa: N802
         self, request: messages.FactorizeLayersRequest, context: Context
     ) -> messages.FactorizeLayersResponse:
         terms = read_terms(context)
         question = groups.read_flows(request, self._reader)
-        return await groups.write_flows(request, await self._flows.answer(question, terms))
+        answer = await self._flows.answer(question, terms)
+        with spending("encode"):
+            return await groups.write_flows(request, answer)
 
     async def RenderIcons(  # noqa: N802
         self, request: messages.RenderIconsRequest, context: Context
@@ -130,7 +139,8 @@ class InterpretabilityServicer(InterpretabilityServiceServicer):
             question = activations.read(item.request, self._reader)
             with self._memory.hold_anyway(question.images.size):
                 answer = await self._runner.answer(question, terms)
-            message.response.CopyFrom(activations.write(question, answer))
+            with spending("encode"):
+                message.response.CopyFrom(activations.write(question, answer))
         except Exception as error:
             status = status_of(error)
             message.error.CopyFrom(
