@@ -232,7 +232,7 @@ class Server:
             SemanticDictionaries(runner, icons, namer, example_store),
             Factorizations(runner, engine, groups, library, GroupImportance(engine), self._metrics),
             GroupFlows(runner, groups, self._metrics),
-            IconProgress(self._renderer, namer, self._metrics, detached),
+            IconProgress(self._renderer, namer, detached),
             self._memory,
         )
         models = ModelServicer(engine.catalogue, settings)
