@@ -120,14 +120,14 @@ def test_nothing_is_left_behind(soak: Soak) -> None:
     assert {each: getattr(soak.after, each) for each in _grown(soak.before, soak.after)} == {}
 
 
-@pytest.mark.promise("mixed traffic for long", "memory is flat: less than 2 % between the first and the last third")
+# Asked, and not reached yet: no promise. 4 to 8 % were seen in long runs.
 @pytest.mark.skipif(MINUTES < _LEAST_MINUTES, reason="memory settles later: `make soak`")
 def test_memory_does_not_grow(soak: Soak) -> None:
     found = growth(soak.samples)
     assert {name: by for name, by in found.items() if name not in _COUNTS and by >= _MOST_GROWTH} == {}
 
 
-@pytest.mark.promise("three times what a server bears, for a minute", "10 s later it answers as many as before")
+# Asked, and not seen to pass yet: no promise.
 @pytest.mark.skipif(not MINUTES, reason="it takes minutes: `make soak MINUTES=0.5`")
 def test_it_recovers_from_too_much(soak: Soak) -> None:
     assert soak.recovered >= _LEAST_THROUGHPUT * soak.throughput
