@@ -293,7 +293,11 @@ _TEXTS: tuple[str, ...] = (
 )
 _BYTES: tuple[bytes, ...] = (b"", b"\0", _PICTURE, _PICTURE[:200], _PICTURE[:-9], b"\xff" * 12, b"GIF89a", bytes(3 * 4))
 _UINTS = (0, 1, 2, 3, 7, 8, 64, 65, 255, 256, 1000, 2**16, 2**31 - 1, 2**31, 2**32 - 1)
-_MOST_SIGNED = {FieldDescriptor.TYPE_INT32: 2**31 - 1, FieldDescriptor.TYPE_INT64: 2**63 - 1}
+_MOST_SIGNED = {
+    FieldDescriptor.TYPE_INT32: 2**31 - 1,
+    FieldDescriptor.TYPE_SINT32: 2**31 - 1,
+    FieldDescriptor.TYPE_INT64: 2**63 - 1,
+}
 _FLOATS = (0.0, -0.0, 1.0, 1.5, -1.0, math.nan, math.inf, -math.inf, 5e30, 1e-45)
 _ENUMS = (0, 1, 2, 3, 4, 5, 6, 77, -1, 2**31 - 1, -(2**31))
 
