@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import os
@@ -10,7 +11,7 @@ import signal
 import socket
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from fragile import BREAKING, DEADLY, GREEDY, SECONDS, SLOW, image
 from PIL import Image
 from processes import wait_until, workers
 from serving import model_setting
+from striate_service.backends.local.supervision import _FIRST_BACKOFF
 from striate_service.local import LocalServer
 
 RESTARTS = "striate_worker_restarts_total"
@@ -204,14 +206,28 @@ def test_a_worker_is_replaced_as_soon_as_the_machine_allows(
     assert client.activations(image(), "layer").predictions
 
 
-@pytest.mark.promise("workers are killed again and again", "no shared memory and no process is left")
-def test_nothing_is_left_behind(watched: Watched, client: striate.Client) -> None:
+@pytest.mark.promise(
+    "workers are killed again and again",
+    "each is replaced at once; no shared memory and no process is left",
+    seen="the pause before a new one doubled up to 30 s though all had answered",
+)
+def test_nothing_is_left_behind(watched: Watched, client: striate.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     watched.worker()
     before = _descriptors()
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    def noted_sleep(seconds: float) -> Coroutine[None, None, None]:
+        pauses.append(seconds)
+        return sleep(seconds)
+
+    assert client.activations(image(), "layer").predictions
+    monkeypatch.setattr("striate_service.backends.local.supervision.asyncio.sleep", noted_sleep)
     for _ in range(3):
         os.kill(watched.worker(), signal.SIGKILL)
         assert client.activations(image(), "layer").predictions
     watched.worker()
+    assert pauses.count(_FIRST_BACKOFF) == 3
     assert _descriptors() <= before
 
 

@@ -31,7 +31,7 @@ from striate_service.techniques.tasks.base import Work
 
 logger = logging.getLogger(__name__)
 
-# A worker that cannot start (its GPU fell off the bus, say) is retried at growing intervals.
+# A worker that cannot start (its GPU fell off the bus, say) or dies before it answers is retried at growing intervals.
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 30.0  # seconds
 _STOPS_WITHIN = 5.0  # seconds; the server does not wait longer for a process that a broken device holds
 
@@ -204,6 +204,10 @@ class Worker:
         else:  # a new process has replaced it
             process.kill()
 
+    def note_answer(self) -> None:
+        """Note that the process works: should it die, the next one is started at once. For `Claim`."""
+        self._backoff = _FIRST_BACKOFF
+
     async def keep_alive(self) -> None:
         """Replace the process whenever it dies, and ping it while it is idle."""
         while True:
@@ -219,7 +223,7 @@ class Worker:
             await asyncio.wait_for(self._down.wait(), self.timeouts.ping)
         except asyncio.TimeoutError:
             if self._state is WorkerState.IDLE and await self._answers():
-                self._backoff = _FIRST_BACKOFF
+                self.note_answer()
             return
         await asyncio.sleep(self._backoff)
         self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
@@ -311,6 +315,7 @@ class Claim:
             if isinstance(reply, RunFailed):
                 return reply
             assert isinstance(reply, RunEnded)
+            self.worker.note_answer()
             if reply.use:
                 self.worker.on_use(reply.use)
             # Copies, since the next batch reuses the block: a slow reader does not hold up the worker.
