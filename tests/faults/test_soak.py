@@ -1,11 +1,13 @@
 """A server under mixed traffic for long: nothing grows, and too much of it leaves nothing behind.
 
 `make soak MINUTES=30` is the long form, which holds memory flat as well; without MINUTES only counts are held, since
-memory settles later than in seconds.
+memory settles later than in seconds. The server has jemalloc where it is installed, as in the image: glibc's heaps are
+fragmented by pictures of all sizes, and grew by 4 to 8 % in such a run, with nothing more in them.
 """
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import re
 import subprocess
@@ -36,6 +38,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]
     """A server of the embedded model: its process id and address."""
     home = str(tmp_path_factory.mktemp("home"))
     environment = os.environ | {"STRIATE_HOME": home, "STRIATE_METRICS_PORT": "-1", "OMP_NUM_THREADS": "1"}
+    if jemalloc := ctypes.util.find_library("jemalloc"):
+        environment["LD_PRELOAD"] = jemalloc
     if not MINUTES:
         environment |= {"STRIATE_CPU_ENGINE": "torch", "STRIATE_COMPILE_AHEAD": "false", "STRIATE_MAX_BATCH_SIZE": "16"}
     command = [str(Path(sys.executable).with_name("striate")), "serve", "--model", "parts", "--port", "0"]
@@ -120,14 +124,18 @@ def test_nothing_is_left_behind(soak: Soak) -> None:
     assert {each: getattr(soak.after, each) for each in _grown(soak.before, soak.after)} == {}
 
 
-# Asked, and not reached yet: no promise. 4 to 8 % were seen in long runs.
+@pytest.mark.promise(
+    "mixed traffic for long",
+    "with jemalloc, memory is flat: less than 2 % between the first and the last third",
+    seen="with glibc 4 to 8 % more in half an hour: its heaps are fragmented",
+)
 @pytest.mark.skipif(MINUTES < _LEAST_MINUTES, reason="memory settles later: `make soak`")
 def test_memory_does_not_grow(soak: Soak) -> None:
     found = growth(soak.samples)
     assert {name: by for name, by in found.items() if name not in _COUNTS and by >= _MOST_GROWTH} == {}
 
 
-# Asked, and not seen to pass yet: no promise.
+@pytest.mark.promise("three times what a server bears, for a minute", "10 s later it answers as many as before")
 @pytest.mark.skipif(not MINUTES, reason="it takes minutes: `make soak MINUTES=0.5`")
 def test_it_recovers_from_too_much(soak: Soak) -> None:
     assert soak.recovered >= _LEAST_THROUGHPUT * soak.throughput
