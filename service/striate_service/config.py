@@ -300,9 +300,11 @@ class Settings(BaseSettings):
     name (`RenderIcons`). Workers import the modules when they start: they must be installed or on PYTHONPATH, and their
     code runs with the service's rights."""
     render_batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
-    """Icons that are optimized together. auto: 16 on GPUs; 4 on CPUs, where more make slices longer without a gain."""
+    """Icons that are optimized together. auto: 16 on GPUs; 1 on CPUs, where more take as long one after the other, and
+    who calls waits for a step of all of them."""
     render_slice: Annotated[float, Field(gt=0)] = 0.25
-    """How long rendering may occupy a worker before other requests get their turn; at least one step of a batch."""
+    """How long rendering may occupy a worker before other icons get their turn; at least one step of a batch. Whoever
+    calls waits for the end of a step only."""
 
     max_icons: Annotated[int, Field(ge=1)] = 16384
     """Icons that may wait to be rendered, of all callers together. Calls that ask for more are refused; replies come

@@ -375,7 +375,7 @@ def _decode_thread_count(settings: Settings) -> int:
 def _render_batch_size(settings: Settings, devices: Sequence[str]) -> int:
     if settings.render_batch_size != "auto":
         return settings.render_batch_size
-    return 4 if all(device == "cpu" for device in devices) else 16
+    return 1 if all(device == "cpu" for device in devices) else 16
 
 
 def _shipped_labels(models: tuple[ModelDescription, ...]) -> list[StoredLabel]:

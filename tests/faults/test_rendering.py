@@ -14,6 +14,7 @@ import pytest
 import s3
 import slow
 import striate
+from fragile import image
 from serving import Running, model_setting, serving
 from striate_service.techniques.recipe import Fourier
 
@@ -48,6 +49,7 @@ def servers(folder: Path) -> Iterator[Serve]:
                 "STRIATE_MODELS": json.dumps([model]),
                 "STRIATE_ICONS": str(folder / "icons"),
                 "STRIATE_RENDER_SLICE": "0.001",
+                "STRIATE_RENDER_BATCH_SIZE": str(CHANNELS),
                 "STRIATE_ICON_LEASE": "3",
             }
             return running.enter_context(serving(folder / home, **(own | variables)))
@@ -125,6 +127,20 @@ def test_what_a_killed_server_had_begun_is_taken_over_by_another(pair: tuple[Run
         *_, last = client.render_icons("layer", channels=[2, 3], timeout=120)
     assert last.completed == 2
     assert other.metric("striate_icons_rendered_total") - before == 2
+
+
+def test_who_calls_waits_for_no_more_than_a_step_of_rendering(serve: Serve) -> None:
+    server = serve("home", STRIATE_RENDER_SLICE="600", STRIATE_DEVICES='["cpu"]')
+    with striate.Client(server.target) as client:
+        next(client.render_icons("layer", detach=True))
+        end = time.monotonic() + 120
+        while server.metric("striate_icons_pending") < CHANNELS:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        for _ in range(3):
+            assert client.activations(image(), "layer").predictions
+        assert server.metric("striate_icons_rendered_total") == 0, "all of them are one slice, if nobody calls"
+        assert slices(server) >= 2, "each call ends one"
 
 
 def test_detached_rendering_goes_on_without_its_caller(serve: Serve) -> None:

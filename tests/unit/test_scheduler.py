@@ -144,6 +144,18 @@ def test_only_a_full_batch_is_sent_ahead_and_only_to_who_will_soon_be_free() -> 
     assert take(s) == waiting[4:]
 
 
+def test_who_renders_is_sent_what_callers_ask_at_once_and_no_more_rendering() -> None:
+    s, icon, more, caller = scheduler(), Job("a", 0, Lane.RENDERING), Job("a", 0, Lane.RENDERING), Job("a", 1)
+    put(s, [icon])
+    rendering, _ = s.next_batch(0, lambda key: 8)
+    assert rendering and rendering.makes_way
+    put(s, [more, caller])
+    sent, _ = s.next_batch(0, lambda key: 8, busy_for=1.0, makes_way=True)
+    assert sent and sent.jobs == (caller,)
+    assert not sent.makes_way
+    assert s.next_batch(0, lambda key: 8, busy_for=1.0, makes_way=True) == (None, ())
+
+
 def test_a_batch_that_crashed_is_not_sent_ahead_since_what_is_sent_with_it_would_die_too() -> None:
     s, crashed = scheduler(), Batch((Job("a", 1),), crashes=1)
     s.retry([crashed])

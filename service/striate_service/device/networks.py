@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -37,10 +37,17 @@ class ServedModel:
 class DeviceNetworks:
     """Implements `techniques.tasks.base.Networks` and the shared forward pass."""
 
-    def __init__(self, models: Sequence[ServedModel], device: str, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        models: Sequence[ServedModel],
+        device: str,
+        precision: Precision = "float32",
+        others_wait: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._models = {model.description.name: model for model in models}
         self.device = torch.device(device)
         self._precision = precision
+        self._others_wait = others_wait
         self._cuts: dict[tuple[str, str], bool] = {}
         """By model and layer: `can_be_cut`."""
         self._statistics = {name: self._mean_and_std(model.description) for name, model in self._models.items()}
@@ -50,6 +57,9 @@ class DeviceNetworks:
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()  # so that the copy is asynchronous
         return tensor.to(self.device, non_blocking=True)
+
+    def others_wait(self) -> bool:
+        return self._others_wait()
 
     def check_device(self) -> None:
         """Compute something on the device.

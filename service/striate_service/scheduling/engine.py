@@ -281,7 +281,7 @@ class Engine:
         self.on_health(not self._backend.is_lost())
 
     def _dispatch(self) -> None:
-        """Send batches to all workers with room: any to an idle worker, early ones (`next_batch`) to a busy worker."""
+        """Send batches to all workers with room: any to an idle worker, some (`next_batch`) to a busy worker."""
         for worker in sorted(self._backend.workers, key=lambda worker: worker.in_flight):
             while worker.has_room and (batch := self._next_batch(worker)):
                 self._batches[worker].append(batch)
@@ -301,7 +301,8 @@ class Engine:
 
         now = time.monotonic()
         busy_for = self._free_at.get(worker, math.inf) - now if worker.in_flight else None
-        batch, expired = self._scheduler.next_batch(now, images_at_once, busy_for=busy_for)
+        makes_way = all(batch.makes_way for batch in self._batches[worker])
+        batch, expired = self._scheduler.next_batch(now, images_at_once, busy_for=busy_for, makes_way=makes_way)
         for job in expired:
             fail(job, DeadlineExceeded())
         if batch:

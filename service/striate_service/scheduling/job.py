@@ -60,6 +60,11 @@ class Batch:
     def size(self) -> int:
         return sum(job.size for job in self.jobs)
 
+    @property
+    def makes_way(self) -> bool:
+        """Whether it stops early where the worker has got another batch, to go on later."""
+        return all(job.lane is Lane.RENDERING for job in self.jobs)
+
     def after_crash(self) -> tuple[Batch, ...]:
         """Return the batches to retry: the whole once, then halves until the crashing job is alone. Empty: give up."""
         if self.crashes == 0:

@@ -131,7 +131,12 @@ class Scheduler:
         queue.add(job)
 
     def next_batch(
-        self, now: float, max_batch_size: Callable[[Hashable], int], *, busy_for: float | None = None
+        self,
+        now: float,
+        max_batch_size: Callable[[Hashable], int],
+        *,
+        busy_for: float | None = None,
+        makes_way: bool = False,
     ) -> tuple[Batch | None, tuple[Job, ...]]:
         """Return a worker's next batch, if any, and the jobs whose deadline has passed, which are not run.
 
@@ -140,6 +145,7 @@ class Scheduler:
             busy_for: seconds until the worker should finish its batch. None: it is idle. A busy worker gets only a full
                 batch, which gains nothing by waiting, and only shortly before it is free, since no later job can
                 overtake a batch that was sent. A worker that is overdue gets none: it may never finish.
+            makes_way: its batch stops early for another one, so any may be sent but one of the same lane.
         """
         expired = tuple(job for queue in self._lanes.values() for job in queue if job.deadline <= now)
         for job in expired:
@@ -147,6 +153,8 @@ class Scheduler:
         batch = None
         if busy_for is None:
             batch = self._next_retry(max_batch_size) or self._next_of_lanes(now, max_batch_size)
+        elif makes_way:
+            batch = self._next_of_lanes(now, max_batch_size, above=Lane.RENDERING)
         elif abs(busy_for) <= SEND_EARLY_SECONDS:
             batch = self._next_of_lanes(now, max_batch_size, only_full=True)
         if batch:
@@ -236,9 +244,16 @@ class Scheduler:
         return batch
 
     def _next_of_lanes(
-        self, now: float, max_batch_size: Callable[[Hashable], int], *, only_full: bool = False
+        self,
+        now: float,
+        max_batch_size: Callable[[Hashable], int],
+        *,
+        only_full: bool = False,
+        above: Lane | None = None,
     ) -> Batch | None:
         for lane in self._lanes_in_turn(now):
+            if lane is above:
+                continue
             queue = self._lanes[lane]
             first = queue.first(max_batch_size)
             if first is None:

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import platform
+import select
 import signal
 import socket
 import sys
@@ -18,8 +19,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from io import BufferedIOBase
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -70,11 +71,11 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the server decides
-    server = socket.socket(fileno=socket_descriptor).makefile("rwb")
+    server = Server(socket.socket(fileno=socket_descriptor))
     blocks = list(map(SharedBlock, descriptors))
     slots = [Slot(number, *pair) for number, pair in enumerate(zip(blocks[::2], blocks[1::2], strict=True))]
     try:
-        executor = _start(server, read(server))
+        executor = _start(server)
         if executor is None:
             return
         gauge = DeviceGauge(executor.networks.device)
@@ -83,9 +84,9 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
             requests = prefetched(requests)
         for request, works, copied in requests:
             if isinstance(request, Run):
-                write(server, _run(request, works, copied, executor, slots, gauge))
+                server.answer(_run(request, works, copied, executor, slots, gauge))
             else:
-                write(server, _pong(executor, gauge))
+                server.answer(_pong(executor, gauge))
     except DeviceBroken as error:
         logger.critical("the worker ends, since its device is broken: %s", error)
         os._exit(_BROKEN)  # a driver in that state may hang while it is unloaded
@@ -93,7 +94,35 @@ def main(socket_descriptor: int, *descriptors: int) -> None:
         pass  # the server closed the socket, or is gone
 
 
-def _start(server: BufferedIOBase, start: Start) -> Executor | None:
+class Server:
+    """The server's end: one message after the other, each answered once."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._stream = connection.makefile("rwb")
+        self._read = self._answered = 0
+
+    def read(self) -> Any:
+        """Return the next message, waiting for it.
+
+        Raises:
+            EOFError: the server has closed the connection.
+        """
+        message = read(self._stream)
+        self._read += 1
+        return message
+
+    def answer(self, reply: Reply | Started | StartFailed) -> None:
+        write(self._stream, reply)
+        self._answered += 1
+
+    def waits(self) -> bool:
+        """Return whether there is another message than the one that is worked on, read already or not."""
+        return self._read > self._answered + 1 or bool(select.select([self._connection], [], [], 0)[0])
+
+
+def _start(server: Server) -> Executor | None:
+    start: Start = server.read()
     logs.configure(start.options.log_format, start.options.log_level, waits=True)  # what takes long at a start, says so
     logging.getLogger().setLevel(logging.WARNING)
     torch.set_num_threads(start.threads)
@@ -112,16 +141,16 @@ def _start(server: BufferedIOBase, start: Start) -> Executor | None:
             for model, settings in zip(loaded, start.models, strict=True)
         ]
     except (ModelError, ObjectiveError) as error:
-        write(server, StartFailed(str(error)))
+        server.answer(StartFailed(str(error)))
         return None
     except Exception as error:  # whoever waits for the worker learns why, and does not only see it end
         logger.exception("the worker of %s cannot start", start.device)
-        write(server, StartFailed(f"starting failed: {type(error).__name__}: {in_short(error)}"))
+        server.answer(StartFailed(f"starting failed: {type(error).__name__}: {in_short(error)}"))
         return None
     _trim_memory()
     engines = tuple(_engine(model, start) for model in models)
-    write(server, Started(tuple(model.description for model in models), engines, _hardware(start), objectives))
-    networks = DeviceNetworks(models, start.device, start.options.precision)
+    server.answer(Started(tuple(model.description for model in models), engines, _hardware(start), objectives))
+    networks = DeviceNetworks(models, start.device, start.options.precision, server.waits)
     return Executor(networks, copies_early=start.options.copy_early)
 
 
@@ -188,11 +217,11 @@ def _trim_memory() -> None:
 
 
 def _requests(
-    server: BufferedIOBase, executor: Executor, slots: Sequence[Slot]
+    server: Server, executor: Executor, slots: Sequence[Slot]
 ) -> Iterator[tuple[Request, Sequence[Work], EarlyCopy | None]]:
     """Yield requests with their works and, where `copies_early`, the images on their way to the device."""
     while True:
-        request: Request = read(server)
+        request: Request = server.read()
         works: Sequence[Work] = ()
         copied = None
         if isinstance(request, Run):

@@ -1,7 +1,7 @@
 """Icons on demand: from the store, or rendered in short slices while no caller needs the workers, each only once.
 
 Once among the servers that share a store too: who renders an icon holds a lease on it (claims.py). And once though a
-server is killed: what has begun is saved after every slice (batch.py). What is rendered next, and what is dropped since
+server is killed: what has begun is saved after a slice (batch.py). What is rendered next, and what is dropped since
 nobody wants it any more, the queue decides (queue.py). What callers leave to be rendered is theirs too (detached.py).
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
@@ -90,6 +91,8 @@ class Batch:
     renderings: Sequence[Rendering]
     state: State
     """Of all of them; empty before the first slice."""
+    saved: float = field(default_factory=time.monotonic)
+    """When it was last written to disk, or made, on time.monotonic()."""
 
     @property
     def turn(self) -> tuple[Level, int, int]:

@@ -5,6 +5,7 @@ These calls read and write files: a server makes them in threads.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from striate_service.explain.rendering.batch import Batch, Rendering, batches, picture_rows, split_state
@@ -47,6 +48,7 @@ class Claims:
         """Keep what a slice has done."""
         for rendering, state in zip(batch.renderings, split_state(batch), strict=True):
             self._unfinished.save(rendering.name, state)
+        batch.saved = time.monotonic()
 
     def show(self, batch: Batch, pictures: Array) -> list[bytes]:
         """Keep what a batch has done, and return each rendering's quick picture as a WebP file: its first facet's.

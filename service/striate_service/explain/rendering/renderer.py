@@ -166,7 +166,8 @@ class IconRenderer:
         for rendering in batch.renderings:
             rendering.progress = int(batch.state["step"]) / recipe.steps
         if result.pictures is None:
-            await asyncio.to_thread(self._claims.save, batch)
+            if time.monotonic() >= batch.saved + self._slice_seconds / 2:  # not each time that it makes way
+                await asyncio.to_thread(self._claims.save, batch)
             self._queue.begun.append(batch)
             return
         if last < recipe.steps:

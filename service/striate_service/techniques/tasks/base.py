@@ -97,6 +97,10 @@ class Networks(Protocol):
         """Copy an array to the device."""
         ...
 
+    def others_wait(self) -> bool:
+        """Return whether another batch waits for this process; what can go on later makes way for it."""
+        ...
+
     def module(self, model: str) -> nn.Module:
         """Return a network in evaluation mode, whose parameters require no gradients."""
         ...

@@ -38,7 +38,7 @@ class RenderTask(Task[RenderResult]):
     last: int
     """After which of the recipe's steps to return pictures, and to stop."""
     seconds: float
-    """The slice's time limit; it always makes at least one step."""
+    """The slice's time limit; it always makes at least one step, and only one where others wait."""
 
     def cost(self, model: ModelDescription | None, images: int) -> Cost:
         pictures = FLOAT_BYTES * 3 * self.recipe.size**2 * len(self.objectives)
@@ -65,19 +65,20 @@ class RenderTask(Task[RenderResult]):
             preprocessing=networks.preprocessing(self.model),
             as_map=partial(to_map, layer=networks.layer(self.model, self.layer)),
             last=self.last,
-            until=_stop_before(time.monotonic() + self.seconds),
+            until=_until(time.monotonic() + self.seconds, networks.others_wait),
         )
         reached = state.step >= self.last
         pictures = to_array(feature_visualization.pictures(state, self.recipe)) if reached else None
         return RenderResult(state.to_arrays(), pictures)
 
 
-def _stop_before(end: float) -> Callable[[], bool]:
-    """Return a function to call after each step: true where another step of average length would end after `end`."""
+def _until(end: float, others_wait: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a function to call after each step: true where another step of average length would end after `end`, or
+    others wait."""
     started, steps = time.monotonic(), itertools.count(1)
 
     def until() -> bool:
         now = time.monotonic()
-        return now + (now - started) / next(steps) > end
+        return now + (now - started) / next(steps) > end or others_wait()
 
     return until
