@@ -12,6 +12,7 @@ from PIL import Image
 from striate_service.config import ModelSettings
 from striate_service.models.layers import capture
 from striate_service.models.loading import LoadedModel, load_model
+from striate_service.models.response_norm import LocalResponseNorm
 
 BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 
@@ -66,3 +67,15 @@ def test_its_layers_have_the_articles_names(googlenet: LoadedModel) -> None:
     assert layers["mixed4d"].shape == (528, 14, 14)
     assert [layers[f"conv2d{number}"].path for number in range(3)] == ["conv1", "conv2_reduce", "conv2"]
     assert layers["conv2d0"].shape == (64, 112, 112)
+
+
+@pytest.mark.parametrize("channels", [3, 64])
+def test_its_normalization_has_the_gradients_of_torchs(channels: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, channels, 5, 4).mul(50).requires_grad_()
+    upstream = torch.randn_like(x)
+    ours, torchs = LocalResponseNorm(5, alpha=1e-2, k=2.0), torch.nn.LocalResponseNorm(5, alpha=1e-2, beta=0.75, k=2.0)
+    torch.testing.assert_close(ours(x), torchs(x))
+    found, expected = (torch.autograd.grad(norm(x), x, upstream)[0] for norm in (ours, torchs))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(ours(x.detach()), torchs(x.detach()), rtol=0, atol=0)

@@ -148,10 +148,12 @@ def test_who_renders_is_sent_what_callers_ask_at_once_and_no_more_rendering() ->
     s, icon, more, caller = scheduler(), Job("a", 0, Lane.RENDERING), Job("a", 0, Lane.RENDERING), Job("a", 1)
     put(s, [icon])
     rendering, _ = s.next_batch(0, lambda key: 8)
-    assert rendering and rendering.makes_way
+    assert rendering
+    assert rendering.makes_way
     put(s, [more, caller])
     sent, _ = s.next_batch(0, lambda key: 8, busy_for=1.0, makes_way=True)
-    assert sent and sent.jobs == (caller,)
+    assert sent
+    assert sent.jobs == (caller,)
     assert not sent.makes_way
     assert s.next_batch(0, lambda key: 8, busy_for=1.0, makes_way=True) == (None, ())
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from striate_service.models.response_norm import LocalResponseNorm
+
 
 class Convolution(nn.Conv2d):
     """A convolution with its ReLU, as one layer: Caffe's and the article's activations are those after the ReLU."""
@@ -88,4 +90,4 @@ def _halved() -> nn.Module:
 
 
 def _normalization() -> nn.Module:
-    return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+    return LocalResponseNorm(5, alpha=1e-4, k=1.0)
