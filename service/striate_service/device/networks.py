@@ -103,10 +103,18 @@ class DeviceNetworks:
         with self._in_precision():  # so that the logits are comparable with the network's own
             return logits_with(network, self._enough(model, pixels, described), described, maps).float()
 
-    def values_with(self, model: str, pixels: Tensor, layer: str, maps: Tensor, targets: Sequence[Target]) -> Tensor:
+    def values_with(
+        self,
+        model: str,
+        pixels: Tensor,
+        layer: str,
+        maps: Tensor,
+        targets: Sequence[Target],
+        prefix: Tensor | None = None,
+    ) -> Tensor:
         network, described = self.module(model), self.layer(model, layer)
         with self._in_precision():
-            answer = answer_of(output_with(network, self._enough(model, pixels, described), described, maps))
+            answer = answer_of(output_with(network, self._enough(model, pixels, described), described, maps, prefix))
             return target_values(answer, slice(len(maps)), targets)
 
     def _enough(self, model: str, pixels: Tensor, layer: LayerDescription) -> Tensor:

@@ -109,19 +109,22 @@ def logits_with(network: nn.Module, inputs: Tensor, layer: LayerDescription, map
     return as_logits(network, output_with(network, inputs, layer, maps), inputs)
 
 
-def output_with(network: nn.Module, inputs: Tensor, layer: LayerDescription, maps: Tensor) -> object:
-    """Return the network's output with the map in the output of `layer` replaced. Prefix tokens stay as they were.
+def output_with(
+    network: nn.Module, inputs: Tensor, layer: LayerDescription, maps: Tensor, prefix: Tensor | None = None
+) -> object:
+    """Return the network's output with the map in the output of `layer` replaced.
 
     Args:
         inputs: [N, C, H, W], normalized. The modules before the layer run on them, and so do branches that bypass it.
             Where the network `can_be_cut`, any single input will do, but for the prefix tokens, which are its own.
         maps: [N, C, rows, columns]. Where they require gradients, the output can be differentiated by them.
+        prefix: [N, C, T], other prefix tokens, likewise. None: they stay as they were.
     """
     handle = network.get_submodule(layer.path).register_forward_hook(
-        lambda _module, _inputs, output: replaced(output, layer, maps).clone()
+        lambda _module, _inputs, output: replaced(output, layer, maps, prefix).clone()
     )
     try:
-        with torch.set_grad_enabled(maps.requires_grad):
+        with torch.set_grad_enabled(maps.requires_grad or (prefix is not None and prefix.requires_grad)):
             return network(inputs)
     finally:
         handle.remove()

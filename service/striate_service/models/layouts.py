@@ -39,12 +39,13 @@ def prefix_of(outputs: Tensor, layer: LayerDescription) -> Tensor:
     return outputs[..., : len(layer.prefix_tokens), :].movedim(-1, -2)
 
 
-def replaced(outputs: Tensor, layer: LayerDescription, maps: Tensor) -> Tensor:
-    """Return a layer's outputs with other maps in them, and with the prefix tokens that they had.
+def replaced(outputs: Tensor, layer: LayerDescription, maps: Tensor, prefix: Tensor | None = None) -> Tensor:
+    """Return a layer's outputs with other maps in them.
 
     Args:
         outputs: [N, *layer.shape], or of one image, whose prefix tokens then go with all maps.
         maps: [N, C, H, W].
+        prefix: [N, C, T], other prefix tokens. None: they stay as they were.
     """
     match layer.layout:
         case Layout.CHW:
@@ -52,8 +53,11 @@ def replaced(outputs: Tensor, layer: LayerDescription, maps: Tensor) -> Tensor:
         case Layout.HWC:
             return maps.movedim(-3, -1)
         case Layout.TOKENS:
-            prefix = outputs[:, : len(layer.prefix_tokens)].expand(len(maps), -1, -1)
-            return torch.cat([prefix, maps.flatten(-2).movedim(-1, -2)], dim=1)
+            if prefix is None:
+                tokens = outputs[:, : len(layer.prefix_tokens)].expand(len(maps), -1, -1)
+            else:
+                tokens = prefix.movedim(-2, -1)
+            return torch.cat([tokens, maps.flatten(-2).movedim(-1, -2)], dim=1)
         case Layout.VECTOR:
             return maps.flatten(1)
         case Layout.NONE:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+_PATH_POWER = 4
+
 
 def target_gradients(values: Sequence[Tensor], layers: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
     """Differentiate the targets of several tasks with respect to layers, one target of each task at a time.
@@ -44,30 +46,31 @@ def path_gradients(
     Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) with a hidden layer's activations as the input. The
     mean gradients times the activations, summed over all neurons, give each target minus its value at 0.
 
-    The integral over the share a of the path is a midpoint sum over u = sqrt(a), which puts more points near 0, where
-    logits change most. With points evenly spaced in a, a seventh of the logit was missing in SqueezeNet's
-    features.7, with 16 steps as with 32; with these points 2% is.
+    The integral over the share a of the path is a midpoint sum over u = a ** (1 / 4), which puts more points near 0,
+    where targets change most: a layer normalization undoes all but the smallest shares. What is missing of the target
+    with 32 points, by the power: 1, a seventh, 2, 2 %, 4, 0.2 % in SqueezeNet's features.7; 2, 10 %, 4, 0.0 % in a
+    small ViT; 2, 85 %, 4, 0.4 % in a small ConvNeXt.
 
     Args:
-        layer: [C, H, W], of one image.
-        values_of: the rest of the network, from the layer's outputs [S, C, H, W] to targets [S, M].
+        layer: [C, ...], of one image.
+        values_of: the rest of the network, from the layer's outputs [S, C, ...] to targets [S, M].
         steps: the points of the sum.
         points_at_once: how many points go through the network together, which bounds the memory.
 
     Returns:
-        [M, C, H, W] and [M].
+        [M, C, ...] and [M].
     """
     with torch.no_grad():
         at_zero = values_of(torch.zeros_like(layer)[None])[0]
     means = layer.new_zeros(len(at_zero), *layer.shape)
     u = (torch.arange(steps, device=layer.device) + 0.5) / steps
-    shares, weights = u.square(), 2 * u / steps
+    shares, weights = u**_PATH_POWER, _PATH_POWER * u ** (_PATH_POWER - 1) / steps
     with torch.enable_grad():
         for first in range(0, steps, points_at_once):
             part = slice(first, first + points_at_once)
-            points = (shares[part].view(-1, 1, 1, 1) * layer).requires_grad_()
+            points = (shares[part].view(-1, *[1] * layer.dim()) * layer).requires_grad_()
             for m, (gradients,) in enumerate(target_gradients([values_of(points)], [points])):
-                means[m] += torch.einsum("schw,s->chw", gradients, weights[part])
+                means[m] += torch.einsum("s...,s->...", gradients, weights[part])
     return means, at_zero
 
 

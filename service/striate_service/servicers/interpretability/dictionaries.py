@@ -43,10 +43,6 @@ def read(request: messages.SemanticDictionaryRequest, reader: Reader) -> Diction
     positions = _positions(request, layer)
     prefix_tokens = reading.find_prefix_tokens(request.prefix_tokens, [layer])
     attribution = reading.choice(request.attribution, _ATTRIBUTIONS, "attribution", messages.Attribution)
-    if prefix_tokens and attribution == "path":
-        raise InvalidArgument(
-            "prefix_tokens", "have no effects by integrated gradients, whose path leaves them as they are."
-        )
     if request.smooth_max_pool and attribution == "path":
         raise InvalidArgument(
             "smooth_max_pool", "goes with gradient times activation, and not with integrated gradients."

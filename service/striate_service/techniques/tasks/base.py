@@ -121,8 +121,17 @@ class Networks(Protocol):
         """Return the logits [N, classes] with the map of `layer` replaced by `maps` [N, C, H, W]."""
         ...
 
-    def values_with(self, model: str, pixels: Tensor, layer: str, maps: Tensor, targets: Sequence[Target]) -> Tensor:
-        """Return the values [N, M] of targets other than boxes, likewise."""
+    def values_with(
+        self,
+        model: str,
+        pixels: Tensor,
+        layer: str,
+        maps: Tensor,
+        targets: Sequence[Target],
+        prefix: Tensor | None = None,
+    ) -> Tensor:
+        """Return the values [N, M] of targets other than boxes, likewise, and with other prefix tokens [N, C, T] where
+        these are given."""
         ...
 
 

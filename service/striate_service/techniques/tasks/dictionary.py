@@ -60,7 +60,8 @@ class DictionaryTask(ImageTask[DictionaryResult]):
     steps: int = 0
     """Points on the path."""
     prefix: bool = False
-    """Whether prefix tokens are wanted too. They have no effects along "path", which changes positions only."""
+    """Whether prefix tokens are wanted too. For "path" they have one of their own, along which positions stay as they
+    are, as prefix tokens do along that of positions."""
     vectors: tuple[int, ...] = ()
     """Which of `DictionaryResult`'s P whole activation vectors are wanted."""
     by_magnitude: bool = True
@@ -93,7 +94,8 @@ class DictionaryTask(ImageTask[DictionaryResult]):
         layer = model.layer_by_name[self.layer]
         numbers, positions = layer_numbers(layer), layer_numbers(layer) // layer.channels
         targets = self.explained_count if self.forward.explains else 0
-        passes = share_after(model, layer) * (1 + 2 * targets) * (self.steps if self._on_path else 1)
+        paths = self.steps * (2 if self.prefix else 1) if self._on_path else 1
+        passes = share_after(model, layer) * (1 + 2 * targets) * paths
         points = 3 * _PATH_POINTS if self._on_path else 0  # the points, the network's outputs for them, and gradients
         return Cost(
             forwards=1 + passes if targets else 1,
@@ -143,13 +145,23 @@ class DictionaryTask(ImageTask[DictionaryResult]):
             of_positions, of_prefix = forward.gradients[self.layer][0], self._prefix(forward.prefix_gradients)[0]
             return torch.cat([of_positions.flatten(2), of_prefix], dim=2), None
 
-        def values_of(points: Tensor) -> Tensor:
-            pixels = forward.pixels.expand(len(points), -1, -1, -1)
-            return networks.values_with(self.model, pixels, self.layer, points, forward.targets)
+        maps, prefix = forward.layers[self.layer][0], self._prefix(forward.prefix)[0]
 
-        maps = forward.layers[self.layer][0]
-        gradients, at_zero = path_gradients(maps, values_of, self.steps, _PATH_POINTS)
-        return gradients.flatten(2), at_zero
+        def values_with(positions: Tensor, tokens: Tensor | None) -> Tensor:
+            pixels = forward.pixels.expand(len(positions), -1, -1, -1)
+            return networks.values_with(self.model, pixels, self.layer, positions, forward.targets, tokens)
+
+        def of_positions_alone(points: Tensor) -> Tensor:
+            return values_with(points, None)
+
+        def of_tokens_alone(points: Tensor) -> Tensor:
+            return values_with(maps.expand(len(points), *maps.shape), points)
+
+        gradients, at_zero = path_gradients(maps, of_positions_alone, self.steps, _PATH_POINTS)
+        if not self.prefix:
+            return gradients.flatten(2), at_zero
+        of_tokens, _ = path_gradients(prefix, of_tokens_alone, self.steps, _PATH_POINTS)
+        return torch.cat([gradients.flatten(2), of_tokens], dim=2), at_zero
 
     def _prefix(self, tokens: dict[str, Tensor]) -> Tensor:
         """Return the layer's prefix tokens, none where they are not wanted: [N, ..., T]."""
