@@ -293,11 +293,7 @@ _TEXTS: tuple[str, ...] = (
 )
 _BYTES: tuple[bytes, ...] = (b"", b"\0", _PICTURE, _PICTURE[:200], _PICTURE[:-9], b"\xff" * 12, b"GIF89a", bytes(3 * 4))
 _UINTS = (0, 1, 2, 3, 7, 8, 64, 65, 255, 256, 1000, 2**16, 2**31 - 1, 2**31, 2**32 - 1)
-_MOST_SIGNED = {
-    FieldDescriptor.TYPE_INT32: 2**31 - 1,
-    FieldDescriptor.TYPE_SINT32: 2**31 - 1,
-    FieldDescriptor.TYPE_INT64: 2**63 - 1,
-}
+_MOST_SIGNED = {FieldDescriptor.CPPTYPE_INT32: 2**31 - 1, FieldDescriptor.CPPTYPE_INT64: 2**63 - 1}
 _FLOATS = (0.0, -0.0, 1.0, 1.5, -1.0, math.nan, math.inf, -math.inf, 5e30, 1e-45)
 _ENUMS = (0, 1, 2, 3, 4, 5, 6, 77, -1, 2**31 - 1, -(2**31))
 
@@ -314,12 +310,9 @@ def _value(field: FieldDescriptor, chance: random.Random, *, small: bool = False
         return chance.randbytes(chance.choice([1, 100, 10_000])) if chance.random() < 0.3 else chance.choice(_BYTES)
     if field.type in (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE):
         return chance.choice(_FLOATS)
-    if field.type == FieldDescriptor.TYPE_UINT64:
-        return chance.choice([*_UINTS, 2**64 - 1])
-    if most := _MOST_SIGNED.get(field.type):
+    if most := _MOST_SIGNED.get(field.cpp_type):
         return chance.choice([0, 1, -1, 10**9, most, -most - 1])
-    assert field.type == FieldDescriptor.TYPE_UINT32, f"say what is unlikely of {field.full_name}"
-    return chance.choice(_UINTS)
+    return chance.choice([*_UINTS, 2**64 - 1] if field.cpp_type == FieldDescriptor.CPPTYPE_UINT64 else _UINTS)
 
 
 def _spoilt_bytes(data: bytes, chance: random.Random) -> bytes:
