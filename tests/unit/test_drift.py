@@ -51,7 +51,8 @@ def test_a_channel_that_fires_no_more_comes_first(share: float) -> None:
     found = REFERENCE.compare(sample(500, seed=7, silent=channel))
     assert found.scores.argmax() == channel
     assert found.significant[channel]
-    assert found.significant.sum() == 1
+    assert (found.scores > 1).sum() == 1
+    assert found.q_values[channel] == found.q_values.min()
     assert found.effects[channel] < 0
     assert found.now[channel] < 0.01 < found.before[channel]
     assert found.enough
@@ -63,6 +64,23 @@ def test_a_channel_that_fires_more_strongly_comes_first() -> None:
     assert found.scores.argmax() == channel
     assert found.effects[channel] > 0
     assert found.now[channel] > found.before[channel]
+
+
+def test_where_something_has_drifted_few_of_what_is_called_so_has_not() -> None:
+    changed = np.flatnonzero(SHARES > 0.3)[::2]
+    false, found, family_wise = [], 0, 0
+    for seed in range(400, 420):
+        window = sample(200, seed)
+        stronger = drift.decoded()[window[:, changed]] * 1.4
+        window[:, changed] = drift.encode(stronger)
+        drifted = REFERENCE.compare(window)
+        others = drifted.significant.copy()
+        others[changed] = False
+        false.append(others.sum() / max(drifted.significant.sum(), 1))
+        found += int(drifted.significant[changed].sum())
+        family_wise += int((drifted.p_values[changed] <= drift.LEVEL).sum())
+    assert np.mean(false) <= drift.FALSE_DISCOVERIES
+    assert found > 1.5 * family_wise > 0
 
 
 def test_features_that_show_the_same_count_more_together_than_one_that_is_drawn_along() -> None:
@@ -78,6 +96,7 @@ def test_few_images_are_said_to_be_few() -> None:
 def test_the_same_window_has_the_same_drift() -> None:
     first, again = (drift.Reference(sample(300, seed=2)).compare(sample(60, seed=4)) for _ in range(2))
     np.testing.assert_array_equal(first.p_values, again.p_values)
+    np.testing.assert_array_equal(first.q_values, again.q_values)
     np.testing.assert_array_equal(first.scores, again.scores)
 
 

@@ -37,6 +37,7 @@ def read_change(message: messages.Drift) -> Change:
         standardized_difference=message.standardized_difference,
         population_stability=message.population_stability,
         wasserstein=message.wasserstein,
+        q_value=message.q_value,
     )
 
 

@@ -74,7 +74,8 @@ class Change(Shown):
     score: float
     """The effect in units of what chance explains with so many images: beyond 1 it is significant."""
     significant: bool
-    """No more than one window of a thousand without drift has anything called significant in it."""
+    """No more than one window of a thousand without drift has anything called significant in it; where something is,
+    no more than 5 % of what is called so differs by chance."""
     p_value: float
     """The share of windows without drift in which anything at all differs as much (Westfall and Young 1993)."""
     effect: float
@@ -89,6 +90,9 @@ class Change(Shown):
     """The population stability index over ten bins. Without drift it grows as images get fewer."""
     wasserstein: float
     """Wasserstein's distance, in the number's own unit."""
+    q_value: float
+    """The false discovery rate: the share of numbers that differ by chance, of those that differ as much as this one
+    (Storey and Tibshirani 2003)."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,11 @@ class _Drifted(Shown):
     def p_value(self) -> float:
         """The share of windows without drift in which anything at all differs as much."""
         return self.change.p_value
+
+    @property
+    def q_value(self) -> float:
+        """The share of numbers that differ by chance, of those that differ as much."""
+        return self.change.q_value
 
 
 @dataclass(frozen=True)

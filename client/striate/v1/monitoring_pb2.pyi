@@ -254,7 +254,7 @@ class GetDriftRequest(_message.Message):
     def __init__(self, monitor: _Optional[str] = ..., items: _Optional[int] = ..., pictures: _Optional[int] = ..., slice: _Optional[str] = ..., omit_icons: _Optional[bool] = ...) -> None: ...
 
 class Drift(_message.Message):
-    __slots__ = ("score", "significant", "p_value", "effect", "before", "now", "standardized_difference", "population_stability", "wasserstein")
+    __slots__ = ("score", "significant", "p_value", "effect", "before", "now", "standardized_difference", "population_stability", "wasserstein", "q_value")
     SCORE_FIELD_NUMBER: _ClassVar[int]
     SIGNIFICANT_FIELD_NUMBER: _ClassVar[int]
     P_VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -264,6 +264,7 @@ class Drift(_message.Message):
     STANDARDIZED_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
     POPULATION_STABILITY_FIELD_NUMBER: _ClassVar[int]
     WASSERSTEIN_FIELD_NUMBER: _ClassVar[int]
+    Q_VALUE_FIELD_NUMBER: _ClassVar[int]
     score: float
     significant: bool
     p_value: float
@@ -273,7 +274,8 @@ class Drift(_message.Message):
     standardized_difference: float
     population_stability: float
     wasserstein: float
-    def __init__(self, score: _Optional[float] = ..., significant: _Optional[bool] = ..., p_value: _Optional[float] = ..., effect: _Optional[float] = ..., before: _Optional[float] = ..., now: _Optional[float] = ..., standardized_difference: _Optional[float] = ..., population_stability: _Optional[float] = ..., wasserstein: _Optional[float] = ...) -> None: ...
+    q_value: float
+    def __init__(self, score: _Optional[float] = ..., significant: _Optional[bool] = ..., p_value: _Optional[float] = ..., effect: _Optional[float] = ..., before: _Optional[float] = ..., now: _Optional[float] = ..., standardized_difference: _Optional[float] = ..., population_stability: _Optional[float] = ..., wasserstein: _Optional[float] = ..., q_value: _Optional[float] = ...) -> None: ...
 
 class SliceDrift(_message.Message):
     __slots__ = ("slice", "images", "effect")

@@ -7,9 +7,13 @@ difference of 2 arcsin sqrt(share) (Cohen 1988, chapter 6), whose variance depen
 
 Whether it is more than chance is calibrated for this number of images: windows of n images are drawn from the reference
 itself, whole images, so that features keep their dependence. A feature's p-value is the share of such windows in which
-any feature at all differs as much (Westfall and Young 1993, max T): the family-wise error, and so the false discovery
-rate, is held under any dependence between features. Fixed thresholds cannot do so: without any drift the population
-stability index exceeds 0.2 in 75% of channels at 30 images and in 7% at 100.
+any feature at all differs as much (Westfall and Young 1993, max T): whether anything has drifted is decided by that,
+under any dependence between features. Fixed thresholds cannot do so: without any drift the population stability index
+exceeds 0.2 in 75% of channels at 30 images and in 7% at 100.
+
+Where something has, which features have is decided by their false discovery rate: the number of features that differ as
+much by chance, on average over the same windows, is compared with the number that do (Tusher, Tibshirani and Chu 2001;
+Storey and Tibshirani 2003, with all features counted as null, which errs on the safe side).
 
 Notation: n images in the window, N in the reference, F features, B resampled windows.
 """
@@ -25,6 +29,8 @@ from numpy.typing import NDArray
 
 LEVEL = 0.001
 """Of significance: the share of windows without drift in which anything is called significant."""
+FALSE_DISCOVERIES = 0.05
+"""The share of features, of those that are called significant, that may be so by chance."""
 MEDIUM_EFFECT = 0.5
 """Cohen's h of a medium effect: a share of 50% that becomes 74%."""
 _RESAMPLED = 4000  # windows: four times 1 / LEVEL
@@ -36,11 +42,10 @@ _SIDE = ZERO  # codes of positive values, and of negative ones
 _STEP = np.log(_LARGEST / _SMALLEST) / (_SIDE - 1)
 _BINS = 10  # of the population stability index
 _GRID = 99  # quantiles that Wasserstein's distance is computed from
-_KEPT_LIMITS = (
-    16  # numbers of images for which a reference keeps them: a window has one, while it fills and by slices more
-)
+_KEPT = 16  # numbers of images whose chance a reference keeps: a window has one, while it fills and by slices more
 _WITHOUT_DRIFT = 0.5  # of 0, 0.5, 1 and 2 that which puts the right name first most often (benchmarks/drift.py)
 _CHUNK = 256  # resampled windows at a time: bounds memory
+_EDGES = np.linspace(0, 12, 1201)  # differences, in standard errors, at which features that differ as much are counted
 
 Codes = NDArray[np.uint8]
 
@@ -73,6 +78,8 @@ class FeatureDrift:
     """[F]: effects in units of what chance explains at this number of images: beyond 1 they are significant."""
     p_values: NDArray[np.float32]
     """[F]: the share of windows without drift in which any feature differs as much; at least 1 / (B + 1)."""
+    q_values: NDArray[np.float32]
+    """[F]: the share of features that differ by chance, of those that differ as much as this one."""
     before: NDArray[np.float32]
     """[F]: the share of the reference's images above the threshold where the effect is largest."""
     now: NDArray[np.float32]
@@ -82,7 +89,34 @@ class FeatureDrift:
 
     @property
     def significant(self) -> NDArray[np.bool_]:
-        return self.p_values <= LEVEL
+        """Which features have drifted: none where nothing has, for sure."""
+        if self.p_values.min() > LEVEL:
+            return np.zeros(len(self.p_values), np.bool_)
+        return (self.q_values <= FALSE_DISCOVERIES) | (self.p_values <= LEVEL)
+
+
+@dataclass(frozen=True, eq=False)
+class _Chance:
+    """How features differ, in standard errors, in B windows of n images without drift."""
+
+    largest: NDArray[np.float32]
+    """[B]: the largest difference of any feature in each, sorted."""
+    exceeding: NDArray[np.float64]
+    """[_EDGES]: how many features differ by so much and more, on average."""
+
+    def p_values(self, differences: NDArray[np.floating]) -> NDArray[np.floating]:
+        beyond = len(self.largest) - np.searchsorted(self.largest, differences, side="left")
+        values: NDArray[np.floating] = (beyond + 1) / (len(self.largest) + 1)
+        return values
+
+    def q_values(self, differences: NDArray[np.floating]) -> NDArray[np.floating]:
+        order = np.argsort(differences)
+        by_chance = self.exceeding[np.searchsorted(_EDGES, differences[order], side="right") - 1]
+        found = len(differences) - np.searchsorted(differences[order], differences[order], side="left")
+        values = np.empty(len(differences))
+        # A feature is not less significant than one that differs less.
+        values[order] = np.minimum.accumulate(np.minimum(by_chance / found, 1))
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +125,8 @@ class Reference:
 
     codes: Codes
     """[N, F]"""
-    _limits: dict[int, NDArray[np.float32]] = field(default_factory=dict, repr=False)
-    """By n: the largest difference of any feature in each resampled window, sorted [B]."""
+    _by_chance: dict[int, _Chance] = field(default_factory=dict, repr=False)
+    """By n."""
 
     def compare(self, window: Codes) -> FeatureDrift:
         """Compare a window [n, F] with the reference. Deterministic.
@@ -107,12 +141,13 @@ class Reference:
         before, now = (_chosen(each, strongest) for each in (self._shares, angles))
         effect = now - before
         chance = self._chance(len(window))
-        limit = np.quantile(chance, 1 - LEVEL, method="higher")
-        beyond = len(chance) - np.searchsorted(chance, np.abs(effect) / scale, side="left")
+        limit = np.quantile(chance.largest, 1 - LEVEL, method="higher")
+        differences = np.abs(effect) / scale
         return FeatureDrift(
             effects=effect.astype(np.float32),
-            scores=(np.abs(effect) / (scale * limit)).astype(np.float32),
-            p_values=((beyond + 1) / (len(chance) + 1)).astype(np.float32),
+            scores=(differences / limit).astype(np.float32),
+            p_values=chance.p_values(differences).astype(np.float32),
+            q_values=chance.q_values(differences).astype(np.float32),
             before=_share_of(before),
             now=_share_of(now),
             enough=bool(scale * limit <= MEDIUM_EFFECT),
@@ -142,26 +177,32 @@ class Reference:
         angles = self._angles(window)
         return angles, np.abs(angles - self._shares).argmax(0)[None]
 
-    def _chance(self, images: int) -> NDArray[np.float32]:
-        """Return the largest difference of any feature, in standard errors, in windows that are drawn by chance."""
-        if images not in self._limits:
-            self._limits[images] = self._resampled(images)
-            if len(self._limits) > _KEPT_LIMITS:
-                del self._limits[next(iter(self._limits))]
-        return self._limits[images]
+    def _chance(self, images: int) -> _Chance:
+        if images not in self._by_chance:
+            self._by_chance[images] = self._resampled(images)
+            if len(self._by_chance) > _KEPT:
+                del self._by_chance[next(iter(self._by_chance))]
+        return self._by_chance[images]
 
-    def _resampled(self, images: int) -> NDArray[np.float32]:
+    def _resampled(self, images: int) -> _Chance:
+        """Draw windows of the reference's own images by chance."""
         random = np.random.default_rng(images)
         above = [(self.codes > limits).astype(np.float32) for limits in self._thresholds]
         known = self._shares.astype(np.float32)
         largest = np.zeros(_RESAMPLED, np.float32)
+        counts = np.zeros(len(_EDGES), np.int64)
         for start in range(0, _RESAMPLED, _CHUNK):
             part = slice(start, min(start + _CHUNK, _RESAMPLED))
             drawn = random.multinomial(images, np.full(len(self.codes), 1 / len(self.codes)), part.stop - part.start)
+            differences = np.zeros((part.stop - part.start, self.codes.shape[1]), np.float32)
             for flags, usual in zip(above, known, strict=True):
-                difference = np.abs(_arcsine(drawn.astype(np.float32) @ flags, images) - usual)
-                largest[part] = np.maximum(largest[part], difference.max(1))
-        return np.sort(largest * np.sqrt(np.float32(images)))
+                angles = _arcsine(drawn.astype(np.float32) @ flags, images)
+                np.maximum(differences, np.abs(angles - usual), out=differences)
+            differences *= np.sqrt(np.float32(images))
+            largest[part] = differences.max(1)
+            places = np.searchsorted(_EDGES, differences.ravel(), side="right") - 1
+            counts += np.bincount(places, minlength=len(_EDGES))
+        return _Chance(np.sort(largest), counts[::-1].cumsum()[::-1] / _RESAMPLED)
 
 
 def joint_score(scores: Sequence[float]) -> float:

@@ -30,6 +30,7 @@ class Drift:
     score: float
     significant: bool
     p_value: float
+    q_value: float
     effect: float
     before: float
     now: float
@@ -137,6 +138,7 @@ class Comparison:
             float(found.scores[column]),
             bool(found.significant[column]),
             float(found.p_values[column]),
+            float(found.q_values[column]),
             float(found.effects[column]),
             float(found.before[column]),
             float(found.now[column]),
