@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import grpc
 
 from striate_service.errors import (
     Overloaded,
@@ -22,7 +24,7 @@ from striate_service.errors import (
 from striate_service.monitoring import requests
 from striate_service.monitoring.logs import log_request
 from striate_service.monitoring.metrics import Metrics
-from striate_service.monitoring.requests import RequestRecord
+from striate_service.monitoring.requests import RequestRecord, Trace
 from striate_service.servicers.context import Context
 from striate_service.servicers.statuses import code_of, status_of
 
@@ -49,18 +51,33 @@ _REASONS: dict[type[Exception], str] = {
 }
 
 
+class Tracing(Protocol):
+    """What makes spans, where the operator wants them."""
+
+    def begin(self, path: str, request_id: str, metadata: Mapping[str, Any]) -> Trace | None:
+        """Begin a request's span; None: it is not to be kept."""
+        ...
+
+
 class Observation:
     """A context manager around one request.
 
     Args:
-        method: its name in the metrics; empty: the request is not counted, and has no id.
+        path: of the method. Only the service's own are counted and have an id: no health checks, no reflection.
         model_names: returns the names of the loaded models, the default one first.
         trusting: whether to believe who the caller says they are, where no token tells.
     """
 
     def __init__(
-        self, metrics: Metrics, method: str, context: Context, model_names: Callable[[], Sequence[str]], trusting: bool
+        self,
+        metrics: Metrics,
+        tracing: Tracing | None,
+        path: str,
+        context: Context,
+        model_names: Callable[[], Sequence[str]],
+        trusting: bool,
     ) -> None:
+        method = path.rpartition("/")[2] if path.startswith("/striate.") else ""
         self._metrics = metrics
         self._context = context
         self._model_names = model_names
@@ -72,6 +89,8 @@ class Observation:
             caller=said or context.peer().rpartition(":")[0],
             trace_id=_sampled_trace(str(metadata.get("traceparent", ""))),
         )
+        if tracing and method and (trace := tracing.begin(path, self.record.id, metadata)):
+            self.record.trace, self.record.trace_id = trace, trace.id
         self._ended = False
 
     def __enter__(self) -> Observation:
@@ -84,7 +103,8 @@ class Observation:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self._ended:
-            self._end("OK" if kind is None else "DEADLINE_EXCEEDED" if self._missed_deadline() else "CANCELLED")
+            ended = grpc.StatusCode.DEADLINE_EXCEEDED if self._missed_deadline() else grpc.StatusCode.CANCELLED
+            self._end(grpc.StatusCode.OK if kind is None else ended)
 
     def asks(self, request: Any) -> None:
         """Note which model a request names. Those who name none, and streams, are of the first that works for them."""
@@ -109,9 +129,7 @@ class Observation:
         code = code_of(status)
         if self.record.method and (reason := _REASONS.get(type(error))):
             self._metrics.refusals.labels(method=self.record.method, reason=reason).inc()
-        self._end(
-            code.name, status.message
-        )  # before the caller hears of it: who then reads the metrics finds it counted
+        self._end(code, status.message)  # before the caller hears of it: who then reads the metrics finds it counted
         trailer = (("grpc-status-details-bin", status.SerializeToString()), *self._id_trailer)
         await self._context.abort(code, status.message, trailer)
 
@@ -127,14 +145,16 @@ class Observation:
         allowed = remaining + time.perf_counter() - self._started
         return remaining <= _ROUNDED_SHARE * allowed + _ROUNDED_SECONDS
 
-    def _end(self, code: str, error: str = "") -> None:
+    def _end(self, code: grpc.StatusCode, error: str = "") -> None:
         self._ended = True
         if not self.record.method:
             return
         seconds = time.perf_counter() - self._started
         self._metrics.requests_in_progress.labels(method=self.record.method).dec()
-        self._metrics.observe_request(self.record, code, seconds)
-        log_request(self.record, code, seconds, error)
+        self._metrics.observe_request(self.record, code.name, seconds)
+        log_request(self.record, code.name, seconds, error)
+        if self.record.trace:
+            self.record.trace.end(self.record, code.value[0], error)
 
 
 def _plain(name: str) -> str:
