@@ -88,9 +88,9 @@ class RequestTrace:
             span.end(self._time(ended))
 
     def end(self, record: RequestRecord, code: int, error: str) -> None:
-        self._span.set_attributes(
-            {"rpc.grpc.status_code": code, "striate.model": record.model, "striate.images": record.images}
-        )
+        self._span.set_attributes({"rpc.grpc.status_code": code, "striate.images": record.images})
+        if record.model:
+            self._span.set_attribute("striate.model", record.model)
         if code in _OF_THE_SERVER:
             self._span.set_status(StatusCode.ERROR, error)
         self._span.end()

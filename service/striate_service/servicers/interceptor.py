@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
 
@@ -19,9 +19,12 @@ from striate_service.scheduling.request_memory import RequestMemory
 from striate_service.servicers.access import Access, Caller
 from striate_service.servicers.calls_under_way import CallsUnderWay
 from striate_service.servicers.context import Context, caller_name
-from striate_service.servicers.observation import Observation, Tracing
+from striate_service.servicers.observation import Observation
 from striate_service.servicers.receiving import Messages, following, only, receiver
 from striate_service.servicers.unsent_replies import UnsentReplies
+
+if TYPE_CHECKING:  # it needs an extra
+    from striate_service.monitoring.tracing import Tracing
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -24,9 +24,12 @@ from striate_service.errors import (
 from striate_service.monitoring import requests
 from striate_service.monitoring.logs import log_request
 from striate_service.monitoring.metrics import Metrics
-from striate_service.monitoring.requests import RequestRecord, Trace
+from striate_service.monitoring.requests import RequestRecord
 from striate_service.servicers.context import Context
 from striate_service.servicers.statuses import code_of, status_of
+
+if TYPE_CHECKING:  # it needs an extra
+    from striate_service.monitoring.tracing import Tracing
 
 REQUEST_ID = "x-request-id"
 """In a call's metadata: the caller's own id, which is taken. In each reply's trailing metadata: the id."""
@@ -51,18 +54,11 @@ _REASONS: dict[type[Exception], str] = {
 }
 
 
-class Tracing(Protocol):
-    """What makes spans, where the operator wants them."""
-
-    def begin(self, path: str, request_id: str, metadata: Mapping[str, Any]) -> Trace | None:
-        """Begin a request's span; None: it is not to be kept."""
-        ...
-
-
 class Observation:
     """A context manager around one request.
 
     Args:
+        tracing: makes spans of requests; None: nobody wants them.
         path: of the method. Only the service's own are counted and have an id: no health checks, no reflection.
         model_names: returns the names of the loaded models, the default one first.
         trusting: whether to believe who the caller says they are, where no token tells.
@@ -103,8 +99,7 @@ class Observation:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self._ended:
-            ended = grpc.StatusCode.DEADLINE_EXCEEDED if self._missed_deadline() else grpc.StatusCode.CANCELLED
-            self._end(grpc.StatusCode.OK if kind is None else ended)
+            self._end(grpc.StatusCode.OK if kind is None else self._given_up())
 
     def asks(self, request: Any) -> None:
         """Note which model a request names. Those who name none, and streams, are of the first that works for them."""
@@ -137,13 +132,14 @@ class Observation:
     def _id_trailer(self) -> tuple[tuple[str, str], ...]:
         return ((REQUEST_ID, self.record.id),) if self.record.method else ()
 
-    def _missed_deadline(self) -> bool:
-        """Whether a call that its caller has ended was at its deadline: gRPC tells both in the same way."""
+    def _given_up(self) -> grpc.StatusCode:
+        """Return the code of a call that its caller has ended: gRPC does not tell whether that was at its deadline."""
         remaining = self._context.time_remaining()
         if remaining is None:
-            return False
+            return grpc.StatusCode.CANCELLED
         allowed = remaining + time.perf_counter() - self._started
-        return remaining <= _ROUNDED_SHARE * allowed + _ROUNDED_SECONDS
+        missed = remaining <= _ROUNDED_SHARE * allowed + _ROUNDED_SECONDS
+        return grpc.StatusCode.DEADLINE_EXCEEDED if missed else grpc.StatusCode.CANCELLED
 
     def _end(self, code: grpc.StatusCode, error: str = "") -> None:
         self._ended = True
