@@ -196,6 +196,9 @@ class Settings(BaseSettings):
     """Of the lines on stderr. json: an object a line, for what collects logs (docs/telemetry.md)."""
     log_level: LogLevel = "info"
     """info: a line for each request, too. warning: only what somebody should look at."""
+    tracing: bool = False
+    """Whether spans of requests are sent to an OpenTelemetry collector (docs/telemetry.md), which the variables OTEL_*
+    name; needs the extra [otel]."""
     metrics_host: str = ""
     """The address of the metrics, which need no token and are not encrypted. Empty: `host`."""
     tls_certificate: Path | None = None

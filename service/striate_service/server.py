@@ -9,6 +9,7 @@ import logging
 import signal
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -81,6 +82,9 @@ from striate_service.stores.monitors import MonitorStore
 from striate_service.stores.sizes import store_sizes
 from striate_service.stores.unfinished import Unfinished
 
+if TYPE_CHECKING:
+    from striate_service.monitoring.tracing import Tracing
+
 logger = logging.getLogger(__name__)
 
 SERVICES = tuple(
@@ -133,6 +137,7 @@ class Server:
         )
         self._background: list[asyncio.Task[None]] = []
         self._metrics_server: MetricsServer | None = None
+        self._tracing: Tracing | None = None
 
     async def start(self) -> None:
         """Bind the ports, load the models, and serve.
@@ -147,6 +152,7 @@ class Server:
         try:
             access = Access(settings.tokens, settings.open_services) if settings.tokens else None
             credentials = _credentials(settings)
+            self._tracing = _tracing() if settings.tracing else None
         except ValueError as error:
             raise StartError(str(error)) from error
         self._grpc = grpc.aio.server(
@@ -160,6 +166,7 @@ class Server:
                     settings.message_timeout,
                     access,
                     lambda: [model.name for model in self._engine.models],
+                    self._tracing,
                 )
             ],
             options=channel_options(settings.max_message_bytes),
@@ -184,7 +191,7 @@ class Server:
             await self._grpc.start()
         except BaseException:
             await self._engine.stop()
-            self._close_metrics()
+            await self._close_telemetry()
             raise
         await self._tell_health(True)
         self._engine.on_health = self._health_changed
@@ -211,7 +218,7 @@ class Server:
         self._labels.close()
         self._monitor_store.close()
         self._decode_threads.shutdown()
-        self._close_metrics()
+        await self._close_telemetry()
 
     def _register(self) -> None:
         settings, engine, server = self.settings, self._engine, self._grpc
@@ -278,9 +285,11 @@ class Server:
         except OSError as error:
             raise _taken(address(host, self.settings.metrics_port)) from error
 
-    def _close_metrics(self) -> None:
+    async def _close_telemetry(self) -> None:
         if self._metrics_server:
             self._metrics_server.close()
+        if self._tracing:
+            await asyncio.to_thread(self._tracing.close)
 
 
 async def serve(settings: Settings) -> None:
@@ -329,6 +338,14 @@ def address(host: str, port: int) -> str:
 
 def _taken(place: str) -> OSError:
     return OSError(f"cannot listen on {place}: is another server there?")
+
+
+def _tracing() -> Tracing:
+    try:
+        from striate_service.monitoring.tracing import Tracing
+    except ImportError as error:
+        raise StartError(f"tracing needs OpenTelemetry: pip install 'striate[otel]' ({error})") from error
+    return Tracing()
 
 
 def _icon_folder(settings: Settings) -> Folder:

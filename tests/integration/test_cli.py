@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import typer
 from PIL import Image
+from striate import Client
 from striate.cli import _not_installed, main
 from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
@@ -241,6 +242,40 @@ def test_names_are_printed_as_they_are(in_words: Callable[..., tuple[int, str]],
     assert code == 0
     assert "[/red] [b]" in words
     assert in_words("labels", "delete", "mixed3b", "9", *target)[0] == 0
+
+
+def test_profiles_of_monitors_travel_by_file(
+    in_words: Callable[..., tuple[int, str]], client: Client, server: LocalServer, tmp_path: Path
+) -> None:
+    target = ("--server", server.target)
+    images = [draw(seed, "car").image for seed in range(6)]
+    client.create_monitor("north", ["mixed4a"], reference=images[:4])
+    list(client.observe_images("north", images[4:]))
+    client.create_monitor("all", ["mixed4a"])
+    client.create_monitor("elsewhere", ["mixed5b"])
+    try:
+        told = "wrote north.profile: 4 images of the reference, 2 newer"
+        assert in_words("monitor", "export", "north", "north.profile", *target) == (0, f"{told}\n")
+        assert in_words("monitor", "export", "north", "numbers", "--no-pictures", *target)[0] == 0
+        assert (tmp_path / "numbers").stat().st_size < (tmp_path / "north.profile").stat().st_size / 2
+        imported = ("monitor", "import", "all", "north.profile")
+        assert in_words(*imported, "--reference-only", *target) == (0, "all: 4 images taken in\n")
+        assert in_words(*imported, "north.profile", *target) == (0, "all: 2 images taken in\n")
+        kept = client.monitor("all")
+        assert (kept.reference_images, kept.observed_images) == (4, 2)
+        for typed, code, said in (
+            ("import all house.png", 1, "house.png is no profile of a monitor"),
+            ("import all nowhere", 2, "'nowhere' does not exist"),
+            ("import elsewhere north.profile", 1, "profile.layers are not the monitor's, which are mixed5b"),
+            ("export nobody other.profile", 1, "there is no monitor 'nobody'"),
+            ("export north nowhere/file", 1, "nowhere"),
+        ):
+            ended, words = in_words("monitor", *typed.split(), *target)
+            assert (ended, said in words) == (code, True), words
+        assert not (tmp_path / "other.profile").exists()
+    finally:
+        for name in ("north", "all", "elsewhere"):
+            client.delete_monitor(name)
 
 
 def test_lists_fit_80_columns_with_whole_names(in_words: Callable[..., tuple[int, str]], server: LocalServer) -> None:

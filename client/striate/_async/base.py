@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from striate.tracing import traced
 from striate.transport import Connection, open_async_channel
 
 
@@ -12,7 +13,7 @@ class Connected:
 
     def __init__(self, connection: Connection, credentials: grpc.ChannelCredentials | None) -> None:
         self._connection = connection
-        self._channel = open_async_channel(connection, credentials)
+        self._channel = traced(open_async_channel(connection, credentials), connection.target)
 
     @property
     def target(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import grpc
 
+from striate.tracing import traced
 from striate.transport import Connection, open_sync_channel
 
 
@@ -13,7 +14,7 @@ class Connected:
 
     def __init__(self, connection: Connection, credentials: grpc.ChannelCredentials | None) -> None:
         self._connection = connection
-        self._channel = open_sync_channel(connection, credentials)
+        self._channel = traced(open_sync_channel(connection, credentials), connection.target)
 
     @property
     def target(self) -> str:

@@ -38,9 +38,13 @@ class RunResult:
 
     outcomes: tuple[Any | Refusal | Failure, ...]
     """Each task's result, or why there is none, in the order of the tasks."""
+    began: float
+    """When the worker began, on the server's time.monotonic()."""
     seconds: float
     seconds_once: float = 0.0
     """Of `seconds`: what was made for the first such batch, and is there for the next."""
+    process: int = 0
+    """The id of the worker's process."""
 
 
 @dataclass(frozen=True)

@@ -106,10 +106,7 @@ class LineWriter(logging.Handler):
         try:
             line = self.format(record)
             if self.dropped:
-                told = record.__class__(
-                    __name__, logging.WARNING, "", 0, "%d lines were dropped", (self.dropped,), None
-                )
-                line = f"{self.format(told)}\n{line}"
+                line = f"{self.format(_told(self.dropped))}\n{line}"
             self._lines.put_nowait(line)
             self.dropped = 0
         except queue.Full:

@@ -365,7 +365,7 @@ class Engine:
             reason = f"the request failed on {worker.device_name}: {reply.reason}"
             self._retry(batch, batch.halves(), failure(reason))
             return
-        note_stages(batch, self._begun[worker], time.monotonic(), reply.seconds)
+        note_stages(batch, self._begun[worker], reply, time.monotonic())
         self._scheduler.ended(batch, reply.seconds - reply.seconds_once)
         task = payloads[0].task
         images = batch.size if task.forward else 0

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from striate_service.backends.protocol import RunResult
 from striate_service.errors import InvalidArgument, WorkFailed
 from striate_service.monitoring.requests import RequestRecord
 from striate_service.scheduling.job import Batch, Job
@@ -50,16 +51,17 @@ def fail(job: Job, error: Exception) -> None:
         payload_of(job).result.set_exception(error)
 
 
-def note_stages(batch: Batch, begun: float, ended: float, compute: float) -> None:
+def note_stages(batch: Batch, free: float, reply: RunResult, ended: float) -> None:
     """Tell requests where the time of a batch went that has succeeded. Earlier tries of it count as waiting.
 
     Args:
-        begun: when its worker was free for it, on time.monotonic().
+        free: when its worker was free for it, as far as the server had heard, on time.monotonic().
         ended: when its results were here.
-        compute: seconds that the worker took.
     """
+    free, computed = min(free, reply.began), reply.began + reply.seconds
     for payload in map(payload_of, batch.jobs):
         if payload.request:
-            payload.request.spent("queue", begun - payload.enqueued)
-            payload.request.spent("transport", max(0.0, ended - begun - compute))
-            payload.request.spent("compute", compute)
+            payload.request.spent("queue", payload.enqueued, free)
+            payload.request.spent("transport", free, reply.began)
+            payload.request.spent("compute", reply.began, computed, reply.process)
+            payload.request.spent("transport", computed, ended)

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
 
@@ -23,6 +23,9 @@ from striate_service.servicers.observation import Observation
 from striate_service.servicers.receiving import Messages, following, only, receiver
 from striate_service.servicers.unsent_replies import UnsentReplies
 
+if TYPE_CHECKING:  # it needs an extra
+    from striate_service.monitoring.tracing import Tracing
+
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
@@ -35,6 +38,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         patience: seconds that a caller may take over each message.
         access: who may call; None: everybody.
         model_names: returns the names of the loaded models, the default one first.
+        tracing: makes spans of requests; None: nobody wants them.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         patience: float,
         access: Access | None,
         model_names: Callable[[], Sequence[str]],
+        tracing: Tracing | None,
     ) -> None:
         self._patience = patience
         self._unsent = unsent
@@ -56,6 +61,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._max_message_bytes = max_message_bytes
         self._access = access
         self._model_names = model_names
+        self._tracing = tracing
         self._handlers: dict[str, Handler] = {}
         """Those that have been called, by path; they stay the same."""
 
@@ -83,7 +89,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         """Return a handler that ends a call with an error. As one of streams, it does so before a request is read."""
 
         async def refuse(requests: Any, context: Context) -> AsyncIterator[Any]:
-            with self._observing(_counted(path), context) as observation:
+            with self._observing(path, context) as observation:
                 await observation.abort(error)
             yield  # never reached: it makes this a stream
 
@@ -94,17 +100,17 @@ class Interceptor(grpc.aio.ServerInterceptor):
         receive = receiver(handler.request_deserializer, self._max_message_bytes)
         # To gRPC all requests are streams: the message of any other it would read itself, and wait for it for ever.
         if asyncio.iscoroutinefunction(handler.unary_stream):  # of the health service: it writes its replies itself
-            return grpc.stream_stream_rpc_method_handler(self._writing(handler), receive, handler.response_serializer)
-        method = _counted(path)
+            answer = self._writing(path, handler)
+            return grpc.stream_stream_rpc_method_handler(answer, receive, handler.response_serializer)
         if handler.response_streaming:  # `_serialized` serializes replies
-            return grpc.stream_stream_rpc_method_handler(self._streaming(method, handler, caller), receive)
-        return grpc.stream_unary_rpc_method_handler(self._unary(method, handler, caller), receive)
+            return grpc.stream_stream_rpc_method_handler(self._streaming(path, handler, caller), receive)
+        return grpc.stream_unary_rpc_method_handler(self._unary(path, handler, caller), receive)
 
-    def _writing(self, handler: Handler) -> Callable[[Messages, Context], Awaitable[None]]:
+    def _writing(self, path: str, handler: Handler) -> Callable[[Messages, Context], Awaitable[None]]:
         answer = cast(Any, handler.unary_stream)
 
         async def call(messages: Messages, context: Context) -> None:
-            with self._observing("", context) as observation:
+            with self._observing(path, context) as observation:
                 try:
                     request = (await only(messages, self._patience)).read()
                 except RequestError as error:
@@ -114,15 +120,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return call
 
     def _unary(
-        self, method: str, handler: Handler, caller: Caller | None
+        self, path: str, handler: Handler, caller: Caller | None
     ) -> Callable[[Messages, Context], Awaitable[Any]]:
         answer = cast(Any, handler.stream_unary if handler.request_streaming else handler.unary_unary)
 
         async def call(messages: Messages, context: Context) -> Any:
-            with self._observing(method, context) as observation:
+            with self._observing(path, context) as observation:
                 try:
                     async with self._read(messages, handler, caller, observation) as request:
-                        answered = await answer(_metered(method, request, caller), context)
+                        answered = await answer(_metered(path, request, caller), context)
                         reply = self._serialized(answered, handler, observation)
                         self._unsent.hold_until_the_end(len(reply), context.peer())
                         return reply
@@ -132,15 +138,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return call
 
     def _streaming(
-        self, method: str, handler: Handler, caller: Caller | None
+        self, path: str, handler: Handler, caller: Caller | None
     ) -> Callable[[Messages, Context], AsyncIterator[Any]]:
         answer = cast(Any, handler.stream_stream if handler.request_streaming else handler.unary_stream)
 
         async def call(messages: Messages, context: Context) -> AsyncIterator[Any]:
-            with self._observing(method, context) as observation:
+            with self._observing(path, context) as observation:
                 try:
                     async with self._read(messages, handler, caller, observation) as request:
-                        async for response in answer(_metered(method, request, caller), context):
+                        async for response in answer(_metered(path, request, caller), context):
                             reply = self._serialized(response, handler, observation)
                             with self._unsent.hold(len(reply), context.peer()):
                                 yield reply
@@ -149,8 +155,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _observing(self, method: str, context: Context) -> Observation:
-        return Observation(self._metrics, method, context, self._model_names, trusting=self._access is None)
+    def _observing(self, path: str, context: Context) -> Observation:
+        trusting = self._access is None
+        return Observation(self._metrics, self._tracing, path, context, self._model_names, trusting)
 
     def _serialized(self, response: Any, handler: Handler, observation: Observation) -> bytes:
         """Return a reply as it is sent. gRPC would refuse a large one only later, in words that help nobody.
@@ -196,11 +203,6 @@ class Interceptor(grpc.aio.ServerInterceptor):
             yield received.read()
 
 
-def _counted(path: str) -> str:
-    """Return the method's name in the metrics; empty: it is not counted."""
-    return path.rpartition("/")[2] if path.startswith("/striate.") else ""
-
-
 @contextmanager
 def _on_account_of(caller: Caller | None) -> Iterator[None]:
     """Schedule a request for whom its token stands for, and count it among those under way."""
@@ -214,7 +216,7 @@ def _on_account_of(caller: Caller | None) -> Iterator[None]:
         yield
 
 
-def _metered(method: str, request: Any, caller: Caller | None) -> Any:
+def _metered(path: str, request: Any, caller: Caller | None) -> Any:
     """Return a request, or a stream of them, whose fields and images the caller's token allows.
 
     A stream is slowed down where a single request is refused.
@@ -223,7 +225,7 @@ def _metered(method: str, request: Any, caller: Caller | None) -> Any:
         return request
     if hasattr(request, "__aiter__"):
         return _metered_stream(request, caller)
-    caller.check_fields(method, request)
+    caller.check_fields(path.rpartition("/")[2], request)
     caller.take_images(request, time.monotonic())
     return request
 

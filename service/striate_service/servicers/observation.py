@@ -6,7 +6,9 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import grpc
 
 from striate_service.errors import (
     Overloaded,
@@ -25,6 +27,9 @@ from striate_service.monitoring.metrics import Metrics
 from striate_service.monitoring.requests import RequestRecord
 from striate_service.servicers.context import Context
 from striate_service.servicers.statuses import code_of, status_of
+
+if TYPE_CHECKING:  # it needs an extra
+    from striate_service.monitoring.tracing import Tracing
 
 REQUEST_ID = "x-request-id"
 """In a call's metadata: the caller's own id, which is taken. In each reply's trailing metadata: the id."""
@@ -53,14 +58,22 @@ class Observation:
     """A context manager around one request.
 
     Args:
-        method: its name in the metrics; empty: the request is not counted, and has no id.
+        tracing: makes spans of requests; None: nobody wants them.
+        path: of the method. Only the service's own are counted and have an id: no health checks, no reflection.
         model_names: returns the names of the loaded models, the default one first.
         trusting: whether to believe who the caller says they are, where no token tells.
     """
 
     def __init__(
-        self, metrics: Metrics, method: str, context: Context, model_names: Callable[[], Sequence[str]], trusting: bool
+        self,
+        metrics: Metrics,
+        tracing: Tracing | None,
+        path: str,
+        context: Context,
+        model_names: Callable[[], Sequence[str]],
+        trusting: bool,
     ) -> None:
+        method = path.rpartition("/")[2] if path.startswith("/striate.") else ""
         self._metrics = metrics
         self._context = context
         self._model_names = model_names
@@ -72,6 +85,8 @@ class Observation:
             caller=said or context.peer().rpartition(":")[0],
             trace_id=_sampled_trace(str(metadata.get("traceparent", ""))),
         )
+        if tracing and method and (trace := tracing.begin(path, self.record.id, metadata)):
+            self.record.trace, self.record.trace_id = trace, trace.id
         self._ended = False
 
     def __enter__(self) -> Observation:
@@ -84,7 +99,7 @@ class Observation:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self._ended:
-            self._end("OK" if kind is None else "DEADLINE_EXCEEDED" if self._missed_deadline() else "CANCELLED")
+            self._end(grpc.StatusCode.OK if kind is None else self._given_up())
 
     def asks(self, request: Any) -> None:
         """Note which model a request names. Those who name none, and streams, are of the first that works for them."""
@@ -109,9 +124,7 @@ class Observation:
         code = code_of(status)
         if self.record.method and (reason := _REASONS.get(type(error))):
             self._metrics.refusals.labels(method=self.record.method, reason=reason).inc()
-        self._end(
-            code.name, status.message
-        )  # before the caller hears of it: who then reads the metrics finds it counted
+        self._end(code, status.message)  # before the caller hears of it: who then reads the metrics finds it counted
         trailer = (("grpc-status-details-bin", status.SerializeToString()), *self._id_trailer)
         await self._context.abort(code, status.message, trailer)
 
@@ -119,22 +132,25 @@ class Observation:
     def _id_trailer(self) -> tuple[tuple[str, str], ...]:
         return ((REQUEST_ID, self.record.id),) if self.record.method else ()
 
-    def _missed_deadline(self) -> bool:
-        """Whether a call that its caller has ended was at its deadline: gRPC tells both in the same way."""
+    def _given_up(self) -> grpc.StatusCode:
+        """Return the code of a call that its caller has ended: gRPC does not tell whether that was at its deadline."""
         remaining = self._context.time_remaining()
         if remaining is None:
-            return False
+            return grpc.StatusCode.CANCELLED
         allowed = remaining + time.perf_counter() - self._started
-        return remaining <= _ROUNDED_SHARE * allowed + _ROUNDED_SECONDS
+        missed = remaining <= _ROUNDED_SHARE * allowed + _ROUNDED_SECONDS
+        return grpc.StatusCode.DEADLINE_EXCEEDED if missed else grpc.StatusCode.CANCELLED
 
-    def _end(self, code: str, error: str = "") -> None:
+    def _end(self, code: grpc.StatusCode, error: str = "") -> None:
         self._ended = True
         if not self.record.method:
             return
         seconds = time.perf_counter() - self._started
         self._metrics.requests_in_progress.labels(method=self.record.method).dec()
-        self._metrics.observe_request(self.record, code, seconds)
-        log_request(self.record, code, seconds, error)
+        self._metrics.observe_request(self.record, code.name, seconds)
+        log_request(self.record, code.name, seconds, error)
+        if self.record.trace:
+            self.record.trace.end(self.record, code.value[0], error)
 
 
 def _plain(name: str) -> str:

@@ -94,6 +94,8 @@ class RunEnded:
     """A `protocol.RunResult` whose outcomes are in shared memory."""
 
     outcomes: Packed
+    began: float
+    """On time.monotonic(), the clock of all processes of a machine."""
     seconds: float
     seconds_once: float
     use: DeviceUse | None = None

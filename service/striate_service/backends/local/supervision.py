@@ -320,7 +320,7 @@ class Claim:
                 self.worker.on_use(reply.use)
             # Copies, since the next batch reuses the block: a slow reader does not hold up the worker.
             outcomes = self.slot.outputs.unpack(reply.outcomes, copy=True)
-            return RunResult(outcomes, reply.seconds, reply.seconds_once)
+            return RunResult(outcomes, reply.began, reply.seconds, reply.seconds_once, self.process.pid)
         finally:
             self.worker.give_back(self)
 

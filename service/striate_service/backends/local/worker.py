@@ -238,7 +238,7 @@ def _run(
     slots: Sequence[Slot],
     gauge: DeviceGauge,
 ) -> Reply:
-    started, waited = time.perf_counter(), executor.networks.seconds_of_waiting()
+    began, waited = time.monotonic(), executor.networks.seconds_of_waiting()
     try:
         outcomes = executor.run(works, images_at_once=run.images_at_once, threads=run.threads, copied=copied)
         packed = slots[run.slot].outputs.pack(tuple(outcomes))
@@ -250,8 +250,8 @@ def _run(
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return RunFailed(str(error), out_of_memory=True)
-    seconds, once = time.perf_counter() - started, executor.networks.seconds_of_waiting() - waited
-    return RunEnded(packed, seconds, once, gauge.read_now_and_then())
+    seconds, once = time.monotonic() - began, executor.networks.seconds_of_waiting() - waited
+    return RunEnded(packed, began, seconds, once, gauge.read_now_and_then())
 
 
 def _pong(executor: Executor, gauge: DeviceGauge) -> Pong:
