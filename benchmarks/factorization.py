@@ -246,11 +246,13 @@ def multiplicative_updates(matrices: Matrix, components: int) -> list[Factors]:
 
 
 def overcomplete(matrices: Matrix, components: int) -> list[Factors]:
-    found_at = importlib.util.find_spec("overcomplete")
-    assert found_at
-    package = ModuleType("overcomplete")  # its own loads OpenCV and scikit-image, for pictures that nobody needs here
-    package.__path__ = list(found_at.submodule_search_locations or ())
-    sys.modules.setdefault("overcomplete", package)
+    if "overcomplete" not in sys.modules:
+        found_at = importlib.util.find_spec("overcomplete")
+        assert found_at
+        assert found_at.submodule_search_locations
+        package = ModuleType("overcomplete")  # the package's own loads OpenCV and scikit-image, to draw
+        package.__path__ = list(found_at.submodule_search_locations)
+        sys.modules["overcomplete"] = package
     from overcomplete.optimization import SemiNMF
 
     found = []
