@@ -140,8 +140,9 @@ def compared(
             for components in GROUPS:
                 figures = compare(all_of_them[:count], components, batch, rounds, clock, contenders)
                 case = f"{name} {all_of_them.shape[1:]}" + (f", batch of {batch}" if batch > 1 else "")
-                table.add_row(case, str(components), *cells(figures))
-                print(f"{case}, {components} groups: done", file=sys.stderr)
+                row = list(cells(figures))
+                table.add_row(case, str(components), *row)
+                print(f"{case}, {components} groups: {'; '.join(row)}", file=sys.stderr)
     return table
 
 
