@@ -1,5 +1,7 @@
 """The latency of semantic dictionaries: python benchmarks/dictionary.py [--photo dog.jpg] [--rounds 30]
 
+Of the embedded model and of googlenet_bvlc, or of another network by --architecture and --weights.
+
 Ours is a call through the client to a server with one worker, over a loopback connection: it decodes the photo, runs
 the network, and returns effects on five classes, names, and every icon, from the store. It is compared with the minimum
 of computation: one forward pass and five backward passes down to the layer, in plain torch on one thread, with decoded
@@ -22,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import striate
 import torch
-from harness import KEEP_FREED_MEMORY, SQUEEZENET
+from harness import ARCHITECTURE, KEEP_FREED_MEMORY, LAYERS, WEIGHTS
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -41,7 +43,8 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, help="an image file; scikit-learn's flower.jpg by default")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--home", type=Path, help="keeps rendered icons from run to run; a new folder by default")
-    parser.add_argument("--weights", type=Path, default=SQUEEZENET, help="of torchvision's squeezenet1_0")
+    parser.add_argument("--architecture", default=ARCHITECTURE, choices=list(LAYERS), help="beside the embedded model")
+    parser.add_argument("--weights", type=Path, help="its file; the network is left out where there is none")
     options = parser.parse_args()
     if not KEEP_FREED_MEMORY.items() <= os.environ.items():  # as in workers; plain torch gains as much by it
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_FREED_MEMORY})
@@ -49,9 +52,10 @@ def main() -> None:
     photo = options.photo.read_bytes() if options.photo else _jpeg(load_sample_image("flower.jpg"))
     models = {"parts": ("mixed4d", "mixed5b")}
     specifications = ["parts"]
-    if options.weights.is_file():
-        models["squeezenet"] = ("features.7", "features.12")
-        specifications.append(f"squeezenet=squeezenet1_0:{options.weights}")
+    weights = options.weights or WEIGHTS.get(options.architecture)
+    if weights and weights.is_file():
+        models[options.architecture] = LAYERS[options.architecture]
+        specifications.append(f"{options.architecture}={options.architecture}:{weights}")
     table = Table("model", "layer", "passes (ms)", "ours (ms)", "ratio", f"within {GOAL}", "decode", "server", "reply")
     with tempfile.TemporaryDirectory() as folder:
         settings = load(

@@ -1,15 +1,17 @@
 """The speed and error of factorizations: python benchmarks/factorization.py
 
-Real activations: GoogLeNet's mixed4d on the article's photos, as its authors published them, and SqueezeNet's
-features.7 and features.12 on crops of photos (both in ../shared). On each matrix, and on batches of 64, with 6 and 10
-groups:
+Real activations: GoogLeNet's mixed4d on the article's photos, as its authors published them, and googlenet_bvlc's
+inception4d and inception5b on crops of photos (both in ../shared), or SqueezeNet's features.7 and features.12
+(--architecture). On each matrix, and on batches of 64, with 6 and 10 groups:
 
 - ours,
 - scikit-learn's NMF at its defaults (NNDSVDa, tol=1e-4, 200 iterations) and with init="nndsvd", as the article's,
 - pytorch-NMF (torchnmf) with beta=2 and its other defaults: multiplicative updates from a random start.
 
-And semi-NMF on signed activations, of SqueezeNet's convolutions before their ReLUs: ours, and the multiplicative
-updates of Ding, Li and Jordan (2010) in numpy as their authors give them, from k-means and until they have converged.
+And semi-NMF on signed activations, of SqueezeNet's convolutions before their ReLUs (googlenet_bvlc has no signed maps):
+ours; Overcomplete's SemiNMF at its defaults (500 multiplicative updates from a random start), where it is installed
+(pip install --no-deps overcomplete tqdm); and the multiplicative updates of Ding, Li and Jordan (2010) in numpy
+as their authors give them, from k-means and until they have converged. --only semi-nmf measures these alone.
 
 The contenders alternate, matrix by matrix, on the same number of threads (OMP_NUM_THREADS; by default all cores).
 Printed are the median milliseconds per matrix, the ratios of the medians, and the median and the largest ratio of our
@@ -26,6 +28,7 @@ pip install -c constraints.txt 'striate[bench]'
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -38,12 +41,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 THREADS = os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))  # read when numpy and torch load
 os.environ.setdefault("OPENBLAS_NUM_THREADS", THREADS)
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from harness import ARCHITECTURE, LAYERS, SHARED, WEIGHTS, load_network  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from PIL import Image  # noqa: E402
 from rich.console import Console  # noqa: E402
@@ -52,18 +57,14 @@ from scipy.optimize import linear_sum_assignment  # noqa: E402
 from sklearn.cluster import KMeans  # noqa: E402
 from sklearn.decomposition import NMF  # noqa: E402
 from striate_service.models.layers import capture  # noqa: E402
-from striate_service.models.torchvision_compat import import_torchvision  # noqa: E402
 from striate_service.techniques.factorization import factorize, factorize_batches  # noqa: E402
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-LAYERS = ("features.7", "features.12")
+SIGNED_ARCHITECTURE = "squeezenet1_0"
 SIGNED = ("features.7.expand3x3", "features.12.expand1x1")  # outputs of convolutions
 GROUPS = (6, 10)
 BATCH = 64
 PAUSE = 0.1  # seconds, so that the previous contender's threads stop spinning: OpenBLAS's do after 30 ms
 BASIS_GROUPS = 10
-BASIS_LAYER = "features.12"
-BASIS_SHAPE = (169, 512)  # positions and channels of an image in that layer
 
 Matrix = NDArray[np.float32]
 
@@ -80,52 +81,55 @@ class Figures:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architecture", default=ARCHITECTURE, choices=list(WEIGHTS))
+    parser.add_argument("--only", choices=("nmf", "semi-nmf", "basis"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--singles", type=int, default=6, help="matrices of each kind that are factorized one by one")
     parser.add_argument("--batch-rounds", type=int, default=1, help="the peers take up to 10 s for one batch")
     parser.add_argument("--images", type=int, default=500, help="for one basis; 0: leave it out")
     parser.add_argument("--cpu", action="store_true", help="measure processor time, summed over threads")
     parser.add_argument("--basis", type=Path, help=argparse.SUPPRESS)  # for the separate process
+    parser.add_argument("--channels", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(int(THREADS))
     warnings.simplefilter("ignore")  # scikit-learn warns that it has not converged
     if options.basis:
-        print(json.dumps(measure_basis(options.basis)))
+        print(json.dumps(measure_basis(options.basis, options.channels)))
         return
     console = Console(width=140)
     clock = time.process_time if options.cpu else time.perf_counter
     clock_name = "processor time" if options.cpu else "time"
     console.print(f"{platform.processor() or platform.machine()}, {THREADS} threads, torch {torch.__version__}")
-    matrices = {"mixed4d": np.concatenate([np.load(file) for file in reference()]).reshape(-1, 196, 528)}
-    matrices |= views(BATCH)
-    table = Table(title=f"{clock_name}, ms a matrix; (times ours); our error's ratio to theirs: median, largest")
-    for heading in ("activations", "groups", *CONTENDERS):
-        table.add_column(heading)
     kinds = ((options.singles, 1, options.rounds), (BATCH, BATCH, options.batch_rounds))
-    fill(table, matrices, CONTENDERS, kinds, clock)
-    console.print(table)
-    semi = Table(title=f"semi-NMF of signed activations: {clock_name}, as above")
-    for heading in ("activations", "groups", *SEMI_CONTENDERS):
-        semi.add_column(heading)
-    fill(semi, views(BATCH, SIGNED), SEMI_CONTENDERS, kinds, clock)
-    console.print(semi)
-    console.print(ends(matrices))
-    if options.images:
-        console.print(one_basis(options.images))
+    columns = f"{clock_name}, ms a matrix; (times ours); our error's ratio to theirs: median, largest"
+    if options.only in (None, "nmf"):
+        matrices = {"mixed4d": np.concatenate([np.load(file) for file in reference()]).reshape(-1, 196, 528)}
+        matrices |= views(BATCH, options.architecture, LAYERS[options.architecture])
+        console.print(compared(columns, matrices, CONTENDERS, kinds, clock))
+        console.print(ends(matrices))
+    if options.only in (None, "semi-nmf"):
+        contenders = SEMI_CONTENDERS
+        if importlib.util.find_spec("overcomplete"):
+            contenders = SEMI_CONTENDERS | {"Overcomplete": overcomplete}
+        signed = views(BATCH, SIGNED_ARCHITECTURE, SIGNED)
+        console.print(compared(f"semi-NMF of signed activations: {columns}", signed, contenders, kinds, clock))
+    if options.images and options.only in (None, "basis"):
+        console.print(one_basis(options.images, options.architecture))
 
 
-def fill(
-    table: Table,
+def compared(
+    title: str,
     matrices: dict[str, Matrix],
     contenders: dict[str, Contender],
     kinds: Iterable[tuple[int, int, int]],
     clock: Callable[[], float],
-) -> None:
-    """Add a row for each kind of matrices, number at a time and number of groups.
+) -> Table:
+    """Return a table with a row for each kind of matrices, number at a time and number of groups.
 
     Args:
         kinds: how many matrices, how many of them at a time, and how often.
     """
+    table = Table("activations", "groups", *contenders, title=title)
     for run in contenders.values():  # warm up: compile, load, start threads
         for some in matrices.values():
             run(some[:1], 2)
@@ -136,8 +140,10 @@ def fill(
             for components in GROUPS:
                 figures = compare(all_of_them[:count], components, batch, rounds, clock, contenders)
                 case = f"{name} {all_of_them.shape[1:]}" + (f", batch of {batch}" if batch > 1 else "")
-                table.add_row(case, str(components), *cells(figures))
-                print(f"{case}, {components} groups: done", file=sys.stderr)
+                row = list(cells(figures))
+                table.add_row(case, str(components), *row)
+                print(f"{case}, {components} groups: {'; '.join(row)}", file=sys.stderr)
+    return table
 
 
 def compare(
@@ -240,6 +246,24 @@ def multiplicative_updates(matrices: Matrix, components: int) -> list[Factors]:
     return found
 
 
+def overcomplete(matrices: Matrix, components: int) -> list[Factors]:
+    if "overcomplete" not in sys.modules:
+        found_at = importlib.util.find_spec("overcomplete")
+        assert found_at
+        assert found_at.submodule_search_locations
+        package = ModuleType("overcomplete")  # the package's own loads OpenCV and scikit-image, to draw
+        package.__path__ = list(found_at.submodule_search_locations)
+        sys.modules["overcomplete"] = package
+    from overcomplete.optimization import SemiNMF
+
+    found = []
+    for x in torch.from_numpy(matrices):
+        torch.manual_seed(0)
+        w, h = SemiNMF(components).fit(x)
+        found.append((w.numpy(), h.numpy()))
+    return found
+
+
 SEMI_CONTENDERS: dict[str, Contender] = {
     "ours": semi_nmf,
     "multiplicative updates": multiplicative_updates,
@@ -284,20 +308,17 @@ def reference() -> list[Path]:
     return sorted((SHARED / "reference/distill").glob("*_mixed4d.npy"))
 
 
-def views(count: int, layers: Sequence[str] = LAYERS) -> dict[str, Matrix]:
+def views(count: int, architecture: str, layers: Sequence[str]) -> dict[str, Matrix]:
     """Return, by layer, activations [count, positions, channels] of the photos and of random crops of them."""
     parts: dict[str, list[Matrix]] = {layer: [] for layer in layers}
-    for captured in activations(count, layers):
+    for captured in activations(count, architecture, layers):
         for layer in layers:
             parts[layer].append(captured[layer])
     return {layer: np.concatenate(part) for layer, part in parts.items()}
 
 
-def activations(count: int, chosen: Sequence[str] = LAYERS, at_once: int = 16) -> Iterator[dict[str, Matrix]]:
-    models = import_torchvision().models
-    network = models.squeezenet1_0()
-    network.load_state_dict(torch.load(SHARED / "models/squeezenet1_0_imagenet.pth", weights_only=True))
-    network.eval().requires_grad_(False)
+def activations(count: int, architecture: str, chosen: Sequence[str], at_once: int = 16) -> Iterator[dict[str, Matrix]]:
+    network = load_network(architecture, WEIGHTS[architecture])
     photos = [Image.open(file).convert("RGB") for file in sorted((SHARED / "photos").iterdir())]
     rng = np.random.default_rng(0)
     for first in range(0, count, at_once):
@@ -319,20 +340,20 @@ def view(photos: list[Image.Image], number: int, rng: np.random.Generator) -> Ma
     return normal.transpose(2, 0, 1).astype(np.float32)
 
 
-def one_basis(images: int) -> Table:
+def one_basis(images: int, architecture: str) -> Table:
     """Find one basis for many images in a separate process, and factorize all at once in this one."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "activations.f16"
+        file, layer = Path(folder) / "activations.f16", LAYERS[architecture][1]
         with file.open("wb") as out:
-            for layers in activations(images):
-                layers[BASIS_LAYER].astype(np.float16).tofile(out)
-        found = json.loads(
-            subprocess.run([sys.executable, __file__, "--basis", str(file)], check=True, capture_output=True).stdout
-        )
+            for layers in activations(images, architecture, [layer]):
+                layers[layer].astype(np.float16).tofile(out)
+                channels = layers[layer].shape[2]
+        command = [sys.executable, __file__, "--basis", str(file), "--channels", str(channels)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         started = time.perf_counter()
-        whole = factorize(torch.cat(list(batches(file))), BASIS_GROUPS)
+        whole = factorize(torch.cat(list(batches(file, channels))), BASIS_GROUPS)
         seconds = time.perf_counter() - started
-    table = Table(title=f"one basis of {BASIS_GROUPS} groups for {images} images, {found['rows']} x {BASIS_SHAPE[1]}")
+    table = Table(title=f"one basis of {BASIS_GROUPS} groups for {images} images, {found['rows']} x {channels}")
     for heading in ("", "relative error", "seconds", "memory, MiB: peak", "of it before any activations"):
         table.add_column(heading)
     memory = [f"{found[name]:.0f}" for name in ("peak", "before")]
@@ -341,16 +362,16 @@ def one_basis(images: int) -> Table:
     return table
 
 
-def batches(file: Path) -> Iterator[torch.Tensor]:
+def batches(file: Path, channels: int) -> Iterator[torch.Tensor]:
     """Read activations 4,096 rows at a time, as the service does."""
     with file.open("rb") as source:
-        while len(numbers := np.fromfile(source, np.float16, 4096 * BASIS_SHAPE[1])):
-            yield torch.from_numpy(numbers.reshape(-1, BASIS_SHAPE[1]).astype(np.float32))
+        while len(numbers := np.fromfile(source, np.float16, 4096 * channels)):
+            yield torch.from_numpy(numbers.reshape(-1, channels).astype(np.float32))
 
 
-def measure_basis(file: Path) -> dict[str, float]:
+def measure_basis(file: Path, channels: int) -> dict[str, float]:
     before, started = peak_memory(), time.perf_counter()
-    basis = factorize_batches(lambda: batches(file), BASIS_GROUPS)
+    basis = factorize_batches(lambda: batches(file, channels), BASIS_GROUPS)
     seconds = time.perf_counter() - started
     figures = {"relative_error": basis.relative_error, "rows": basis.rows, "seconds": seconds}
     return figures | {"peak": peak_memory(), "before": before}

@@ -1,6 +1,7 @@
 """The time to render icons, and whether icons represent their channels: python benchmarks/rendering.py
 
-In one run, on squeezenet1_0's features.7 and features.12:
+In one run, on googlenet_bvlc's inception4d and inception5b, or on squeezenet1_0's features.7 and features.12
+(--architecture):
 
 - Seconds per icon: RenderIcons for 16 icons and for one, against torch-lucent at its defaults, each alone on the
   machine with all cores.
@@ -35,7 +36,7 @@ from pathlib import Path
 import numpy as np
 import striate
 import torch
-from harness import PHOTOS, SQUEEZENET
+from harness import ARCHITECTURE, LAYERS, PHOTOS, WEIGHTS, load_network
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -47,7 +48,7 @@ from striate_service.models.torchvision_compat import import_torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
-CHANNELS = {"features.7": list(range(8, 256, 16)), "features.12": list(range(16, 512, 32))}  # 16 of each, evenly spread
+ICONS = 16  # of each layer
 SIDE = 224
 VIEWS = 24  # of a picture, over which its excitation is averaged
 CROPS = 1000  # random ones, of all natural photographs together
@@ -61,20 +62,21 @@ Pictures = dict[int, NDArray[np.uint8]]
 def main() -> None:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
-    network = _network()
+    network = load_network(options.architecture, WEIGHTS[options.architecture])
     photographs = _photographs(options.natural)
     console = Console(width=120)
     table = Table(
         "layer", "icons", "s/icon, 16", "s/icon, 1", "peer's s/icon", "times faster, 16", "1", "objective/peer's"
     )
     meaning = Table("layer", "icons", "own channel is the top one", f"above its own {QUANTILE:.1%} percentile", "blank")
-    for layer, channels in CHANNELS.items():
-        peers, peer_seconds = _lucent(layer, channels[:: 16 // options.lucent], options)
-        with _server() as client:
+    for layer in LAYERS[options.architecture]:
+        channels = _evenly(_activations(network, layer, torch.zeros(1, 3, SIDE, SIDE)).shape[1])
+        peers, peer_seconds = _lucent(layer, channels[:: ICONS // options.lucent], options)
+        with _server(options.architecture) as client:
             started = time.perf_counter()
             ours = _icons(client, layer, channels)
             batch_seconds = (time.perf_counter() - started) / len(channels)
-        with _server() as client:
+        with _server(options.architecture) as client:
             started = time.perf_counter()
             _icons(client, layer, channels[:1])
             single_seconds = time.perf_counter() - started
@@ -100,7 +102,12 @@ def main() -> None:
     console.print(table)
     console.print(f"quantiles from {CROPS} crops of {len(photographs)} photographs")
     console.print(meaning)
-    console.print(_latencies(options.seconds))
+    console.print(_latencies(options.architecture, options.seconds))
+
+
+def _evenly(channels: int) -> list[int]:
+    """Return `ICONS` of a layer's channels, evenly spread."""
+    return [(2 * number + 1) * channels // (2 * ICONS) for number in range(ICONS)]
 
 
 @torch.no_grad()
@@ -169,8 +176,8 @@ def _activations(network: nn.Module, layer: str, images: Tensor) -> Tensor:
 
 def _lucent(layer: str, channels: Sequence[int], options: argparse.Namespace) -> tuple[Pictures, float]:
     """Return torch-lucent's pictures at its defaults, and its seconds per icon."""
-    folder = options.out / "lucent"
-    folder.mkdir(exist_ok=True)
+    folder = options.out / "lucent" / options.architecture
+    folder.mkdir(parents=True, exist_ok=True)
     pictures, seconds = {}, []
     for channel in channels:
         picture, clock = folder / f"{layer}_{channel}.png", folder / f"{layer}_{channel}.json"
@@ -178,18 +185,20 @@ def _lucent(layer: str, channels: Sequence[int], options: argparse.Namespace) ->
             # In a separate process, which uses all cores and none of this process's settings.
             environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count())}
             subprocess.run(
-                [sys.executable, __file__, "--peer", layer, str(channel), str(folder)], check=True, env=environment
+                [sys.executable, __file__, "--peer", options.architecture, layer, str(channel), str(folder)],
+                check=True,
+                env=environment,
             )
         pictures[channel] = np.array(Image.open(picture))
         seconds.append(json.loads(clock.read_text())["seconds"])
     return pictures, statistics.median(seconds)
 
 
-def _render_by_lucent(layer: str, channel: int, folder: Path) -> None:
+def _render_by_lucent(architecture: str, layer: str, channel: int, folder: Path) -> None:
     import_torchvision()
     from lucent.optvis import render
 
-    network = _network().requires_grad_(True)  # as a user has it
+    network = load_network(architecture, WEIGHTS[architecture]).requires_grad_(True)  # as a user has it
     for module in network.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False  # lucent reads activations that in-place ReLUs would overwrite
@@ -204,18 +213,18 @@ def _render_by_lucent(layer: str, channel: int, folder: Path) -> None:
 
 
 @contextmanager
-def _server() -> Iterator[striate.Client]:
+def _server(architecture: str) -> Iterator[striate.Client]:
     """Start a warmed-up server with an empty store."""
     model = ModelSettings(
-        name="squeezenet",
-        architecture="squeezenet1_0",
-        weights=str(SQUEEZENET),
+        name="network",
+        architecture=architecture,
+        weights=str(WEIGHTS[architecture]),
         preprocessing=PreprocessingSettings(resize=256, crop=SIDE),
     )
     with tempfile.TemporaryDirectory() as home:
         settings = load(host="127.0.0.1", port=0, metrics_port=-1, home=Path(home), models=[model], cpu_engine="torch")
         with LocalServer(settings) as server, striate.Client(server.target, timeout=600) as client:
-            client.activations(_photographs()[0], "features.7", reduce="mean")
+            client.activations(_photographs()[0], LAYERS[architecture][0], reduce="mean")
             yield client
 
 
@@ -224,27 +233,28 @@ def _icons(client: striate.Client, layer: str, channels: Sequence[int]) -> Pictu
     return {neuron.channel: np.array(neuron.icon) for neuron in sorted(neurons, key=lambda each: each.channel)}
 
 
-def _latencies(seconds: float) -> Table:
+def _latencies(architecture: str, seconds: float) -> Table:
     """Measure the latency of activations for one caller, with and without rendering."""
     photograph = _photographs()[0]
+    measured, rendered = LAYERS[architecture]
     table = Table("one caller's activations", "p50 ms", "p99 ms", "calls")
-    with _server() as client:
+    with _server(architecture) as client:
 
         def measure(name: str, stop: Callable[[], bool] = lambda: False) -> None:
             waits, end = [], time.perf_counter() + seconds
             while time.perf_counter() < end and not stop():
                 begun = time.perf_counter()
-                client.activations(photograph, "features.7", reduce="mean")
+                client.activations(photograph, measured, reduce="mean")
                 waits.append(1000 * (time.perf_counter() - begun))
                 time.sleep(0.02)  # pauses between calls, in which rendering can run
             table.add_row(name, *(f"{np.percentile(waits, q):.0f}" for q in (50, 99)), str(len(waits)))
 
         measure("without rendering")
-        stream = client.render_icons("features.12", icons=False)
+        stream = client.render_icons(rendered, icons=False)
         rendering = threading.Thread(target=lambda: _drain(stream), daemon=True)
         rendering.start()
         time.sleep(1)
-        measure("while features.12 is rendered", lambda: not rendering.is_alive())
+        measure(f"while {rendered} is rendered", lambda: not rendering.is_alive())
     return table
 
 
@@ -260,16 +270,11 @@ def _sheet(rows: list[list[NDArray[np.uint8]]], file: Path) -> None:
     Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(file)
 
 
-def _network() -> nn.Module:
-    network: nn.Module = import_torchvision().models.squeezenet1_0()
-    network.load_state_dict(torch.load(SQUEEZENET, weights_only=True))
-    return network.eval().requires_grad_(False)
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Compare icons with torch-lucent's, and see whether they mean neurons."
     )
+    parser.add_argument("--architecture", default=ARCHITECTURE, choices=list(WEIGHTS))
     parser.add_argument("--out", type=Path, default=Path("rendering"), help="for contact sheets, and the peer's icons")
     parser.add_argument("--lucent", type=int, choices=(1, 2, 4, 8, 16), default=2, help="icons a layer that it makes")
     parser.add_argument("--stored", action="store_true", help="use the peer's icons and times from --out")
@@ -280,6 +285,6 @@ def _options() -> argparse.Namespace:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--peer"]:
-        _render_by_lucent(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+        _render_by_lucent(sys.argv[2], sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]))
     else:
         main()

@@ -19,6 +19,18 @@ def vit() -> nn.Module:
     )
 
 
+def registers() -> nn.Module:
+    """[1 + 2 + 4 * 4, 32] tokens in two blocks: a class token and two registers come first."""
+    import_torchvision()
+    from timm.models import VisionTransformer
+
+    return _alive(
+        VisionTransformer(
+            img_size=SIZE, patch_size=8, depth=2, num_heads=2, embed_dim=32, mlp_ratio=2, num_classes=5, reg_tokens=2
+        )
+    )
+
+
 def swin() -> nn.Module:
     """[8, 8, 16] and, after a merge, [4, 4, 32], in shifted windows of 4 x 4."""
     models = import_torchvision().models

@@ -23,10 +23,23 @@ import torch
 
 PEERS = Path(__file__).parents[1] / "peers"
 sys.path.insert(0, str(PEERS))
-from work import Assignment  # noqa: E402
+from work import Assignment, build  # noqa: E402
+from work import load_network as load_network  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-SQUEEZENET = SHARED / "models" / "squeezenet1_0_imagenet.pth"
+WEIGHTS = {
+    "googlenet_bvlc": SHARED / "models" / "googlenet_bvlc_imagenet.safetensors",
+    "squeezenet1_0": SHARED / "models" / "squeezenet1_0_imagenet.pth",
+}
+"""Of networks that were trained on photographs, the article's kind first."""
+ARCHITECTURE = next((name for name, file in WEIGHTS.items() if file.is_file()), "squeezenet1_0")
+"""What the benchmarks explain unless told otherwise."""
+LAYERS = {
+    "googlenet_bvlc": ("inception4d", "inception5b"),
+    "googlenet": ("inception4d", "inception5b"),
+    "squeezenet1_0": ("features.7", "features.12"),
+}
+"""One where neurons stand for parts of objects, and the last block."""
 PHOTOS = sorted((SHARED / "photos").glob("*.jp*g"))
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
 
@@ -36,8 +49,8 @@ Connect = Callable[[int], contextlib.AbstractAsyncContextManager[Ask]]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that define the work."""
-    parser.add_argument("--architecture", default="squeezenet1_0", help="of torchvision")
-    parser.add_argument("--weights", type=Path, help="a .pth file; random weights where there is none")
+    parser.add_argument("--architecture", default=ARCHITECTURE, help="googlenet_bvlc, or one of torchvision's")
+    parser.add_argument("--weights", type=Path, help="of another network, a file; random weights where there are none")
     parser.add_argument("--layer", help="a layer's path")
     parser.add_argument("--crop", type=int, default=224)
     parser.add_argument("--photos", type=Path, nargs="+", default=PHOTOS)
@@ -53,19 +66,13 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def make_assignment(options: argparse.Namespace, folder: Path) -> Assignment:
     """Return the work to do, with random weights, which cost the same, where none are given."""
-    weights = options.weights
-    if options.architecture == "squeezenet1_0" and weights is None:
-        weights = SQUEEZENET
-    if weights is None:
-        from striate_service.models.torchvision_compat import import_torchvision
-
-        arguments = {"init_weights": False} if options.architecture == "googlenet" else {}
-        network = import_torchvision().models.get_model(options.architecture, weights=None, **arguments)
+    weights = options.weights or WEIGHTS.get(options.architecture, folder / "none.pth")
+    if not weights.is_file():
         weights = folder / "random.pth"
-        torch.save(network.state_dict(), weights)
-    copy = folder / "weights.pth"
-    copy.write_bytes(Path(weights).read_bytes())
-    layer = options.layer or {"squeezenet1_0": "features.7", "googlenet": "inception4d"}[options.architecture]
+        torch.save(build(options.architecture).state_dict(), weights)
+    copy = folder / f"weights{weights.suffix}"
+    copy.write_bytes(weights.read_bytes())
+    layer = options.layer or LAYERS[options.architecture][0]
     return Assignment(options.architecture, str(copy), layer, crop=options.crop)
 
 

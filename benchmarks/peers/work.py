@@ -1,4 +1,4 @@
-"""The work of every contender in benchmarks/throughput.py, in plain torch.
+"""The networks of the benchmarks, and the work of every contender in benchmarks/throughput.py, in plain torch.
 
 JPEG bytes in; the mean over positions of one layer and the five most probable classes out.
 """
@@ -8,15 +8,35 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file
+from striate_service.models.googlenet_bvlc import GoogLeNet
 from striate_service.models.torchvision_compat import import_torchvision
-from torch import Tensor
+from torch import Tensor, nn
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+
+def build(architecture: str) -> nn.Module:
+    """Return `googlenet_bvlc` or a network of torchvision, with random weights."""
+    if architecture == "googlenet_bvlc":
+        return GoogLeNet()
+    auxiliary = {"aux_logits": True, "init_weights": False} if architecture == "googlenet" else {}
+    network: nn.Module = import_torchvision().models.get_model(architecture, weights=None, **auxiliary)
+    return network
+
+
+def load_network(architecture: str, weights: Path) -> nn.Module:
+    """Return a network with its weights, a .pth or a .safetensors file, in evaluation mode."""
+    network = build(architecture)
+    state = load_file(weights) if weights.suffix == ".safetensors" else torch.load(weights, weights_only=True)
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -51,10 +71,8 @@ class Network:
     def __init__(self, assignment: Assignment) -> None:
         torch.set_num_threads(1)
         self._assignment = assignment
-        auxiliary = {"aux_logits": True, "init_weights": False} if assignment.architecture == "googlenet" else {}
-        network = import_torchvision().models.get_model(assignment.architecture, weights=None, **auxiliary)
-        network.load_state_dict(torch.load(assignment.weights, weights_only=True))
-        self._network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        network = load_network(assignment.architecture, Path(assignment.weights))
+        self._network = network.to(memory_format=torch.channels_last)
         self._kept: list[Tensor] = []
         self._network.get_submodule(assignment.layer).register_forward_hook(
             lambda _module, _inputs, output: self._kept.append(output.mean((2, 3)))

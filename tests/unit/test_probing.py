@@ -124,7 +124,9 @@ def test_measuring_is_deterministic() -> None:
     assert examined(network) == examined(network)
 
 
-@pytest.mark.parametrize("factory", [tiny_networks.vit, tiny_networks.swin, tiny_networks.convnext])
+@pytest.mark.parametrize(
+    "factory", [tiny_networks.vit, tiny_networks.registers, tiny_networks.swin, tiny_networks.convnext]
+)
 def test_maps_go_back_to_what_they_were(factory: object) -> None:
     network = factory()  # type: ignore[operator]
     layers = [layer for layer in examined(network).layers if layer.is_map]
@@ -136,6 +138,7 @@ def test_maps_go_back_to_what_they_were(factory: object) -> None:
         assert maps.shape == (2, *layer.map_shape)
         assert prefix_of(output, layer).shape == (2, layer.channels, len(layer.prefix_tokens))
         assert torch.equal(replaced(output, layer, maps), output)
+        assert torch.equal(replaced(torch.zeros_like(output), layer, maps, prefix_of(output, layer)), output)
 
 
 @pytest.mark.parametrize(

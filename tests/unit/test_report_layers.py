@@ -39,6 +39,7 @@ def model(network: nn.Module, size: int, classes: int, **options: Any) -> Model:
         (GoogLeNet, 128, 1000, ["inception4e", "inception5b"]),
         (torchvision.models.squeezenet1_0, 128, 1000, ["features.10", "features.12"]),
         (torchvision.models.resnet18, 96, 1000, ["layer3.1", "layer4.1"]),
+        (torchvision.models.efficientnet_b0, 96, 1000, ["features.5.2", "features.7.0"]),
         (plain, 32, 10, ["4", "7"]),
         (lambda: timm.create_model("tf_efficientnet_lite0"), 96, 1000, ["blocks.4.2", "blocks.6.0"]),
         (lambda: timm.create_model("vit_tiny_patch16_224", img_size=64), 64, 1000, ["blocks.5", "blocks.10"]),

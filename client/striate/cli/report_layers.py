@@ -48,9 +48,15 @@ def report_layers(model: Model) -> list[str]:
     return list(dict.fromkeys([earlier.name, last.name]))
 
 
+def _parents(name: str) -> list[str]:
+    """Return the modules around one: all, since what a block directly holds may be a container, which is no map."""
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
 def _blocks(maps: Sequence[Layer]) -> list[Layer]:
     """Return the outermost modules that hold others and of whose class there are several."""
-    holders = {layer.name.rpartition(".")[0] for layer in maps}
+    holders = {parent for layer in maps for parent in _parents(layer.name)}
     built = [layer for layer in maps if layer.name in holders]
     times = Counter(layer.type for layer in built)
     repeated = [layer for layer in built if times[layer.type] > 1]

@@ -47,13 +47,8 @@ class ExportedNetwork:
     """Computes layers and logits of a network by ONNX Runtime."""
 
     def __init__(self, graph: bytes) -> None:
-        self._sessions = Sessions(graph, _INPUT)
-        self._outputs = set(self._sessions.outputs)
-
-    @property
-    def seconds_of_waiting(self) -> float:
-        """How long calls have waited for sessions, which later calls do not."""
-        return self._sessions.seconds
+        self.sessions = Sessions(graph, _INPUT)
+        self._outputs = set(self.sessions.outputs)
 
     def has(self, layers: Sequence[str]) -> bool:
         """Return whether it computes these layers."""
@@ -76,23 +71,10 @@ class ExportedNetwork:
         """
         names = [*map(_output, layers), *([_LOGITS] if logits else [])]
         images = inputs.numpy(force=True)
-        runs = self._sessions.run(names, [images[number : number + 1] for number in range(len(images))], threads)
+        runs = self.sessions.run(names, [images[number : number + 1] for number in range(len(images))], threads)
         columns = zip(*runs, strict=True)
         outputs = {name: _joined(arrays) for name, arrays in zip(names, columns, strict=True)}
         return Captured({layer: outputs[_output(layer)] for layer in layers}, outputs.get(_LOGITS))
-
-    @property
-    def sessions(self) -> int:
-        """How many sessions are kept."""
-        return len(self._sessions)
-
-    def forget_sessions(self) -> None:
-        """Free the memory of all sessions."""
-        self._sessions.clear()
-
-    def wait_for_sessions(self) -> None:
-        """Wait until no session is being made beside others."""
-        self._sessions.wait()
 
 
 def exported_network(
@@ -171,7 +153,7 @@ def _wrong_outputs(
     with torch.inference_mode():
         expected = capture(network, inputs, layers, logits=True)
     got = exported.capture(inputs, layers, logits=True)
-    exported.forget_sessions()  # a session with every layer as an output is large, and no request needs it
+    exported.sessions.clear()  # a session with every layer as an output is large, and no request needs it
     assert got.logits is not None
     assert expected.logits is not None
     pairs = {layer: (got.layers[layer], theirs) for layer, theirs in expected.layers.items()}

@@ -84,7 +84,7 @@ class DeviceNetworks:
 
     def seconds_of_waiting(self) -> float:
         """Return how long forwards have waited, in all, for what is made once and then kept."""
-        return sum(served.exported.seconds_of_waiting for served in self._models.values() if served.exported)
+        return sum(served.exported.sessions.seconds_of_waiting for served in self._models.values() if served.exported)
 
     def inputs(self, model: str, images: Array) -> Tensor:
         return self.normalized(model, self.to_device(images))
