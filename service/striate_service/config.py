@@ -327,6 +327,14 @@ class Settings(BaseSettings):
     """How often an idle worker is pinged, and how long it may take to answer."""
     drain_timeout: Annotated[float, Field(ge=0)] = 30
     """On SIGTERM, how long accepted requests may still take."""
+    drain_delay: Annotated[float, Field(ge=0)] = 0
+    """On SIGTERM, how long requests are still accepted after health has said NOT_SERVING, so that balancers look away
+    first: 5 to 10 where there are several servers (docs/deployment.md)."""
+    max_connection_age: Annotated[float, Field(ge=0)] = 1800
+    """After about as long, a client is asked to connect anew, so that clients spread over servers that have been added.
+    No call is lost. 0: never."""
+    max_connection_age_grace: Annotated[float, Field(ge=0)] = 0
+    """How long calls on such an old connection may still take. 0: as long as they do; streams may take hours."""
 
     @field_validator("host")
     @classmethod

@@ -162,7 +162,9 @@ class Server:
                     lambda: [model.name for model in self._engine.models],
                 )
             ],
-            options=channel_options(settings.max_message_bytes),
+            options=channel_options(
+                settings.max_message_bytes, settings.max_connection_age, settings.max_connection_age_grace
+            ),
         )
         place = address(settings.host, settings.port)
         try:
@@ -201,8 +203,9 @@ class Server:
         await self._grpc.wait_for_termination()
 
     async def stop(self) -> None:
-        """Refuse new requests, answer accepted ones, then stop everything."""
+        """Tell balancers, then refuse new requests, answer accepted ones, then stop everything."""
         await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self.settings.drain_delay)
         await self._grpc.stop(self.settings.drain_timeout)
         for task in self._background:
             task.cancel()
