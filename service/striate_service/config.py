@@ -231,7 +231,8 @@ class Settings(BaseSettings):
     models: tuple[ModelSettings, ...] = (EMBEDDED,)
     """The first is the default of requests that name no model."""
     devices: Literal["auto"] | tuple[str, ...] = "auto"
-    """One worker process for each entry: ["cuda:0", "cuda:1"], ["cpu", "cpu"]. auto: all GPUs, else the CPU's cores."""
+    """One worker process for each entry: ["cuda:0", "cuda:1"], ["cpu", "cpu"]. auto: all GPUs, else the CPU's cores, up
+    to 8, as far as the CPUs and the memory of the container reach; the log says what decided."""
     cpu_engine: Literal["onnx", "torch"] = "onnx"
     """The engine of forward passes on CPUs. onnx: ONNX Runtime, with graphs that are exported at a model's first start
     and cached in `home`; a network that cannot be exported runs in torch, and the log says so."""
