@@ -191,7 +191,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 50051
     """0: a free port."""
     metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 9464
-    """The HTTP port of /metrics. 0: a free port. -1: no metrics."""
+    """The HTTP port of /metrics and /health. 0: a free port. -1: neither."""
     log_format: LogFormat = "text"
     """Of the lines on stderr. json: an object a line, for what collects logs (docs/telemetry.md)."""
     log_level: LogLevel = "info"

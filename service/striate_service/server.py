@@ -131,6 +131,8 @@ class Server:
             self._metrics,
             slice_seconds=settings.render_slice,
         )
+        self._answers = False
+        """What health tells."""
         self._background: list[asyncio.Task[None]] = []
         self._metrics_server: MetricsServer | None = None
 
@@ -204,6 +206,8 @@ class Server:
 
     async def stop(self) -> None:
         """Tell balancers, then refuse new requests, answer accepted ones, then stop everything."""
+        self._engine.on_health = lambda answers: None  # it stays so
+        self._answers = False
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self.settings.drain_delay)
         await self._grpc.stop(self.settings.drain_timeout)
@@ -277,7 +281,7 @@ class Server:
 
     def _metrics_server_at(self, host: str) -> MetricsServer:
         try:
-            return MetricsServer(self._metrics.registry, host, self.settings.metrics_port)
+            return MetricsServer(self._metrics.registry, host, self.settings.metrics_port, lambda: self._answers)
         except OSError as error:
             raise _taken(address(host, self.settings.metrics_port)) from error
 

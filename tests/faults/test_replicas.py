@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import signal
+import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -19,6 +24,7 @@ from serving import Running, serving
 
 LARGE = np.random.default_rng(0).integers(0, 256, (1402, 1402, 3), np.uint8)
 """5.9 MB, which no encoding makes smaller."""
+DOCKERFILE = (Path(__file__).parents[2] / "deploy" / "docker" / "Dockerfile").read_text().replace("\\\n", "")
 CALLS = 2000 if os.environ.get("LONG") else 200
 
 
@@ -34,6 +40,21 @@ def addresses(servers: Sequence[Running]) -> list[str]:
 
 def calls(server: Running) -> float:
     return server.metric("striate_requests_total")
+
+
+def rests(server: Running) -> bool:
+    """Whether a server that listens gets no calls."""
+    before = calls(server)
+    time.sleep(0.2)
+    return calls(server) == before
+
+
+def is_healthy(server: Running) -> bool:
+    """Ask as the container does (deploy/docker/Dockerfile)."""
+    (command,) = re.findall(r"^HEALTHCHECK.*? CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    check = json.loads(command)
+    check[-1] = check[-1].replace("/9464", f"/{urlsplit(server.metrics).port}")
+    return subprocess.run(check, capture_output=True).returncode == 0
 
 
 @pytest.mark.promise(
@@ -69,7 +90,7 @@ def test_calls_are_spread_and_outlive_a_kill(tmp_path: Path) -> None:
     "no call fails",
 )
 def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
-    variables = {"STRIATE_DRAIN_DELAY": "1", "STRIATE_MAX_CONNECTION_AGE": "2"}
+    variables = {"STRIATE_DRAIN_DELAY": "3", "STRIATE_MAX_CONNECTION_AGE": "2"}
     ended, answered = Event(), []
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(4) as threads:
         servers = list(stack.enter_context(two_servers(tmp_path, **variables)))
@@ -83,7 +104,10 @@ def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
         try:
             for server in servers:
                 port = int(server.target.rpartition(":")[2])
+                assert is_healthy(server)
                 server.process.terminate()
+                wait_until(lambda server=server: not is_healthy(server))
+                wait_until(lambda server=server: rests(server))  # while it would still answer
                 assert server.process.wait(60) == 0
                 stack.enter_context(serving(tmp_path, port=port, **variables))
         finally:
