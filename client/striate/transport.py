@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,9 @@ from typing import Any, Literal, TypeVar
 
 import grpc
 
+from striate.addresses import first_of, for_grpc, is_list, is_on_this_machine, is_several
 from striate.errors import from_rpc_error
+from striate.service_config import service_config
 
 Priority = Literal["interactive", "batch"]
 Request = TypeVar("Request")
@@ -21,38 +21,8 @@ Request = TypeVar("Request")
 ICON_TIMEOUT = 600.0
 """Seconds that a call waits by default when it may have to wait for icons: on a CPU one takes a second or more."""
 
-_UNARY_BASIS_METHODS = ("ListBases", "GetBasis", "DeleteBasis")
-_UNARY_MONITORING_METHODS = ("ListMonitors", "GetMonitor", "DeleteMonitor", "AddOutcomes", "GetDrift", "ExportProfile")
-_SERVICE_CONFIG = json.dumps(
-    {
-        "methodConfig": [
-            {
-                # Streams of images (BuildBasis, IndexExamples, Observe) are left out: one that has begun cannot be sent
-                # again.
-                "name": [
-                    *({"service": f"striate.v1.{name}Service"} for name in ("Interpretability", "Model", "Label")),
-                    *({"service": "striate.v1.BasisService", "method": name} for name in _UNARY_BASIS_METHODS),
-                    {"service": "striate.v1.ExampleService", "method": "GetExamples"},
-                    *(
-                        {"service": "striate.v1.MonitoringService", "method": name}
-                        for name in _UNARY_MONITORING_METHODS
-                    ),
-                ],
-                # Every call can be repeated: setting a label, or saving a basis, twice is doing it once.
-                "retryPolicy": {
-                    "maxAttempts": 3,
-                    "initialBackoff": "0.2s",
-                    "maxBackoff": "2s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
-)
-
-
-_LOOPBACK = re.compile(r"(dns:///)?(localhost|127\.|\[::1\])")  # no proxy leads there, whatever the environment says
+_RETRY_BUFFER_SLACK = 2**20
+"""Bytes of a request besides its message."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +55,7 @@ class Connection:
     """How to reach a server, and how calls to it are made."""
 
     target: str = "localhost:50051"
-    """The server's address, "host:port"."""
+    """The server's address, "host:port"; several, "a:1,b:2"; or what gRPC resolves to several, "dns:///name:port"."""
     timeout: float = 60.0
     """Seconds that a call waits for its answer, unless it says otherwise."""
     max_message_bytes: int = 64 * 2**20
@@ -107,13 +77,21 @@ class Connection:
 
     @property
     def channel_options(self) -> list[tuple[str, Any]]:
-        return [
+        listed = is_list(self.target)
+        through_proxy = self.proxy and not listed and not is_on_this_machine(self.target)
+        options: list[tuple[str, Any]] = [
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.max_receive_message_length", self.max_message_bytes),
-            ("grpc.service_config", _SERVICE_CONFIG),
+            ("grpc.service_config", service_config(balanced=is_several(self.target))),
+            # What a call has sent is kept to be sent again. Of more than 256 KB, gRPC's default, none would be: that is
+            # every photograph.
+            ("grpc.per_rpc_retry_buffer_size", min(self.max_message_bytes + _RETRY_BUFFER_SLACK, 2**31 - 1)),
             ("grpc.keepalive_time_ms", 30_000),
-            ("grpc.enable_http_proxy", int(self.proxy and not _LOOPBACK.match(self.target))),
+            ("grpc.enable_http_proxy", int(through_proxy)),
         ]
+        if listed:  # else the whole list would be the name that certificates have to bear
+            options.append(("grpc.default_authority", first_of(self.target)))
+        return options
 
     def call_options(self, timeout: float | None, *, waits_for_icons: bool = False) -> dict[str, Any]:
         """Return the stub's arguments for a call with one answer; one that waits for icons may take longer."""
@@ -156,18 +134,18 @@ def channel_credentials(tls: bool | Tls, credentials: grpc.ChannelCredentials | 
 
 def open_async_channel(connection: Connection, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
     """Open a channel that is awaited, with TLS if there are credentials."""
-    options = connection.channel_options
+    target, options = for_grpc(connection.target), connection.channel_options
     if credentials:
-        return grpc.aio.secure_channel(connection.target, credentials, options)
-    return grpc.aio.insecure_channel(connection.target, options)
+        return grpc.aio.secure_channel(target, credentials, options)
+    return grpc.aio.insecure_channel(target, options)
 
 
 def open_sync_channel(connection: Connection, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
     """Open a channel that blocks, with TLS if there are credentials."""
-    options = connection.channel_options
+    target, options = for_grpc(connection.target), connection.channel_options
     if credentials:
-        return grpc.secure_channel(connection.target, credentials, options)
-    return grpc.insecure_channel(connection.target, options)
+        return grpc.secure_channel(target, credentials, options)
+    return grpc.insecure_channel(target, options)
 
 
 async def async_requests(requests: Iterator[Request]) -> AsyncIterator[Request]:

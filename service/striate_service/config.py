@@ -191,7 +191,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 50051
     """0: a free port."""
     metrics_port: Annotated[int, Field(ge=-1, le=65535)] = 9464
-    """The HTTP port of /metrics. 0: a free port. -1: no metrics."""
+    """The HTTP port of /metrics and /health. 0: a free port. -1: neither."""
     log_format: LogFormat = "text"
     """Of the lines on stderr. json: an object a line, for what collects logs (docs/telemetry.md)."""
     log_level: LogLevel = "info"
@@ -234,7 +234,8 @@ class Settings(BaseSettings):
     models: tuple[ModelSettings, ...] = (EMBEDDED,)
     """The first is the default of requests that name no model."""
     devices: Literal["auto"] | tuple[str, ...] = "auto"
-    """One worker process for each entry: ["cuda:0", "cuda:1"], ["cpu", "cpu"]. auto: all GPUs, else the CPU's cores."""
+    """One worker process for each entry: ["cuda:0", "cuda:1"], ["cpu", "cpu"]. auto: all GPUs, else the CPU's cores, up
+    to 8, as far as the CPUs and the memory of the container reach; the log says what decided."""
     cpu_engine: Literal["onnx", "torch"] = "onnx"
     """The engine of forward passes on CPUs. onnx: ONNX Runtime, with graphs that are exported at a model's first start
     and cached in `home`; a network that cannot be exported runs in torch, and the log says so."""
@@ -330,6 +331,14 @@ class Settings(BaseSettings):
     """How often an idle worker is pinged, and how long it may take to answer."""
     drain_timeout: Annotated[float, Field(ge=0)] = 30
     """On SIGTERM, how long accepted requests may still take."""
+    drain_delay: Annotated[float, Field(ge=0)] = 0
+    """On SIGTERM, how long requests are still accepted after health has said NOT_SERVING, so that balancers look away
+    first: 5 to 10 where there are several servers (docs/deployment.md)."""
+    max_connection_age: Annotated[float, Field(ge=0)] = 1800
+    """After about as long, a client is asked to connect anew, so that clients spread over servers that have been added.
+    No call is lost. 0: never."""
+    max_connection_age_grace: Annotated[float, Field(ge=0)] = 0
+    """How long calls on such an old connection may still take. 0: as long as they do; streams may take hours."""
 
     @field_validator("host")
     @classmethod

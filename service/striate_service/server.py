@@ -135,6 +135,8 @@ class Server:
             self._metrics,
             slice_seconds=settings.render_slice,
         )
+        self._answers = False
+        """What health tells."""
         self._background: list[asyncio.Task[None]] = []
         self._metrics_server: MetricsServer | None = None
         self._tracing: Tracing | None = None
@@ -169,7 +171,9 @@ class Server:
                     self._tracing,
                 )
             ],
-            options=channel_options(settings.max_message_bytes),
+            options=channel_options(
+                settings.max_message_bytes, settings.max_connection_age, settings.max_connection_age_grace
+            ),
         )
         place = address(settings.host, settings.port)
         try:
@@ -208,8 +212,11 @@ class Server:
         await self._grpc.wait_for_termination()
 
     async def stop(self) -> None:
-        """Refuse new requests, answer accepted ones, then stop everything."""
+        """Tell balancers, then refuse new requests, answer accepted ones, then stop everything."""
+        self._engine.on_health = lambda answers: None  # it stays so
+        self._answers = False
         await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self.settings.drain_delay)
         await self._grpc.stop(self.settings.drain_timeout)
         for task in self._background:
             task.cancel()
@@ -281,7 +288,7 @@ class Server:
 
     def _metrics_server_at(self, host: str) -> MetricsServer:
         try:
-            return MetricsServer(self._metrics.registry, host, self.settings.metrics_port)
+            return MetricsServer(self._metrics.registry, host, self.settings.metrics_port, lambda: self._answers)
         except OSError as error:
             raise _taken(address(host, self.settings.metrics_port)) from error
 

@@ -64,12 +64,14 @@ def model_setting(
     return setting
 
 
-def start(home: Path, *, command: Sequence[str] = (STRIATE,), port: int = 0, **variables: str) -> subprocess.Popen[str]:
+def start(
+    home: Path, *, command: Sequence[str] = (STRIATE,), port: int = 0, metrics_port: int = 0, **variables: str
+) -> subprocess.Popen[str]:
     """Start a server of the fragile network, with one worker.
 
     Args:
         command: what is `striate`.
-        port: 0: a free one.
+        port: 0: a free one. So is `metrics_port`.
         variables: of the environment, in place of the usual ones.
     """
     environment = os.environ | {
@@ -82,14 +84,16 @@ def start(home: Path, *, command: Sequence[str] = (STRIATE,), port: int = 0, **v
     }
     if "STRIATE_MODELS" not in environment:
         environment["STRIATE_MODELS"] = json.dumps([model_setting(home)])
-    arguments = ["serve", "--devices", "cpu", "--port", str(port), "--metrics-port", "0"]
+    arguments = ["serve", "--devices", "cpu", "--port", str(port), "--metrics-port", str(metrics_port)]
     return subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
 
 
 @contextlib.contextmanager
-def serving(home: Path, *, command: Sequence[str] = (STRIATE,), port: int = 0, **variables: str) -> Iterator[Running]:
+def serving(
+    home: Path, *, command: Sequence[str] = (STRIATE,), port: int = 0, metrics_port: int = 0, **variables: str
+) -> Iterator[Running]:
     """A server, from when it serves until it is killed."""
-    process = start(home, command=command, port=port, **variables)
+    process = start(home, command=command, port=port, metrics_port=metrics_port, **variables)
     running = Running(process)
     try:
         assert process.stderr

@@ -13,6 +13,7 @@ from striate._async.interpretability import InterpretabilityCalls
 from striate._async.labels import LabelCalls
 from striate._async.models import ModelCalls
 from striate._async.monitoring import MonitoringCalls
+from striate.addresses import joined
 from striate.transport import Connection, Priority, Tls, channel_credentials
 
 
@@ -24,7 +25,9 @@ class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelC
     answer. The options of each call are documented in `striate.calls`.
 
     Args:
-        target: the server's address, "host:port".
+        target: the server's address, "host:port". Of several, ["a:50051", "b:50051"] or "a:50051,b:50051", or of a name
+            with several addresses, "dns:///striate:50051", each takes its turn; with TLS each proves that it is the
+            first of a list.
         timeout: seconds that a call waits for its answer, unless it says otherwise.
         max_message_bytes: the largest request and reply.
         caller: who calls, for the server's quotas and fair sharing.
@@ -38,7 +41,7 @@ class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelC
 
     def __init__(
         self,
-        target: str = "localhost:50051",
+        target: str | Sequence[str] = "localhost:50051",
         *,
         timeout: float = 60.0,
         max_message_bytes: int = 64 * 2**20,
@@ -49,7 +52,7 @@ class Client(InterpretabilityCalls, ModelCalls, BasisCalls, ExampleCalls, LabelC
         credentials: grpc.ChannelCredentials | None = None,
         token: str = "",
     ) -> None:
-        connection = Connection(target, timeout, max_message_bytes, caller, priority, metadata, token)
+        connection = Connection(joined(target), timeout, max_message_bytes, caller, priority, metadata, token)
         super().__init__(connection, channel_credentials(tls, credentials))
 
     async def __aenter__(self) -> Client:

@@ -15,13 +15,17 @@ _FEWEST_CONNECTIONS = 32
 _MOST_UNSEEN = 16_384  # calls, of some kilobytes each
 
 
-def channel_options(max_message_bytes: int) -> Sequence[tuple[str, Any]]:
+def channel_options(max_message_bytes: int, max_age: float, max_age_grace: float) -> Sequence[tuple[str, Any]]:
     """Return gRPC's options of a server.
 
     Args:
         max_message_bytes: of the largest request and the largest reply.
+        max_age: seconds, more or less, after which a connection takes no new calls. 0: it always does.
+        max_age_grace: seconds that those under way then still have. 0: no limit.
     """
     return [
+        *_limited("grpc.max_connection_age_ms", max_age),
+        *_limited("grpc.max_connection_age_grace_ms", max_age_grace),
         # Twice as much as is taken: gRPC ends calls with larger requests by itself, as if their callers had cancelled
         # them, and nobody can count these. Up to there they are refused in words and counted (`receiving`).
         ("grpc.max_receive_message_length", min(2 * max_message_bytes, 2**31 - 1)),
@@ -40,6 +44,10 @@ def channel_options(max_message_bytes: int) -> Sequence[tuple[str, Any]]:
         ("grpc.max_allowed_incoming_connections", _most_connections()),  # further ones are closed at once
         ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake
     ]
+
+
+def _limited(option: str, seconds: float) -> list[tuple[str, Any]]:
+    return [(option, min(_milliseconds(seconds), 2**31 - 1))] if seconds else []
 
 
 def _most_connections() -> int:

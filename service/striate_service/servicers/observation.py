@@ -36,6 +36,8 @@ REQUEST_ID = "x-request-id"
 _ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
 """The header `traceparent` of W3C Trace Context: version, trace, span, flags."""
+_PUSHBACK = "grpc-retry-pushback-ms"
+"""In trailing metadata: github.com/grpc/proposal/blob/master/A6-client-retries.md."""
 _SAMPLED = 1  # of its flags: the trace is kept, so that who finds its id can look it up
 _LONGEST_CALLER = 200  # characters
 _UNKNOWN_MODEL = "unknown"
@@ -125,7 +127,7 @@ class Observation:
         if self.record.method and (reason := _REASONS.get(type(error))):
             self._metrics.refusals.labels(method=self.record.method, reason=reason).inc()
         self._end(code, status.message)  # before the caller hears of it: who then reads the metrics finds it counted
-        trailer = (("grpc-status-details-bin", status.SerializeToString()), *self._id_trailer)
+        trailer = (("grpc-status-details-bin", status.SerializeToString()), *self._id_trailer, *_pushback(error))
         await self._context.abort(code, status.message, trailer)
 
     @property
@@ -151,6 +153,12 @@ class Observation:
         log_request(self.record, code.name, seconds, error)
         if self.record.trace:
             self.record.trace.end(self.record, code.value[0], error)
+
+
+def _pushback(error: Exception) -> tuple[tuple[str, str], ...]:
+    """Return when to come again as gRPC itself obeys it, where it repeats a call; RetryInfo tells people."""
+    seconds = getattr(error, "retry_after", None)
+    return ((_PUSHBACK, str(max(1, round(seconds * 1000)))),) if isinstance(seconds, int | float) else ()
 
 
 def _plain(name: str) -> str:

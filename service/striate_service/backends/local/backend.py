@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from striate_service.backends.local.compiled_code import COMPILED
 from striate_service.backends.local.devices import Device, choose_devices
@@ -40,7 +41,7 @@ class LocalBackend:
         timeouts = Timeouts(settings.start_timeout, settings.ping_interval)
         self.workers: Sequence[Worker] = [
             Worker(device, [model for model in settings.models if is_for(model, device)], timeouts, options)
-            for device in choose_devices(settings.devices)
+            for device in choose_devices(settings.devices, settings.max_task_bytes + _weights_bytes(settings.models))
         ]
         self.limits = BatchLimits.from_settings(settings)
         self._disk_budget = DiskBudget(settings.max_basis_bytes)
@@ -176,6 +177,12 @@ class LocalBackend:
     def _own(worker: AnyWorker) -> Worker:
         assert isinstance(worker, Worker), "a backend is asked about its own workers"
         return worker
+
+
+def _weights_bytes(models: Sequence[ModelSettings]) -> int:
+    """Return the size of the weights that are files already; others are not known before they are loaded."""
+    files = {Path(model.weights.partition("#")[0]) for model in models}
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _failed_start(count: Callable[[], None], on_change: Callable[[], None]) -> None:
