@@ -19,7 +19,7 @@ from striate_service.device.precision import set_tf32
 from striate_service.local import LocalServer
 from striate_service.models.embedded.pictures import draw
 from striate_service.models.loading import load_model
-from striate_service.techniques.targets import Output
+from striate_service.techniques.targets import Embedding, Output
 from striate_service.techniques.tasks.activations import ActivationsTask
 from striate_service.techniques.tasks.base import Work
 from striate_service.techniques.tasks.dictionary import DictionaryTask
@@ -159,6 +159,36 @@ def test_tasks_that_explain_and_tasks_that_do_not_share_a_batch() -> None:
         assert float(groups.relative_error) == pytest.approx(float(on_cpu.relative_error), rel=1e-2)
         assert groups.targets == on_cpu.targets
     np.testing.assert_allclose(answers[1][3].effects, answers[0][3].effects, rtol=1e-2, atol=1e-4)
+
+
+def test_tokens_and_signed_layers_agree() -> None:
+    """Semi-NMF, neurons of either sign, the path from 0, and a target that is no class, in a vision transformer."""
+    pictures = np.stack([draw(seed, "dog").image for seed in range(3)])
+    towards = np.random.default_rng(0).normal(size=20)
+    embedding = Embedding((towards / np.linalg.norm(towards)).astype(np.float32))
+    works = [
+        Work(ActivationsTask("parts_vit", (), 3, ("blocks.1", "norm")), pictures),
+        Work(FactorizeTask("parts_vit", (), 2, "blocks.2", 5, False), pictures),
+        Work(FactorizeTask("parts_vit", (embedding,), 0, "norm", 4, False, "semi-nmf"), pictures[:2]),
+        Work(DictionaryTask("parts_vit", (Output(2), embedding), 0, "blocks.1", 6, "path", 8), pictures[:1]),
+        Work(DictionaryTask("parts_vit", (), 4, "norm", 6, vectors=(1,)), pictures[1:2]),
+    ]
+    set_tf32("float32")
+    on_cpu, on_gpu = (
+        executor_of(load_model(ModelSettings.parse("parts_vit"), device), device=device).run(works, images_at_once=64)
+        for device in ("cpu", "cuda:0")
+    )
+    for expected, got in zip(on_cpu, on_gpu, strict=True):
+        assert type(got) is type(expected), got
+    for expected, got in zip(on_cpu[1:3], on_gpu[1:3], strict=True):
+        assert (got.method, expected.method) == ("semi-nmf", "semi-nmf")
+        assert expected.directions.min() < 0
+        assert float(got.relative_error) == pytest.approx(float(expected.relative_error), rel=1e-2)
+        assert got.targets == expected.targets
+    for expected, got in zip(on_cpu[3:], on_gpu[3:], strict=True):
+        np.testing.assert_allclose(got.magnitude, expected.magnitude, rtol=1e-3)
+        assert expected.activations.min() < 0
+        np.testing.assert_allclose(got.effects.sum((0, 1)), expected.effects.sum((0, 1)), rtol=1e-2, atol=1e-2)
 
 
 def test_dictionaries_agree(clients: tuple[striate.Client, striate.Client], photo: np.ndarray) -> None:
