@@ -124,8 +124,26 @@ def test_groups_of_a_basis_and_what_they_leave_out_are_watched(
     client.factorize(reference[:16], LAYER, components=6, save_as="vehicles", icons=False)
     try:
         client.create_monitor("groups", bases=["vehicles"], reference=reference[:80], window=60)
-        list(client.observe_images("groups", [np.rot90(image).copy() for image in pictures(60, seed=5)]))
+        seen = [np.rot90(image).copy() for image in pictures(60, seed=5)]
+        list(client.observe_images("groups", [ObservedImage(image, id=str(n)) for n, image in enumerate(seen)]))
+        grouped = client.factorize(seen, basis="vehicles", classes=1, icons=False)
+        strongest = grouped.spatial.mean((1, 2)).argmax(1)
+        predicted = [each[0][0] for each in grouped.predictions]
+        right = np.arange(60) % 3 > 0
+        client.add_outcomes("groups", {str(n): predicted[n] if right[n] else "teapot" for n in range(0, 60, 2)})
         found = client.drift("groups", icons=False)
+        for group in found.groups:
+            own = strongest == group.group
+            known = own & (np.arange(60) % 2 == 0)
+            # Uses are kept to 16 %: where two are as large, either may be taken for the larger.
+            assert group.dominant_images == pytest.approx(own.sum(), abs=4)
+            assert group.outcomes == pytest.approx(known.sum(), abs=4)
+            if known.sum() > 8:
+                assert group.accuracy == pytest.approx(right[known].mean(), abs=0.2)
+        assert sum(group.dominant_images for group in found.groups) == 60
+        assert sum(group.outcomes for group in found.groups) == 30
+        layer = found.layers[0] if found.layers else None
+        assert layer is None or layer.saturated_channels == 0, "ReLU has no upper end"
         assert {group.basis for group in found.groups} == {"vehicles"}
         assert len(found.groups) == 6
         assert 0 < found.bases[0].novelty_before < found.bases[0].novelty_now < 1  # nobody has seen such pictures

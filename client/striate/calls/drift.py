@@ -56,7 +56,7 @@ class DriftCall:
             layers=sorted(map(_layer, response.layers), key=lambda each: -each.score),
             bases=sorted(map(_basis, response.bases), key=lambda each: -each.score),
             channels=list(map(_channel, response.channels)),
-            groups=[GroupDrift(basis=each.basis, group=each.group, **_shown(each)) for each in response.groups],
+            groups=[_group(each) for each in response.groups],
             classes=[ClassDrift(read_change(each.drift), each.predicted_class.name) for each in response.classes],
             confidence=read_change(response.confidence) if response.HasField("confidence") else None,
             slices=_slices(response.slices),
@@ -75,6 +75,8 @@ def _layer(message: messages.LayerDrift) -> LayerDrift:
         message.significant_channels,
         message.dead_channels,
         message.newly_dead_channels,
+        message.saturated_channels,
+        message.newly_saturated_channels,
         read_change(message.sparsity),
     )
 
@@ -87,6 +89,17 @@ def _basis(message: messages.BasisDrift) -> BasisDrift:
 
 def _channel(message: messages.ChannelDrift) -> ChannelDrift:
     return ChannelDrift(layer=message.layer, channel=message.channel, mean=message.mean, **_shown(message))
+
+
+def _group(message: messages.GroupDrift) -> GroupDrift:
+    return GroupDrift(
+        basis=message.basis,
+        group=message.group,
+        dominant_images=message.dominant_images,
+        outcomes=message.outcomes,
+        accuracy=message.accuracy if message.outcomes else float("nan"),
+        **_shown(message),
+    )
 
 
 def _shown(message: messages.ChannelDrift | messages.GroupDrift) -> dict[str, Any]:

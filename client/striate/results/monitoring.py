@@ -75,7 +75,7 @@ class Change(Shown):
     """The effect in units of what chance explains with so many images: beyond 1 it is significant."""
     significant: bool
     """No more than one window of a thousand without drift has anything called significant in it; where something is,
-    no more than 5 % of what is called so differs by chance."""
+    about 5 % of what is called so, on average, differs by chance."""
     p_value: float
     """The share of windows without drift in which anything at all differs as much (Westfall and Young 1993)."""
     effect: float
@@ -188,6 +188,12 @@ class GroupDrift(_Pictured):
 
     basis: str
     group: int
+    dominant_images: int
+    """Images of traffic that use this group more than any other of the basis."""
+    outcomes: int
+    """Of how many of them the outcome is known."""
+    accuracy: float
+    """The share of these that was predicted right; NaN where none is known."""
 
     @property
     def name(self) -> str:
@@ -217,6 +223,11 @@ class LayerDrift(Shown):
     """Channels that no image of traffic excites."""
     newly_dead_channels: int
     """Of them, those that some image of the reference did."""
+    saturated_channels: int
+    """Channels at the upper end of their activation function in half of traffic's images or more: their mean over
+    positions is, to 16 %, the layer's largest activation (Glorot and Bengio 2010)."""
+    newly_saturated_channels: int
+    """Of them, those that were not in the reference."""
     sparsity: Change = field(repr=False)
     """The share of activations that are not positive."""
 

@@ -105,6 +105,9 @@ def _row(drifted: ConceptDrift | ChannelDrift | GroupDrift) -> str:
     number = f"channel {each.channel}" if isinstance(each, ChannelDrift) else f"group {each.group}"
     worst = [f"{escape(name or 'no slice')} {effect:+.2f}" for name, effect in each.slices.items()]
     slices = f'<div class="small">worst in {", ".join(worst)}</div>' if len(worst) > 1 else ""
+    if isinstance(each, GroupDrift) and each.outcomes:
+        right = f"{_percent(each.accuracy)} of {each.outcomes} outcomes right where it is the strongest"
+        slices = f'<div class="small">{right}</div>{slices}'
     icon = _picture(each.icon_file.data, f"what excites {each.name}") if each.icon_file.data else ""
     kind = "drifted significant" if drifted.significant else "drifted"
     chance = _chance(each.change)
@@ -127,7 +130,7 @@ def _chance(change: Change) -> str:
 
 def _times_chance(score: float, significant: bool) -> str:
     if significant:
-        return f"{score:.1f} times what chance explains"
+        return f"{score:.1f} times what chance explains" if score > 1 else "more than chance explains, as one of many"
     return "no more than chance explains"
 
 
@@ -155,14 +158,16 @@ def _classes(found: Sequence[ClassDrift]) -> str:
 def _tables(found: DriftData) -> str:
     layers = "".join(
         f'<tr><th scope="row">{escape(each.name)}</th><td class="number">{each.significant_channels}</td>'
-        f'<td class="number">{each.dead_channels}</td><td class="number">{each.newly_dead_channels}</td></tr>'
+        f'<td class="number">{each.dead_channels}</td><td class="number">{each.newly_dead_channels}</td>'
+        f'<td class="number">{each.saturated_channels}</td></tr>'
         for each in found.layers
     )
     text = ""
     if layers:
         text += (
             '<section><h2>Layers</h2><table><thead><tr><th scope="col">layer</th><th scope="col">drifted channels</th>'
-            '<th scope="col">dead channels</th><th scope="col">newly dead</th></tr></thead>'
+            '<th scope="col">dead channels</th><th scope="col">newly dead</th>'
+            '<th scope="col">saturated</th></tr></thead>'
             f"<tbody>{layers}</tbody></table></section>\n"
         )
     if found.bases:

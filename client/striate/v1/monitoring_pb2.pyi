@@ -332,20 +332,24 @@ class ConceptDrift(_message.Message):
     def __init__(self, name: _Optional[str] = ..., score: _Optional[float] = ..., significant: _Optional[bool] = ..., channels: _Optional[int] = ..., most_drifted: _Optional[_Union[ChannelDrift, _Mapping]] = ...) -> None: ...
 
 class LayerDrift(_message.Message):
-    __slots__ = ("layer", "score", "significant_channels", "dead_channels", "newly_dead_channels", "sparsity")
+    __slots__ = ("layer", "score", "significant_channels", "dead_channels", "newly_dead_channels", "sparsity", "saturated_channels", "newly_saturated_channels")
     LAYER_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     SIGNIFICANT_CHANNELS_FIELD_NUMBER: _ClassVar[int]
     DEAD_CHANNELS_FIELD_NUMBER: _ClassVar[int]
     NEWLY_DEAD_CHANNELS_FIELD_NUMBER: _ClassVar[int]
     SPARSITY_FIELD_NUMBER: _ClassVar[int]
+    SATURATED_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    NEWLY_SATURATED_CHANNELS_FIELD_NUMBER: _ClassVar[int]
     layer: str
     score: float
     significant_channels: int
     dead_channels: int
     newly_dead_channels: int
     sparsity: Drift
-    def __init__(self, layer: _Optional[str] = ..., score: _Optional[float] = ..., significant_channels: _Optional[int] = ..., dead_channels: _Optional[int] = ..., newly_dead_channels: _Optional[int] = ..., sparsity: _Optional[_Union[Drift, _Mapping]] = ...) -> None: ...
+    saturated_channels: int
+    newly_saturated_channels: int
+    def __init__(self, layer: _Optional[str] = ..., score: _Optional[float] = ..., significant_channels: _Optional[int] = ..., dead_channels: _Optional[int] = ..., newly_dead_channels: _Optional[int] = ..., sparsity: _Optional[_Union[Drift, _Mapping]] = ..., saturated_channels: _Optional[int] = ..., newly_saturated_channels: _Optional[int] = ...) -> None: ...
 
 class BasisDrift(_message.Message):
     __slots__ = ("basis", "layer", "novelty", "novelty_before", "novelty_now")
@@ -384,7 +388,7 @@ class ChannelDrift(_message.Message):
     def __init__(self, layer: _Optional[str] = ..., channel: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., drift: _Optional[_Union[Drift, _Mapping]] = ..., mean: _Optional[bool] = ..., reference_pictures: _Optional[_Iterable[bytes]] = ..., window_pictures: _Optional[_Iterable[bytes]] = ..., slices: _Optional[_Iterable[_Union[SliceDrift, _Mapping]]] = ...) -> None: ...
 
 class GroupDrift(_message.Message):
-    __slots__ = ("basis", "group", "label", "icon", "drift", "reference_pictures", "window_pictures", "slices")
+    __slots__ = ("basis", "group", "label", "icon", "drift", "reference_pictures", "window_pictures", "slices", "dominant_images", "outcomes", "accuracy")
     BASIS_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -393,6 +397,9 @@ class GroupDrift(_message.Message):
     REFERENCE_PICTURES_FIELD_NUMBER: _ClassVar[int]
     WINDOW_PICTURES_FIELD_NUMBER: _ClassVar[int]
     SLICES_FIELD_NUMBER: _ClassVar[int]
+    DOMINANT_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
     basis: str
     group: int
     label: _common_pb2.Label
@@ -401,7 +408,10 @@ class GroupDrift(_message.Message):
     reference_pictures: _containers.RepeatedScalarFieldContainer[bytes]
     window_pictures: _containers.RepeatedScalarFieldContainer[bytes]
     slices: _containers.RepeatedCompositeFieldContainer[SliceDrift]
-    def __init__(self, basis: _Optional[str] = ..., group: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., drift: _Optional[_Union[Drift, _Mapping]] = ..., reference_pictures: _Optional[_Iterable[bytes]] = ..., window_pictures: _Optional[_Iterable[bytes]] = ..., slices: _Optional[_Iterable[_Union[SliceDrift, _Mapping]]] = ...) -> None: ...
+    dominant_images: int
+    outcomes: int
+    accuracy: float
+    def __init__(self, basis: _Optional[str] = ..., group: _Optional[int] = ..., label: _Optional[_Union[_common_pb2.Label, _Mapping]] = ..., icon: _Optional[_Union[_common_pb2.Icon, _Mapping]] = ..., drift: _Optional[_Union[Drift, _Mapping]] = ..., reference_pictures: _Optional[_Iterable[bytes]] = ..., window_pictures: _Optional[_Iterable[bytes]] = ..., slices: _Optional[_Iterable[_Union[SliceDrift, _Mapping]]] = ..., dominant_images: _Optional[int] = ..., outcomes: _Optional[int] = ..., accuracy: _Optional[float] = ...) -> None: ...
 
 class ClassDrift(_message.Message):
     __slots__ = ("predicted_class", "drift")

@@ -246,6 +246,8 @@ def _drift_message(found: monitoring.DriftAnswer) -> messages.GetDriftResponse:
                 significant_channels=each.significant_channels,
                 dead_channels=each.dead_channels,
                 newly_dead_channels=each.newly_dead_channels,
+                saturated_channels=each.saturated_channels,
+                newly_saturated_channels=each.newly_saturated_channels,
                 sparsity=_drift(each.sparsity),
             )
             for each in found.layers
@@ -271,7 +273,17 @@ def _drift_message(found: monitoring.DriftAnswer) -> messages.GetDriftResponse:
             )
             for each in found.concepts
         ],
-        groups=[messages.GroupDrift(basis=each.basis, group=each.group, **_shown(each)) for each in found.groups],
+        groups=[
+            messages.GroupDrift(
+                basis=each.basis,
+                group=each.group,
+                dominant_images=each.dominant.images,
+                outcomes=each.dominant.outcomes,
+                accuracy=each.dominant.accuracy,
+                **_shown(each),
+            )
+            for each in found.groups
+        ],
         classes=[
             messages.ClassDrift(
                 predicted_class=pb.Class(index=each.index, name=model.classes[each.index]), drift=_drift(each.drift)

@@ -53,6 +53,8 @@ class LayerDrift:
     significant_channels: int
     dead_channels: int
     newly_dead_channels: int
+    saturated_channels: int
+    newly_saturated_channels: int
     sparsity: Drift
 
 
@@ -95,10 +97,22 @@ class ConceptDrift:
 
 
 @dataclass(frozen=True)
+class Dominance:
+    """The images of a window that use one group more than any other of its basis."""
+
+    images: int
+    outcomes: int
+    """Of how many of them the outcome is known."""
+    accuracy: float
+    """Of those; 0 where there is none."""
+
+
+@dataclass(frozen=True)
 class GroupDrift:
     basis: str
     group: int
     drift: Drift
+    dominant: Dominance
     label: Label = NO_LABEL
     icon: Icon = NO_ICON
     reference_pictures: Sequence[bytes] = ()
@@ -154,9 +168,22 @@ class Comparison:
             significant = self.found.significant[peaks] | self.found.significant[self._seen.means[path]]
             dead = ~_excited(self._codes[:, peaks])
             newly = dead & _excited(self._reference.codes[:, peaks])
+            means = self._seen.means[path]
+            most = max(int(codes[:, peaks].max()) for codes in (self._codes, self._reference.codes))
+            saturated = _saturated(self._codes[:, means], most)
+            newly_saturated = saturated & ~_saturated(self._reference.codes[:, means], most)
             sparsity = self.drift(self._seen.sparsity[path])
             found.append(
-                LayerDrift(path, float(both.max()), int(significant.sum()), int(dead.sum()), int(newly.sum()), sparsity)
+                LayerDrift(
+                    path,
+                    float(both.max()),
+                    significant_channels=int(significant.sum()),
+                    dead_channels=int(dead.sum()),
+                    newly_dead_channels=int(newly.sum()),
+                    saturated_channels=int(saturated.sum()),
+                    newly_saturated_channels=int(newly_saturated.sum()),
+                    sparsity=sparsity,
+                )
             )
         return found
 
@@ -221,9 +248,17 @@ class Comparison:
             for group in range(uses.stop - uses.start)
         ]
         return [
-            GroupDrift(name, group, self.drift(column), slices=self._slices_of(column))
+            GroupDrift(name, group, self.drift(column), self._dominance(name, group), slices=self._slices_of(column))
             for name, group, column in self._most_drifted(found, count)
         ]
+
+    def _dominance(self, basis: str, group: int) -> Dominance:
+        uses = self._codes[:, self._seen.uses[basis]]
+        chosen = (uses.argmax(1) == group) & (uses.max(1) > drift.ZERO)
+        outcomes, predicted = self._window.outcomes[chosen], self._window.predicted[chosen]
+        known = outcomes >= 0
+        right = int(np.sum(outcomes[known] == predicted[known]))
+        return Dominance(int(chosen.sum()), int(known.sum()), right / max(int(known.sum()), 1))
 
     def classes(self, count: int) -> list[ClassDrift]:
         """Return at most so many of the classes that were predicted, most drifted first."""
@@ -256,3 +291,15 @@ def _excited(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which channels are positive in any image: [C]."""
     excited: NDArray[np.bool_] = codes.max(0) > drift.ZERO
     return excited
+
+
+def _saturated(means: NDArray[np.uint8], most: int) -> NDArray[np.bool_]:
+    """Return which channels are at the upper end of their activation function (Glorot and Bengio 2010): [C].
+
+    Their means over positions are, in at least half of the images, as large as the layer's largest activation, to 16 %.
+    Without an upper end, as ReLU has none, that is rare: where it happens, a channel is constant.
+    """
+    if most <= drift.ZERO:
+        return np.zeros(means.shape[1], np.bool_)
+    saturated: NDArray[np.bool_] = (means >= most).mean(0) >= 0.5
+    return saturated
