@@ -24,6 +24,12 @@ def test_channels_at_the_upper_end_of_relu6_are_saturated_and_strong_ones_are_no
     assert _saturated(means, most).tolist() == [False, True, False, False]
 
 
+def test_an_upper_end_at_the_edge_of_a_bin_is_one_too() -> None:
+    torch.manual_seed(0)
+    means, most = codes(torch.tanh(torch.randn(40, 2, 5, 5) + torch.tensor([5.0, 0.0])[:, None, None]))
+    assert _saturated(means, most).tolist() == [True, False]
+
+
 def test_without_an_upper_end_nothing_is_saturated_nor_where_nothing_is_active() -> None:
     torch.manual_seed(0)
     means, most = codes(torch.relu(torch.randn(40, 3, 5, 5) + 2))

@@ -225,7 +225,7 @@ class LayerDrift(Shown):
     """Of them, those that some image of the reference did."""
     saturated_channels: int
     """Channels at the upper end of their activation function in half of traffic's images or more: their mean over
-    positions is, to 16 %, the layer's largest activation (Glorot and Bengio 2010)."""
+    positions is, to 16 to 30 %, the layer's largest activation (Glorot and Bengio 2010)."""
     newly_saturated_channels: int
     """Of them, those that were not in the reference."""
     sparsity: Change = field(repr=False)

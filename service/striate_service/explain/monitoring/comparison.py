@@ -296,10 +296,11 @@ def _excited(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _saturated(means: NDArray[np.uint8], most: int) -> NDArray[np.bool_]:
     """Return which channels are at the upper end of their activation function (Glorot and Bengio 2010): [C].
 
-    Their means over positions are, in at least half of the images, as large as the layer's largest activation, to 16 %.
+    Their means over positions are, in at least half of the images, as large as the layer's largest activation but for 16
+    to 30 %: one bin of codes, since the upper end may lie at a bin's edge, as tanh's does.
     Without an upper end, as ReLU has none, that is rare: where it happens, a channel is constant.
     """
     if most <= drift.ZERO:
         return np.zeros(means.shape[1], np.bool_)
-    saturated: NDArray[np.bool_] = (means >= most).mean(0) >= 0.5
+    saturated: NDArray[np.bool_] = (means >= most - 1).mean(0) >= 0.5
     return saturated
