@@ -296,8 +296,8 @@ def _excited(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _saturated(means: NDArray[np.uint8], most: int) -> NDArray[np.bool_]:
     """Return which channels are at the upper end of their activation function (Glorot and Bengio 2010): [C].
 
-    Their means over positions are, in at least half of the images, as large as the layer's largest activation but for 16
-    to 30 %: one bin of codes, since the upper end may lie at a bin's edge, as tanh's does.
+    Their means over positions are, in at least half of the images, the layer's largest activation, to 16 to 30 %: to a
+    bin of codes, since the upper end may lie at the edge of one, as tanh's does.
     Without an upper end, as ReLU has none, that is rare: where it happens, a channel is constant.
     """
     if most <= drift.ZERO:
