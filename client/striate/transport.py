@@ -87,6 +87,9 @@ class Connection:
             # every photograph.
             ("grpc.per_rpc_retry_buffer_size", min(self.max_message_bytes + _RETRY_BUFFER_SLACK, 2**31 - 1)),
             ("grpc.keepalive_time_ms", 30_000),
+            # gRPC waits for up to two minutes before it tries a server again that was away: in a rollout the next one
+            # may be gone by then.
+            ("grpc.max_reconnect_backoff_ms", 2_000),
             ("grpc.enable_http_proxy", int(through_proxy)),
         ]
         if listed:  # else the whole list would be the name that certificates have to bear

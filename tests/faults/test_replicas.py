@@ -109,7 +109,9 @@ def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
                 wait_until(lambda server=server: not is_healthy(server))
                 wait_until(lambda server=server: rests(server))  # while it would still answer
                 assert server.process.wait(60) == 0
-                stack.enter_context(serving(tmp_path, port=port, **variables))
+                again = stack.enter_context(serving(tmp_path, port=port, **variables))
+                # Clients have found it: who rolls out waits a little, as docs/deployment.md says.
+                wait_until(lambda again=again: calls(again) > 0)
         finally:
             ended.set()
         for future in asking:

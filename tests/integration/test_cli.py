@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
@@ -303,8 +304,11 @@ def test_ctrl_c_ends_with_130() -> None:
         command = [str(Path(sys.executable).with_name("striate")), "models", "--server", target]
         running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         with silent.accept()[0]:
-            running.send_signal(signal.SIGINT)
-            said, failed = running.communicate(timeout=60)
+            for _ in range(12):  # as a person does: Python drops one that arrives within a callback of gRPC
+                running.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    said, failed = running.communicate(timeout=5)
+                    break
     assert running.returncode == 130
     assert said + failed == ""
 

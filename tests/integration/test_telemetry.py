@@ -118,7 +118,7 @@ def test_a_missed_deadline_is_no_cancellation(watched: LocalServer, stub: Stub) 
 
     try:
         with pytest.raises(grpc.RpcError) as missed:
-            next(stub.StreamActivations(nothing(), timeout=0.3))
+            next(stub.StreamActivations(nothing(), timeout=3))  # it has to reach the server before
         assert missed.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         wait_until(lambda: counted() == {"DEADLINE_EXCEEDED": 1, "CANCELLED": 0})
         gone = stub.StreamActivations(nothing(), timeout=300)
