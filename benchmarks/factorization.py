@@ -142,7 +142,7 @@ def compared(
                 case = f"{name} {all_of_them.shape[1:]}" + (f", batch of {batch}" if batch > 1 else "")
                 row = list(cells(figures))
                 table.add_row(case, str(components), *row)
-                print(f"{case}, {components} groups: {'; '.join(row)}", file=sys.stderr)
+                print(f"{case}, {components} groups: {'; '.join(row)}".replace("\\[", "["), file=sys.stderr)
     return table
 
 
