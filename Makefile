@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## explain a photograph and a drawing by a server that starts
 test: $(INSTALLED) check ## all tests, two files at a time: most wait for servers to start
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
-models: $(INSTALLED) ## load all of torchvision's networks, with random weights (half an hour, 8 GB)
+models: $(INSTALLED) ## load all of torchvision's networks, with random weights (half an hour, 10 GB)
 	ALL_MODELS=1 $(PYTHON) -m pytest -s tests/unit/test_all_models.py
 
 families: $(INSTALLED) ## measure a network of every family against plain torch, and write the table of docs/models.md
