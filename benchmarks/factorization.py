@@ -52,6 +52,7 @@ from harness import ARCHITECTURE, LAYERS, SHARED, WEIGHTS, load_network  # noqa:
 from numpy.typing import NDArray  # noqa: E402
 from PIL import Image  # noqa: E402
 from rich.console import Console  # noqa: E402
+from rich.markup import escape  # noqa: E402
 from rich.table import Table  # noqa: E402
 from scipy.optimize import linear_sum_assignment  # noqa: E402
 from sklearn.cluster import KMeans  # noqa: E402
@@ -141,8 +142,8 @@ def compared(
                 figures = compare(all_of_them[:count], components, batch, rounds, clock, contenders)
                 case = f"{name} {all_of_them.shape[1:]}" + (f", batch of {batch}" if batch > 1 else "")
                 row = list(cells(figures))
-                table.add_row(case, str(components), *row)
-                print(f"{case}, {components} groups: {'; '.join(row)}".replace("\\[", "["), file=sys.stderr)
+                table.add_row(case, str(components), *map(escape, row))
+                print(f"{case}, {components} groups: {'; '.join(row)}", file=sys.stderr)
     return table
 
 
@@ -186,7 +187,7 @@ def spread(milliseconds: list[float]) -> str:
     if len(milliseconds) < 2:
         return ""
     low, _, high = statistics.quantiles(milliseconds, n=4, method="inclusive")
-    return f" [{low:.2f} to {high:.2f}]".replace("[", "\\[")
+    return f" [{low:.2f} to {high:.2f}]"
 
 
 Factors = tuple[NDArray[np.floating], NDArray[np.floating]]

@@ -22,7 +22,9 @@ class LocalResponseNorm(nn.LocalResponseNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad:
-            return _Normalize.apply(x, self.size, self.alpha, self.k)  # type: ignore[no-any-return, no-untyped-call]
+            # torch gives `apply` no types.
+            normalized: Tensor = _Normalize.apply(x, self.size, self.alpha, self.k)  # type: ignore[no-untyped-call]
+            return normalized
         return super().forward(x)
 
 

@@ -154,7 +154,7 @@ class Scheduler:
         if busy_for is None:
             batch = self._next_retry(max_batch_size) or self._next_of_lanes(now, max_batch_size)
         elif makes_way:
-            batch = self._next_of_lanes(now, max_batch_size, above=Lane.RENDERING)
+            batch = self._next_of_lanes(now, max_batch_size, but=Lane.RENDERING)
         elif abs(busy_for) <= SEND_EARLY_SECONDS:
             batch = self._next_of_lanes(now, max_batch_size, only_full=True)
         if batch:
@@ -249,10 +249,10 @@ class Scheduler:
         max_batch_size: Callable[[Hashable], int],
         *,
         only_full: bool = False,
-        above: Lane | None = None,
+        but: Lane | None = None,
     ) -> Batch | None:
         for lane in self._lanes_in_turn(now):
-            if lane is above:
+            if lane is but:
                 continue
             queue = self._lanes[lane]
             first = queue.first(max_batch_size)

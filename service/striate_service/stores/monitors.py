@@ -94,6 +94,17 @@ class Observations:
     slices: NDArray[np.str_]
     """[N]"""
 
+    def accuracy(self, chosen: NDArray[np.bool_]) -> tuple[int, float]:
+        """Return of how many of the chosen images the outcome is known, and the share of these that was predicted
+        right, 0 where there is none.
+
+        Args:
+            chosen: [N]
+        """
+        known = chosen & (self.outcomes >= 0)
+        count = int(known.sum())
+        return count, int(np.sum(self.outcomes[known] == self.predicted[known])) / max(count, 1)
+
 
 class MonitorStore:
     """Monitors by name. Blocking: call it from a thread."""

@@ -164,11 +164,11 @@ class Comparison:
     def layers(self) -> list[LayerDrift]:
         found = []
         for path, peaks in self._seen.peaks.items():
-            both = np.maximum(self.found.scores[peaks], self.found.scores[self._seen.means[path]])
-            significant = self.found.significant[peaks] | self.found.significant[self._seen.means[path]]
+            means = self._seen.means[path]
+            both = np.maximum(self.found.scores[peaks], self.found.scores[means])
+            significant = self.found.significant[peaks] | self.found.significant[means]
             dead = ~_excited(self._codes[:, peaks])
             newly = dead & _excited(self._reference.codes[:, peaks])
-            means = self._seen.means[path]
             most = max(int(codes[:, peaks].max()) for codes in (self._codes, self._reference.codes))
             saturated = _saturated(self._codes[:, means], most)
             newly_saturated = saturated & ~_saturated(self._reference.codes[:, means], most)
@@ -247,18 +247,20 @@ class Comparison:
             for name, uses in self._seen.uses.items()
             for group in range(uses.stop - uses.start)
         ]
+        strongest = {name: _strongest(self._codes[:, uses]) for name, uses in self._seen.uses.items()}
         return [
-            GroupDrift(name, group, self.drift(column), self._dominance(name, group), slices=self._slices_of(column))
+            GroupDrift(
+                name,
+                group,
+                self.drift(column),
+                self._dominance(strongest[name] == group),
+                slices=self._slices_of(column),
+            )
             for name, group, column in self._most_drifted(found, count)
         ]
 
-    def _dominance(self, basis: str, group: int) -> Dominance:
-        uses = self._codes[:, self._seen.uses[basis]]
-        chosen = (uses.argmax(1) == group) & (uses.max(1) > drift.ZERO)
-        outcomes, predicted = self._window.outcomes[chosen], self._window.predicted[chosen]
-        known = outcomes >= 0
-        right = int(np.sum(outcomes[known] == predicted[known]))
-        return Dominance(int(chosen.sum()), int(known.sum()), right / max(int(known.sum()), 1))
+    def _dominance(self, chosen: NDArray[np.bool_]) -> Dominance:
+        return Dominance(int(chosen.sum()), *self._window.accuracy(chosen))
 
     def classes(self, count: int) -> list[ClassDrift]:
         """Return at most so many of the classes that were predicted, most drifted first."""
@@ -291,6 +293,12 @@ def _excited(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which channels are positive in any image: [C]."""
     excited: NDArray[np.bool_] = codes.max(0) > drift.ZERO
     return excited
+
+
+def _strongest(uses: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Return the group that each image uses most, -1 where it uses none: [N]."""
+    found: NDArray[np.intp] = np.where(uses.max(1) > drift.ZERO, uses.argmax(1), -1)
+    return found
 
 
 def _saturated(means: NDArray[np.uint8], most: int) -> NDArray[np.bool_]:

@@ -268,9 +268,6 @@ def _chosen(observations: Observations, chosen: NDArray[np.bool_]) -> Observatio
 def _summaries(window: Observations) -> list[SliceSummary]:
     found = []
     for name in np.unique(window.slices).tolist():
-        chosen = np.flatnonzero(window.slices == name)
-        outcomes, predicted = window.outcomes[chosen], window.predicted[chosen]
-        known = np.flatnonzero(outcomes >= 0)
-        right = int(np.sum(outcomes[known] == predicted[known]))
-        found.append(SliceSummary(name, len(chosen), len(known), right / max(len(known), 1)))
+        chosen: NDArray[np.bool_] = np.equal(window.slices, name)
+        found.append(SliceSummary(name, int(chosen.sum()), *window.accuracy(chosen)))
     return found

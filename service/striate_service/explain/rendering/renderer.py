@@ -95,7 +95,7 @@ class IconRenderer:
     def release(self, renderings: Sequence[Rendering], owner: Owner) -> None:
         """Say that somebody has gone: what nobody else wants and has not begun is forgotten.
 
-        What has begun is saved after its present slice, and goes on from there when somebody wants it again.
+        What has begun goes on when somebody wants it again from where it was last saved: half a slice before, at most.
         """
         dropped = self._queue.release(renderings, owner)
         self._metrics.icons_dropped.inc(sum(len(rendering.addresses) for rendering in dropped))
